@@ -1,0 +1,1 @@
+"""The admin API and `/metrics`, on a port of their own (aiohttp)."""

@@ -1,0 +1,1 @@
+"""What leaves the proxy about itself: Prometheus metrics and the one log line of each call."""

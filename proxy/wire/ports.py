@@ -1,0 +1,132 @@
+"""The two sides of the data path as the pipeline sees them: who asked (`Client`) and who answers (`Upstream`).
+
+Everything here is pushed: an upstream read becomes a call of `Sink.on_body`, which becomes a `Client.write`, in one turn of the
+loop. The sockets live in `server` and `upstream`; tests put in-memory ones in their place.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from turnwise.errors import EngineFault
+from turnwise.types import Headers
+
+
+class RawRequest(msgspec.Struct, frozen=True):
+    """A complete request as it came: body de-chunked, header names in the client's case."""
+
+    method: str
+    target: str
+    """Request target in origin form: path and query."""
+    headers: Headers
+    body: bytes
+    arrived_at: float
+    """When the head was complete, on the loop's clock."""
+    read_at: float
+    """When the body was complete."""
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where a replica listens."""
+
+    host: str
+    port: int
+
+
+class Outgoing(msgspec.Struct, frozen=True):
+    """A request as a replica will get it; the wire adds `Host`, `Content-Length` and `Connection` only."""
+
+    method: str
+    target: str
+    headers: Headers
+    body: bytes
+
+
+class ResponseHead(msgspec.Struct, frozen=True):
+    """The head of an answer without hop-by-hop and framing fields; `length` is None where it is unknown before the end."""
+
+    status: int
+    phrase: bytes
+    headers: Headers
+    length: int | None
+
+
+class ClientWatcher(Protocol):
+    """Told about the client's connection while an answer is under way."""
+
+    def on_gone(self) -> None:
+        """The client has left; nothing that is written reaches it."""
+
+    def on_pause(self) -> None:
+        """The client reads slower than we write: stop reading upstream."""
+
+    def on_resume(self) -> None:
+        """The client has caught up."""
+
+
+class Client(Protocol):
+    """The asking side of one request; its methods never block and never raise once the client is gone."""
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the connection is closed."""
+
+    @property
+    def has_started(self) -> bool:
+        """Whether a response head has been written."""
+
+    def watch(self, watcher: ClientWatcher | None) -> None:
+        """Set who is told; None forgets. A watcher set after the client left is told at once."""
+
+    def start(self, head: ResponseHead) -> None:
+        """Write the head; the connection chooses framing: the given length, else chunked, else close."""
+
+    def write(self, data: bytes) -> None:
+        """Write a part of the body."""
+
+    def finish(self) -> None:
+        """End the answer; the connection may be used again."""
+
+    def abort(self) -> None:
+        """Cut the connection, so that a truncated answer cannot look whole."""
+
+
+class Sink(Protocol):
+    """Where an answer is pushed; after `on_end` or `on_failed` nothing more comes."""
+
+    def on_sent(self) -> None:
+        """The request has been handed to a connection of the replica."""
+
+    def on_head(self, head: ResponseHead) -> None:
+        """The head has come; 1xx heads never show."""
+
+    def on_body(self, data: bytes) -> None:
+        """Body bytes of one read, de-chunked."""
+
+    def on_end(self) -> None:
+        """The answer is complete."""
+
+    def on_failed(self, fault: EngineFault) -> None:
+        """The replica refused, broke or went silent."""
+
+
+class Exchange(Protocol):
+    """One request under way at a replica."""
+
+    def pause(self) -> None:
+        """Stop reading from the replica."""
+
+    def resume(self) -> None:
+        """Read on."""
+
+    def abort(self) -> None:
+        """Drop the request and its connection at once; the sink hears nothing more."""
+
+
+class Upstream(Protocol):
+    """The answering side: a pool of connections, or engines in memory."""
+
+    def open(self, origin: Origin, outgoing: Outgoing, sink: Sink) -> Exchange:
+        """Begin one request; returns at once, and everything after is told to `sink` (never before this call returns)."""

@@ -1,0 +1,1 @@
+"""The APIs that callers speak: bodies to prompts, streams to facts, errors to their shape."""

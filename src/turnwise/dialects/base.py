@@ -1,0 +1,77 @@
+"""What a dialect gives: how a body is read, how an answer is watched, how an error is shaped."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from turnwise.errors import TurnwiseError
+from turnwise.types import DialectName, Headers, Prompt, Usage
+
+
+class ReadCall(msgspec.Struct, frozen=True):
+    """What a dialect understood of a body.
+
+    `body` is what to forward: the client's own bytes, or those with `include_usage` spliced in; `adds_usage` says which.
+    `prompt` is None where the dialect relays without understanding.
+    """
+
+    body: bytes
+    model: str | None = None
+    prompt: Prompt | None = None
+    is_stream: bool = False
+    adds_usage: bool = False
+    num_choices: int = 1
+    max_tokens: int | None = None
+
+
+class Tap(Protocol):
+    """Watches one answer after its bytes were written on; scans for what it needs and parses only there."""
+
+    usage: Usage | None
+    first_token_at: float | None
+    """First content-bearing event (text, reasoning or tool arguments); the whole answer's arrival where it is no stream."""
+    first_visible_at: float | None
+    """First visible text of the answer: reasoning and tool arguments are not it."""
+    finish_reason: str | None
+
+    def on_head(self, status: int, *, is_stream: bool) -> None:
+        """The answer's head has come; `is_stream` is whether its body is server-sent events."""
+
+    def feed(self, data: bytes, now: float) -> None:
+        """Body bytes of one read."""
+
+    def close(self, now: float) -> None:
+        """The body is complete."""
+
+
+class StreamFilter(Protocol):
+    """Takes out of a stream what the client did not ask for."""
+
+    def feed(self, data: bytes) -> bytes:
+        """What to write on for these bytes; holds back an incomplete event."""
+
+    def close(self) -> bytes:
+        """What is still held."""
+
+
+class Dialect(Protocol):
+    """One API that callers speak."""
+
+    name: DialectName
+
+    def read(self, body: bytes, headers: Headers, *, splice_usage: bool) -> ReadCall:
+        """Read a request body; raises `ClientFault` naming the field that is wrong."""
+
+    def tap(self) -> Tap | None:
+        """A tap for one answer; None where the dialect watches nothing."""
+
+    def usage_filter(self) -> StreamFilter:
+        """The filter for a stream whose body we spliced."""
+
+    def error(self, fault: TurnwiseError) -> bytes:
+        """JSON body of an error answer in this dialect's shape."""
+
+    def error_event(self, fault: TurnwiseError) -> bytes:
+        """Server-sent event that tells of a failure within a stream, its terminator included."""

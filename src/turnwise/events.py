@@ -1,0 +1,82 @@
+"""What engines tell us, in our words: an adapter turns its wire format into these, and nobody else reads that format."""
+
+from __future__ import annotations
+
+import msgspec
+
+from turnwise.types import BlockHash
+
+FULL_ATTENTION = "full_attention"
+
+
+class BlocksStored(msgspec.Struct, frozen=True, gc=False):
+    """Full KV blocks that an engine has filled, in prompt order.
+
+    `parent` is the hash of the block before the first, None at the head of a prompt.
+    `head_key` identifies the content of the first block of a prompt (tokens and extra keys) without the engine's hash: two
+    replicas that publish one `head_key` under two hashes do not share a hash domain. None unless `parent` is None.
+    `call_id` is the stamp that the storing call carried in `X-Session-ID`, None where the engine does not stamp.
+    """
+
+    hashes: tuple[BlockHash, ...]
+    parent: BlockHash | None
+    block_size: int
+    medium: str = "GPU"
+    call_id: str | None = None
+    head_key: int | None = None
+    spec_kind: str = FULL_ATTENTION
+    group: int = 0
+
+
+class BlocksRemoved(msgspec.Struct, frozen=True, gc=False):
+    """KV blocks that an engine no longer holds in `medium`."""
+
+    hashes: tuple[BlockHash, ...]
+    medium: str = "GPU"
+    group: int = 0
+
+
+class BlocksCleared(msgspec.Struct, frozen=True, gc=False):
+    """An engine has dropped its whole prefix cache."""
+
+
+KvEvent = BlocksStored | BlocksRemoved | BlocksCleared
+
+
+class EventBatch(msgspec.Struct, frozen=True, gc=False):
+    """Events of one engine step; `sequence` counts from 0 with the engine's process, so its going back is a restart."""
+
+    sequence: int
+    rank: int
+    events: tuple[KvEvent, ...]
+
+
+class LoadReport(msgspec.Struct, frozen=True, gc=False):
+    """What an engine says of itself when asked: counts of calls, and its cache as configured; None where it does not say."""
+
+    num_running: int | None = None
+    num_waiting: int | None = None
+    kv_usage: float | None = None
+    block_size: int | None = None
+    num_blocks: int | None = None
+    hash_algorithm: str | None = None
+
+
+class EventSourceInfo(msgspec.Struct, frozen=True, gc=False):
+    """Where one rank of a replica publishes KV events, with wildcard hosts already replaced by the replica's own."""
+
+    rank: int
+    endpoint: str
+    replay_endpoint: str | None
+    topic: str = ""
+
+
+class ReplicaFacts(msgspec.Struct, frozen=True, gc=False):
+    """What discovery learned of one replica before it is routed to."""
+
+    models: tuple[str, ...]
+    max_model_len: int | None = None
+    engine: str = "unknown"
+    version: str | None = None
+    event_sources: tuple[EventSourceInfo, ...] = ()
+    load: LoadReport = LoadReport()

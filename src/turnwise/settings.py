@@ -1,0 +1,155 @@
+"""The one frozen tree of settings; each field carries its range and its sentence, from which help and docs are made.
+
+`settings_sources.load` fills it: defaults < TOML file < `TURNWISE_*` environment < `--set` and flags.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+PolicyName = Literal["kv_aware", "prefix", "session_hash", "least_request", "round_robin"]
+EventsMode = Literal["auto", "off"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The port that clients talk to, and the admin port."""
+
+    host: Annotated[str, Meta(description="Address that clients connect to.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port that clients connect to; 0 takes a free one.")] = 8080
+    admin_host: Annotated[str, Meta(description="Address of the admin API and `/metrics`.")] = "127.0.0.1"
+    admin_port: Annotated[
+        int, Meta(ge=0, le=65535, description="Port of the admin API and `/metrics`; 0 takes a free one.")
+    ] = 9080
+    max_head_bytes: Annotated[int, Meta(ge=1024, description="Largest request head; a larger one gets 431.")] = 65536
+    max_body_bytes: Annotated[int, Meta(ge=1024, description="Largest request body; a larger one gets 413.")] = 32 * 1024 * 1024
+    head_timeout_s: Annotated[float, Meta(gt=0, description="Time for a request head to arrive once begun; then 408.")] = 10.0
+    body_timeout_s: Annotated[float, Meta(gt=0, description="Longest silence while a request body arrives; then 408.")] = 60.0
+    keepalive_timeout_s: Annotated[float, Meta(gt=0, description="How long an idle client connection is kept.")] = 75.0
+    drain_timeout_s: Annotated[float, Meta(ge=0, description="How long running calls may go on after SIGTERM.")] = 300.0
+
+
+class UpstreamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Connections to replicas."""
+
+    connect_timeout_s: Annotated[float, Meta(gt=0, description="Time for a connection to a replica to open.")] = 5.0
+    idle_timeout_s: Annotated[
+        float, Meta(gt=0, description="Longest silence of a replica within an answer; clients read for 600 s.")
+    ] = 600.0
+    max_idle_connections: Annotated[int, Meta(ge=0, description="Kept idle connections for each replica.")] = 256
+    keepalive_s: Annotated[float, Meta(gt=0, description="How long an idle connection to a replica is kept.")] = 4.0
+    max_attempts: Annotated[int, Meta(ge=1, le=5, description="Replicas tried before a call fails.")] = 2
+
+
+class Replica(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One engine replica."""
+
+    url: Annotated[str, Meta(pattern="^http://", description="Base URL of the replica, `http://host:port`.")]
+    name: Annotated[
+        str, Meta(pattern="^[A-Za-z0-9_.:-]*$", description="Its name in logs and metrics; `host:port` if empty.")
+    ] = ""
+    events: Annotated[
+        EventsMode, Meta(description="`auto` asks the replica where it publishes KV events; `off` never listens.")
+    ] = "auto"
+    events_endpoint: Annotated[str, Meta(description="ZMQ address of its KV events, where it cannot be asked.")] = ""
+    replay_endpoint: Annotated[str, Meta(description="ZMQ address of its event replay, where it cannot be asked.")] = ""
+    stamp: Annotated[bool, Meta(description="Send our call id as `X-Session-ID`, so that its KV events teach us.")] = True
+
+
+class Fleet(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How replicas are watched."""
+
+    check_interval_s: Annotated[float, Meta(gt=0, description="Time between two health and load checks of a replica.")] = 2.0
+    check_timeout_s: Annotated[float, Meta(gt=0, description="Time for one check to answer.")] = 5.0
+    unhealthy_after: Annotated[int, Meta(ge=1, description="Failed checks in a row that take a replica out.")] = 2
+    breaker_open_s: Annotated[float, Meta(gt=0, description="How long a replica that refused connections gets no calls.")] = 2.0
+
+
+class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a replica is chosen."""
+
+    name: Annotated[
+        PolicyName, Meta(description="`kv_aware` compares predicted seconds; the others are there to compare with.")
+    ] = "kv_aware"
+    miss_weight: Annotated[
+        float,
+        Meta(ge=0, description="How many times an uncached prefill second counts; above 1 favours hits over short queues."),
+    ] = 3.0
+    queue_weight: Annotated[float, Meta(ge=0, description="How many times a second of waiting behind other calls counts.")] = (
+        1.0
+    )
+    recent_weight: Annotated[float, Meta(ge=0, description="How much of the seconds assigned lately counts as load.")] = 0.2
+    recent_half_life_s: Annotated[float, Meta(gt=0, description="Half-life of the seconds assigned lately.")] = 10.0
+    prefill_tokens_per_s: Annotated[float, Meta(gt=0, description="Prefill speed of a replica until its own is learned.")] = (
+        8000.0
+    )
+    decode_s_per_call: Annotated[
+        float, Meta(ge=0, description="Seconds that a running call adds to a new call's first token.")
+    ] = 0.005
+    prefix_match_threshold: Annotated[
+        float, Meta(ge=0, le=1, description="`prefix`: matched share of a prompt above which the holder is chosen.")
+    ] = 0.5
+    prefix_imbalance_abs: Annotated[
+        int, Meta(ge=0, description="`prefix`: running-call gap above which load alone decides.")
+    ] = 32
+    prefix_imbalance_rel: Annotated[float, Meta(ge=1, description="`prefix`: and the ratio that the gap must also pass.")] = 1.1
+
+
+class IndexSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Bounds of what is remembered about KV."""
+
+    max_evidence_bytes: Annotated[int, Meta(ge=1024, description="Memory for what engines taught about prompts.")] = (
+        256 * 1024 * 1024
+    )
+    max_predicted_tokens: Annotated[
+        int, Meta(ge=1, description="Predicted tokens kept for each replica whose cache size is unknown.")
+    ] = 1_000_000
+    predicted_ttl_s: Annotated[float, Meta(gt=0, description="Life of a prediction where nothing confirms it.")] = 600.0
+    unconfirmed_ttl_s: Annotated[float, Meta(gt=0, description="Life of a prediction where events should confirm it.")] = 5.0
+    max_blocks_per_replica: Annotated[
+        int, Meta(ge=1, description="Blocks kept for each replica whose cache size is unknown; else 1.25 times its size.")
+    ] = 2_000_000
+    bytes_per_token: Annotated[float, Meta(gt=0, description="Prompt bytes per token until a model's own is learned.")] = 4.0
+
+
+class Edits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The closed list of changes to what passes through; see docs/edits.md."""
+
+    request_id: Annotated[bool, Meta(description="Send `x-request-id` to the replica.")] = True
+    accept_encoding: Annotated[bool, Meta(description="Ask the replica for `identity`, so that answers can be read.")] = True
+    session_stamp: Annotated[bool, Meta(description="Send our call id as `X-Session-ID` where a replica's `stamp` allows.")] = (
+        True
+    )
+    include_usage: Annotated[
+        bool, Meta(description="Ask a stream for usage, and hide the chunk if the client did not ask.")
+    ] = True
+    debug_header: Annotated[bool, Meta(description="Explain each placement in `x-turnwise-placement` of every answer.")] = False
+
+
+class Surface(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which paths reach a replica."""
+
+    allow_paths: Annotated[tuple[str, ...], Meta(description="Paths relayed besides the built-in list.")] = ()
+
+
+class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is written to standard error."""
+
+    level: Annotated[LogLevel, Meta(description="Lowest level written; `info` writes one line for each call.")] = "info"
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that can be set."""
+
+    replicas: Annotated[tuple[Replica, ...], Meta(description="The fleet.")] = ()
+    server: Server = Server()
+    upstream: UpstreamSettings = UpstreamSettings()
+    fleet: Fleet = Fleet()
+    policy: PolicySettings = PolicySettings()
+    index: IndexSettings = IndexSettings()
+    edits: Edits = Edits()
+    surface: Surface = Surface()
+    log: Log = Log()

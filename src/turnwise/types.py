@@ -1,0 +1,212 @@
+"""The values that walk through the seven steps; every one is frozen and none knows how it is carried.
+
+Units end a name: `_s` seconds, `_bytes` bytes; a bare count is a count of tokens, blocks or calls, as named.
+Times are seconds on one monotonic clock (`loop.time()`), so that a virtual clock serves as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import NewType
+
+import msgspec
+
+ReplicaId = NewType("ReplicaId", str)
+"""Name of a replica; a data-parallel rank above 0 is part of it: `name/1`."""
+
+CallId = NewType("CallId", str)
+"""Our own id of one call. It stamps KV events, so it is never taken from a client."""
+
+ProgramId = NewType("ProgramId", str)
+"""Id of all calls and tool runs that serve one user goal."""
+
+BlockHash = NewType("BlockHash", int)
+"""Low 60 bits of the engine's block hash: a Python int of 60 bits is 32 bytes, one of 64 bits is 48."""
+
+BLOCK_HASH_MASK = (1 << 60) - 1
+
+Digest = NewType("Digest", bytes)
+"""16 bytes of xxh3_128 over everything up to and including one prompt segment."""
+
+Headers = tuple[tuple[bytes, bytes], ...]
+"""Header fields in wire order, names in the case in which they came."""
+
+
+class SegmentKind(StrEnum):
+    """What a part of a prompt is; the kind enters the digest, so equal bytes of two kinds never collide."""
+
+    TEMPLATE = "template"
+    TOOLS = "tools"
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+    TEXT = "text"
+    TOKENS = "tokens"
+    OTHER = "other"
+
+
+class Segment(msgspec.Struct, frozen=True, gc=False):
+    """One ordered part of a prompt: its kind and its raw bytes, never re-ordered or re-serialised."""
+
+    kind: SegmentKind
+    raw: bytes
+
+
+class Prompt(msgspec.Struct, frozen=True, gc=False):
+    """All that the engine's chat template sees of a request.
+
+    `root` holds what must never be shared between prompts that agree in text: model, LoRA, `cache_salt`, multimodal policy.
+    """
+
+    root: bytes
+    segments: tuple[Segment, ...]
+
+
+class PromptChain(msgspec.Struct, frozen=True, gc=False):
+    """Prefix digests of a prompt: `digests[i]` covers segments 0..i, `ends[i]` is the number of raw bytes they hold."""
+
+    digests: tuple[Digest, ...]
+    ends: tuple[int, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        """Raw bytes of the whole prompt."""
+        return self.ends[-1] if self.ends else 0
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """Token counts as the engine reported them; `cached_tokens` is None where the engine does not say."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int | None = None
+
+
+class DialectName(StrEnum):
+    """The API that a caller speaks; it decides how a body is read and how an error is shaped."""
+
+    CHAT = "chat"
+    COMPLETIONS = "completions"
+    MESSAGES = "messages"
+    RESPONSES = "responses"
+    OPENAI = "openai"
+    """Any other path of the OpenAI family (embeddings, rerank, tokenize): relayed, errors in OpenAI's shape."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One call as read in step 1: what policy needs, and the bytes that will be forwarded."""
+
+    call_id: CallId
+    request_id: str
+    """Echoed as `x-request-id`: the client's own where valid, else ours."""
+    dialect: DialectName
+    method: str
+    target: str
+    headers: Headers
+    body: bytes
+    arrived_at: float
+    model: str | None = None
+    """None where the path names no model (any replica will do)."""
+    chain: PromptChain | None = None
+    """None where the dialect does not understand the body: placed by load alone."""
+    is_stream: bool = False
+    num_choices: int = 1
+    max_tokens: int | None = None
+    session: str | None = None
+    """Key for `session_hash`: a client's session header, else None."""
+    wants_usage: bool = True
+    """False where we spliced `include_usage` and must drop the usage chunk that the client did not ask for."""
+    wants_debug: bool = False
+
+
+class HitSource(StrEnum):
+    """How a number of cached tokens came to be believed."""
+
+    CONFIRMED = "confirmed"
+    """The engine's own events name the blocks, and their position in this prompt was taught."""
+    PREDICTED = "predicted"
+    """Our own recent placements say so."""
+    NONE = "none"
+
+
+class Hit(msgspec.Struct, frozen=True, gc=False):
+    """Tokens of one prompt that one replica is believed to hold."""
+
+    tokens: int = 0
+    source: HitSource = HitSource.NONE
+
+
+class Residency(msgspec.Struct, frozen=True, gc=False):
+    """What the index knows of one prompt over the replicas asked for."""
+
+    prompt_tokens: int
+    """Length of the prompt: exact where taught, estimated from bytes where not."""
+    is_taught: bool
+    """Whether some whole prefix of this prompt has been taught by the engine."""
+    hits: Mapping[ReplicaId, Hit]
+
+
+class ReplicaView(msgspec.Struct, frozen=True, gc=False):
+    """One replica as policy may see it at one instant; `hit` is about the prompt at hand."""
+
+    id: ReplicaId
+    hit: Hit
+    num_running: int
+    """Calls that we have booked there and that have not ended."""
+    pending_prefill_tokens: float
+    """Uncached prompt tokens booked there whose first token has not come."""
+    recent_assigned_s: float
+    """Decayed sum of the predicted seconds assigned there lately; keeps paced agents from all landing on one replica."""
+    prefill_tokens_per_s: float
+    """Learned from first-token times, or the setting until there is evidence."""
+    decode_s_per_call: float
+    """Seconds that each running call adds to a new call's first token."""
+    free_tokens: float | None = None
+    """KV room not in use by running calls; None where the capacity is unknown."""
+    is_stale: bool = False
+    """Whether its event feed is down: what the index says of it is old."""
+
+
+class FleetView(msgspec.Struct, frozen=True, gc=False):
+    """The replicas that may serve one request, frozen for one decision; never empty."""
+
+    replicas: tuple[ReplicaView, ...]
+    prompt_tokens: int
+    is_taught: bool
+    now: float
+
+
+class Terms(msgspec.Struct, frozen=True, gc=False):
+    """The cost of one candidate in predicted seconds; `total_s` is what is compared, and the weights are already in it."""
+
+    queue_s: float = 0.0
+    prefill_s: float = 0.0
+    eviction_s: float = 0.0
+    recent_s: float = 0.0
+    transfer_s: float = 0.0
+
+    @property
+    def total_s(self) -> float:
+        """Sum of the terms."""
+        return self.queue_s + self.prefill_s + self.eviction_s + self.recent_s + self.transfer_s
+
+
+class Placement(msgspec.Struct, frozen=True, gc=False):
+    """Where one attempt goes and why."""
+
+    replica: ReplicaId
+    policy: str
+    reason: str
+    """One word of a closed list per policy: `lowest_cost`, `only_one`, `next_in_turn`, ..."""
+    prompt_tokens: int
+    hit: Hit
+    terms: Terms
+    costs_s: tuple[tuple[ReplicaId, float], ...] = ()
+    """Every candidate's total, cheapest first, where the policy compares costs."""
+
+    @property
+    def uncached_tokens(self) -> int:
+        """Prompt tokens that this placement expects the replica to compute."""
+        return max(0, self.prompt_tokens - self.hit.tokens)

@@ -2,9 +2,77 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import msgspec
+
 HEADER_REQUEST_ID = b"x-request-id"
 HEADER_REASON = b"x-turnwise-reason"
 HEADER_PLACEMENT = b"x-turnwise-placement"
-HEADER_REPLICA = b"x-turnwise-replica"
 HEADER_DEBUG = b"x-turnwise-debug"
 HEADER_STAMP = b"x-session-id"
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """One Prometheus metric: counters end in `_total`, seconds in `_seconds`."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    labels: tuple[str, ...]
+    help: str
+
+
+CALLS = Metric(
+    "turnwise_calls_total", "counter", ("dialect", "replica", "status", "reason"), "Calls that ended, by what became of them."
+)
+REFUSED = Metric("turnwise_refused_total", "counter", ("reason",), "Requests answered by the proxy itself with an error.")
+ATTEMPTS_FAILED = Metric("turnwise_attempts_failed_total", "counter", ("replica", "reason"), "Attempts that a replica failed.")
+CALL_SECONDS = Metric("turnwise_call_seconds", "histogram", ("dialect",), "From the request's head to the answer's last byte.")
+FIRST_TOKEN_SECONDS = Metric(
+    "turnwise_first_token_seconds", "histogram", ("dialect",), "From the request's head to the first token."
+)
+PROXY_SECONDS = Metric(
+    "turnwise_proxy_seconds", "histogram", (), "From the request's head to its leaving for a replica, body included."
+)
+PROMPT_TOKENS = Metric("turnwise_prompt_tokens_total", "counter", ("replica",), "Prompt tokens, as the engine counted them.")
+COMPLETION_TOKENS = Metric(
+    "turnwise_completion_tokens_total", "counter", ("replica",), "Generated tokens, as the engine counted them."
+)
+CACHED_TOKENS = Metric(
+    "turnwise_cached_tokens_total", "counter", ("replica",), "Prompt tokens served from KV, as the engine counted them."
+)
+PREDICTED_TOKENS = Metric(
+    "turnwise_predicted_tokens_total",
+    "counter",
+    ("replica", "source"),
+    "Prompt tokens that placement expected to be served from KV.",
+)
+PREDICTION_ERROR_TOKENS = Metric(
+    "turnwise_prediction_error_tokens_total",
+    "counter",
+    ("replica", "direction"),
+    "Tokens by which the prediction was over or under.",
+)
+LESSONS = Metric(
+    "turnwise_lessons_total",
+    "counter",
+    ("result",),
+    "Calls by what their KV events taught: taught, pending, contradiction or untaught.",
+)
+RUNNING = Metric("turnwise_running_calls", "gauge", ("replica",), "Calls booked on a replica that have not ended.")
+PENDING_PREFILL = Metric(
+    "turnwise_pending_prefill_tokens", "gauge", ("replica",), "Uncached prompt tokens booked whose answer has not begun."
+)
+PREFILL_RATE = Metric("turnwise_prefill_tokens_per_second", "gauge", ("replica",), "Learned prefill speed.")
+ROUTABLE = Metric("turnwise_replica_routable", "gauge", ("replica",), "1 where new calls may be sent.")
+FEED_STATE = Metric("turnwise_feed_state", "gauge", ("replica", "state"), "1 for the state of a replica's event feed.")
+FEED_BATCHES = Metric("turnwise_feed_batches_total", "counter", ("replica",), "Event batches applied.")
+FEED_GAPS = Metric("turnwise_feed_gaps_total", "counter", ("replica",), "Gaps in a replica's event sequence.")
+FEED_RESTARTS = Metric("turnwise_feed_restarts_total", "counter", ("replica",), "Times a replica's event sequence went back.")
+INDEX_BLOCKS = Metric("turnwise_index_blocks", "gauge", ("replica",), "KV blocks that the index says a replica holds.")
+INDEX_EVIDENCE_BYTES = Metric("turnwise_index_evidence_bytes", "gauge", (), "Memory for what engines taught about prompts.")
+INDEX_PREDICTED = Metric("turnwise_index_predicted_entries", "gauge", (), "Prompt segments predicted on some replica.")
+CONNECTIONS = Metric("turnwise_client_connections", "gauge", (), "Open client connections.")
+
+METRICS = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
+"""All of them, in the order above."""

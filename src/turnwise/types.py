@@ -12,6 +12,8 @@ from typing import NewType
 
 import msgspec
 
+from turnwise.errors import TurnwiseError
+
 ReplicaId = NewType("ReplicaId", str)
 """Name of a replica; a data-parallel rank above 0 is part of it: `name/1`."""
 
@@ -175,7 +177,8 @@ class FleetView(msgspec.Struct, frozen=True, gc=False):
     replicas: tuple[ReplicaView, ...]
     prompt_tokens: int
     is_taught: bool
-    now: float
+    turn: int
+    """Placements made so far: whose turn it is, and who wins a tie."""
 
 
 class Terms(msgspec.Struct, frozen=True, gc=False):
@@ -210,3 +213,33 @@ class Placement(msgspec.Struct, frozen=True, gc=False):
     def uncached_tokens(self) -> int:
         """Prompt tokens that this placement expects the replica to compute."""
         return max(0, self.prompt_tokens - self.hit.tokens)
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of one attempt; the last one of a call settles it."""
+
+    request: Request
+    placement: Placement
+    attempt: int
+    status: int | None
+    """The replica's HTTP status; None where no head came."""
+    is_complete: bool
+    """The whole answer reached the client."""
+    has_started: bool
+    """Some of the answer reached the client, so nobody else may be tried."""
+    is_client_gone: bool
+    fault: TurnwiseError | None
+    usage: Usage | None
+    finish_reason: str | None
+    booked_at: float
+    sent_at: float | None
+    head_at: float | None
+    first_token_at: float | None
+    first_visible_at: float | None
+    ended_at: float
+    body_bytes: int
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether another replica may still answer this call."""
+        return self.fault is not None and self.fault.retryable and not self.has_started and not self.is_client_gone

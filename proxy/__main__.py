@@ -1,0 +1,172 @@
+"""The `turnwise` command: reads arguments, and hands each subcommand to the module that does it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import uvloop
+
+from turnwise import __version__, settings_sources
+from turnwise.engines.sim import server as sim
+from turnwise.errors import SettingsError
+from turnwise.proxy import app, demo, doctor
+from turnwise.proxy.export import audit
+from turnwise.settings import LogLevel, PolicyName, Server
+from turnwise.settings_sources import LoadedSettings
+
+FLAGS = {
+    "host": "server.host",
+    "port": "server.port",
+    "admin_port": "server.admin_port",
+    "policy": "policy.name",
+    "log_level": "log.level",
+    "replica": "replicas",
+    "allow_path": "surface.allow_paths",
+}
+"""Flag to the setting that it sets."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 0 done, 1 failed, 2 called wrongly."""
+    args = _parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except SettingsError as error:
+        print(f"turnwise: {error.message}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="turnwise",
+        description="Sidecar proxy and KV-aware load balancer for LLM agents: point base_url at it and change nothing else.",
+        epilog="Start with `turnwise demo`; then `turnwise doctor --replica URL` and `turnwise serve --replica URL`.",
+    )
+    parser.add_argument("--version", action="version", version=f"turnwise {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    serve = commands.add_parser(
+        "serve", help="run the proxy in front of replicas", description="Run the proxy in front of replicas."
+    )
+    _add_settings(serve)
+    serve.set_defaults(run=_serve)
+
+    config = commands.add_parser(
+        "config",
+        help="print the settings in force and where each comes from",
+        description="Print the settings in force, as TOML.",
+    )
+    _add_settings(config)
+    config.set_defaults(run=_config)
+
+    doctor_parser = commands.add_parser(
+        "doctor",
+        help="check replicas, and name the engine flag that is missing",
+        description="Check every replica: reachable, version, KV events and replay, usage details, block size, hash domain.",
+    )
+    _add_settings(doctor_parser)
+    doctor_parser.set_defaults(run=_doctor)
+
+    sim_parser = commands.add_parser(
+        "sim",
+        help="run the embedded engine",
+        description="Run the embedded engine: a replica without a GPU that speaks vLLM's API.",
+    )
+    sim.add_arguments(sim_parser)
+    sim_parser.set_defaults(run=sim.run)
+
+    demo_parser = commands.add_parser(
+        "demo", help="see KV-aware routing beside round-robin on three embedded engines", description=demo.DESCRIPTION
+    )
+    demo.add_arguments(demo_parser)
+    demo_parser.set_defaults(run=demo.run)
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with settings (docs/settings.md)")
+    parser.add_argument(
+        "--replica", action="append", metavar="[NAME=]URL", help="a replica, `http://host:port`; may be given several times"
+    )
+    parser.add_argument("--host", help="address that clients connect to")
+    parser.add_argument("--port", type=int, help="port that clients connect to")
+    parser.add_argument("--admin-port", type=int, help="port of the admin API and /metrics")
+    parser.add_argument("--policy", choices=get_args(PolicyName), help="how a replica is chosen")
+    parser.add_argument("--allow-path", action="append", metavar="PATH", help="relay this path too; may be given several times")
+    parser.add_argument("--log-level", choices=get_args(LogLevel), help="lowest level written")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="any setting, e.g. policy.miss_weight=2",
+    )
+
+
+def _load(args: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> LoadedSettings:
+    file = args.config or (Path(environ["TURNWISE_CONFIG"]) if "TURNWISE_CONFIG" in environ else None)
+    flags = {key: value for flag, key in FLAGS.items() if (value := getattr(args, flag)) is not None}
+    return settings_sources.load(file=file, environ=environ, overrides=args.overrides, flags=flags)
+
+
+def _serve(args: argparse.Namespace) -> int:
+    settings = _load(args).settings
+    if not settings.replicas:
+        raise SettingsError("no replica is given: use `--replica http://host:port`, or `[[replicas]]` in a `--config` file")
+    audit.set_up(settings.log.level)
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        this = asyncio.current_task()
+        assert this is not None
+
+        def on_signal() -> None:
+            if stop.is_set():
+                this.cancel()  # asked twice: do not wait for running calls
+            stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, on_signal)
+        await app.run(settings, stop=stop, on_ready=lambda addresses: _announce(addresses, settings.server))
+
+    try:
+        uvloop.run(serve())
+    except asyncio.CancelledError:
+        return 1
+    except OSError as error:
+        print(f"turnwise: cannot listen: {error.strerror or error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _announce(addresses: app.Addresses, server: Server) -> None:
+    """Say where the proxy listens: to people, and to a program that asked for any free port."""
+    line = f"turnwise {__version__} serves on {addresses.url} (admin and metrics: {addresses.admin_url})"
+    print(line, file=sys.stderr, flush=True)
+    if 0 in {server.port, server.admin_port}:
+        print(msgspec.json.encode(addresses).decode(), flush=True)
+
+
+def _config(args: argparse.Namespace) -> int:
+    print(settings_sources.as_toml_with_sources(_load(args)))
+    return 0
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    return doctor.run(_load(args).settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""The admin API: `/metrics`, the replicas as the proxy sees them, recent decisions, the settings in force."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from aiohttp import web
+
+from turnwise.proxy.export.prometheus import Gauges, Metrics
+from turnwise.proxy.export.record import Recorder
+from turnwise.proxy.fleet import Fleet
+from turnwise.settings import Settings
+from turnwise.types import ReplicaId
+
+
+class AdminApi:
+    """An aiohttp application on a port of its own."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        fleet: Fleet,
+        metrics: Metrics,
+        gauges: Gauges,
+        recorder: Recorder,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._fleet = fleet
+        self._metrics = metrics
+        self._gauges = gauges
+        self._recorder = recorder
+        self._clock = clock
+
+    def application(self) -> web.Application:
+        """Build the application with its routes."""
+        app = web.Application()
+        app.add_routes(
+            [
+                web.get("/metrics", self.get_metrics),
+                web.get("/health", self.get_health),
+                web.get("/v1/replicas", self.get_replicas),
+                web.post("/v1/replicas/{name}/drain", self.post_drain),
+                web.post("/v1/replicas/{name}/undrain", self.post_undrain),
+                web.get("/v1/calls", self.get_calls),
+                web.get("/v1/settings", self.get_settings),
+            ]
+        )
+        return app
+
+    async def get_metrics(self, _: web.Request) -> web.Response:
+        """All metrics in Prometheus' text format."""
+        self._gauges.now = self._clock()
+        return web.Response(body=self._metrics.render(), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    async def get_health(self, _: web.Request) -> web.Response:
+        """Say that the process is alive."""
+        return _json({"status": "alive"})
+
+    async def get_replicas(self, _: web.Request) -> web.Response:
+        """Every replica: what it is, whether it gets calls, how busy it is, what is known of its cache."""
+        return _json({"replicas": [self._replica(name) for name in self._fleet.members]})
+
+    async def post_drain(self, request: web.Request) -> web.Response:
+        """Send no new calls to a replica; running ones end in peace."""
+        return self._set_draining(request, is_draining=True)
+
+    async def post_undrain(self, request: web.Request) -> web.Response:
+        """Send calls to a replica again."""
+        return self._set_draining(request, is_draining=False)
+
+    async def get_calls(self, request: web.Request) -> web.Response:
+        """Recent calls, newest first, each with why it went where it went; `?limit=` bounds them."""
+        text = request.query.get("limit", "20")
+        if not text.isdecimal():
+            return _json({"error": {"message": "`limit` must be a whole number", "param": "limit"}}, status=400)
+        return _json({"calls": list(self._recorder.recent)[::-1][: int(text)]})
+
+    async def get_settings(self, _: web.Request) -> web.Response:
+        """The settings in force."""
+        return _json(self._settings)
+
+    def _set_draining(self, request: web.Request, *, is_draining: bool) -> web.Response:
+        name = ReplicaId(request.match_info["name"])
+        if name not in self._fleet.members:
+            known = ", ".join(self._fleet.members)
+            return _json({"error": {"message": f"no replica `{name}`; there are: {known}", "param": "name"}}, status=404)
+        self._fleet.members[name].is_draining = is_draining
+        return _json(self._replica(name))
+
+    def _replica(self, name: ReplicaId) -> dict[str, object]:
+        member = self._fleet.members[name]
+        now = self._clock()
+        return {
+            "name": member.id,
+            "url": member.settings.url,
+            "facts": member.facts,
+            "is_healthy": member.is_healthy,
+            "is_draining": member.is_draining,
+            "is_routable": member.is_routable(now),
+            "feed": member.feed,
+            "num_running": member.num_running,
+            "pending_prefill_tokens": member.pending_prefill_tokens,
+            "recent_assigned_s": member.recent_assigned_s(now),
+            "prefill_tokens_per_s": member.prefill_tokens_per_s,
+        }
+
+
+def _json(value: object, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")

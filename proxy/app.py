@@ -1,0 +1,93 @@
+"""The composition root: builds every part once, runs them in one TaskGroup, and takes them down in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import msgspec
+from aiohttp import web
+from turnwise.proxy.wire.server import HttpServer
+from turnwise.proxy.wire.upstream import Pool
+
+from turnwise.engines.vllm import VllmAdapter
+from turnwise.index import KvIndex
+from turnwise.proxy.admin.api import AdminApi
+from turnwise.proxy.discovery import Discovery
+from turnwise.proxy.export.audit import Audit
+from turnwise.proxy.export.prometheus import Gauges, Metrics
+from turnwise.proxy.export.record import Recorder
+from turnwise.proxy.fleet import Fleet
+from turnwise.proxy.front import Front
+from turnwise.proxy.pipeline import Pipeline
+from turnwise.proxy.wire import malloc
+from turnwise.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+SWEEP_INTERVAL_S = 0.5
+"""Pause of the index's housekeeping once nothing is left to do."""
+
+
+class Addresses(msgspec.Struct, frozen=True):
+    """Where a running proxy listens."""
+
+    url: str
+    admin_url: str
+
+
+async def run(settings: Settings, *, stop: asyncio.Event, on_ready: Callable[[Addresses], None] = lambda _: None) -> None:
+    """Serve until `stop` is set, then let running calls end within `server.drain_timeout_s`.
+
+    Raises `OSError` where a port is taken.
+    """
+    malloc.tune()
+    clock = asyncio.get_running_loop().time
+    index = KvIndex(settings.index)
+    fleet = Fleet(settings, index)
+    metrics = Metrics()
+    gauges = Gauges(fleet, index)
+    metrics.watch(gauges)
+    recorder = Recorder(index, fleet, metrics, Audit(), clock)
+    pool = Pool(settings.upstream, clock=clock)
+    pipeline = Pipeline(settings, fleet, pool, recorder, clock)
+    front = Front(pipeline, fleet, metrics, allow_paths=settings.surface.allow_paths, clock=clock)
+    server = HttpServer(
+        front.handle, settings.server, render_error=front.render_error, new_id=front.new_request_id, clock=clock
+    )
+    admin = web.AppRunner(AdminApi(settings, fleet, metrics, gauges, recorder, clock=clock).application(), access_log=None)
+    discovery = Discovery(settings, fleet, index, metrics, VllmAdapter(), clock=clock)
+    await server.start()
+    try:
+        await admin.setup()
+        await web.TCPSite(admin, settings.server.admin_host, settings.server.admin_port).start()
+        admin_port = admin.addresses[0][1]
+        async with asyncio.TaskGroup() as group:
+            background = [
+                group.create_task(discovery.run(), name="discovery"),
+                group.create_task(_sweep(index, clock), name="sweep"),
+            ]
+            on_ready(
+                Addresses(
+                    url=f"http://{settings.server.host}:{server.port}",
+                    admin_url=f"http://{settings.server.admin_host}:{admin_port}",
+                )
+            )
+            await stop.wait()
+            front.is_draining = True
+            logger.info("stopping: %d connections may end their calls", server.num_connections)
+            await server.drain(settings.server.drain_timeout_s)
+            for task in background:
+                task.cancel()
+    finally:
+        server.close()
+        pool.close()
+        await admin.cleanup()
+
+
+async def _sweep(index: KvIndex, clock: Callable[[], float]) -> None:
+    """Let the index forget, a slice at a time."""
+    while True:
+        has_more = index.sweep(clock())
+        await asyncio.sleep(0 if has_more else SWEEP_INTERVAL_S)

@@ -1,0 +1,102 @@
+"""What the demo shows: a table of both policies, one program's calls as a tree, what to try next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean, quantiles
+
+import msgspec
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from turnwise.proxy.demo.drive import CallRecord
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """One run of one policy; times in seconds."""
+
+    num_calls: int
+    cached_fraction: float
+    """Cached prompt tokens over all prompt tokens, as the engines counted them."""
+    first_token_mean_s: float
+    first_token_p50_s: float
+    first_token_p99_s: float
+    program_mean_s: float
+
+
+def summarize(programs: Sequence[Sequence[CallRecord]]) -> Summary:
+    """Reduce the records of one run; every program has at least one call."""
+    calls = [call for program in programs for call in program]
+    waits = [call.first_token_s for call in calls]
+    cuts = quantiles(waits, n=100, method="inclusive")
+    return Summary(
+        num_calls=len(calls),
+        cached_fraction=sum(call.cached_tokens for call in calls) / sum(call.prompt_tokens for call in calls),
+        first_token_mean_s=fmean(waits),
+        first_token_p50_s=cuts[49],
+        first_token_p99_s=cuts[98],
+        program_mean_s=fmean(program[-1].ended_s for program in programs),
+    )
+
+
+def comparison(results: Mapping[int, Mapping[str, Summary]]) -> Table:
+    """Table of all runs, the policies of one seed under each other."""
+    table = Table(title="the same programs, two ways to choose a replica", title_justify="left", title_style="bold")
+    table.add_column("seed", justify="right")
+    table.add_column("policy")
+    for heading in ("calls", "cached", "TTFT mean ms", "p50 ms", "p99 ms", "program s"):
+        table.add_column(heading, justify="right")
+    for seed, by_policy in results.items():
+        for policy, summary in by_policy.items():
+            table.add_row(
+                str(seed),
+                policy,
+                str(summary.num_calls),
+                f"{summary.cached_fraction:.1%}",
+                f"{summary.first_token_mean_s * 1000:.0f}",
+                f"{summary.first_token_p50_s * 1000:.0f}",
+                f"{summary.first_token_p99_s * 1000:.0f}",
+                f"{summary.program_mean_s:.2f}",
+                end_section=policy == list(by_policy)[-1],
+            )
+    return table
+
+
+def wins(results: Mapping[int, Mapping[str, Summary]], ours: str, theirs: str) -> list[int]:
+    """Seeds on which `ours` has both the larger cached fraction and the shorter mean first-token time."""
+    return [
+        seed
+        for seed, run in results.items()
+        if run[ours].cached_fraction > run[theirs].cached_fraction
+        and run[ours].first_token_mean_s < run[theirs].first_token_mean_s
+    ]
+
+
+def program_tree(records: Sequence[CallRecord]) -> Tree:
+    """One program, call by call: where each went and why, what it found there, how long it waited, which tool came after."""
+    tree = Tree(f"[bold]{records[0].program}[/]  {len(records)} calls, {records[-1].ended_s:.2f} s")
+    for record in records:
+        where = record.placement
+        call = tree.add(
+            f"call {record.turn}  [cyan]{where.get('replica', '?')}[/]  {record.prompt_tokens:,} prompt tokens, "
+            f"[green]{record.cached_tokens:,} cached[/], first token after {record.first_token_s * 1000:.0f} ms"
+        )
+        call.add(
+            f"[dim]{where.get('reason', '?')}: expected {where.get('hit_tokens', '?')} cached "
+            f"({where.get('hit_source', '?')}), cost {where.get('cost_s', '?')} s; others {where.get('others', '?')}[/]"
+        )
+        if record.tool_name is not None:
+            call.add(f"tool {record.tool_name}  {record.tool_s * 1000:.0f} ms")
+    return tree
+
+
+def advice() -> RenderableType:
+    """What to try next."""
+    return Group(
+        Text("what to try next", style="bold"),
+        Text("  turnwise doctor --replica http://HOST:PORT      what your engines offer, and the flag that is missing"),
+        Text("  turnwise serve --replica http://HOST:PORT ...   then point your agents' base_url at it"),
+        Text("  curl -s http://127.0.0.1:9080/v1/calls          why each call went where it went"),
+    )

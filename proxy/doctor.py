@@ -1,0 +1,199 @@
+"""`turnwise doctor`: what each replica offers, and the exact engine flag for what it does not."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from turnwise.engines.base import EngineAdapter, EventSource, ReplayUnavailable
+from turnwise.engines.vllm import VllmAdapter
+from turnwise.errors import SettingsError
+from turnwise.events import BlocksStored, EventSourceInfo, ReplicaFacts
+from turnwise.settings import Replica, Settings
+
+EVENTS_FLAG = (
+    """--kv-events-config '{"enable_kv_cache_events": true, "publisher": "zmq", "endpoint": "tcp://*:5557", """
+    """"replay_endpoint": "tcp://*:5558", "topic": "kv-events"}'"""
+)
+REPLAY_FLAG = '"replay_endpoint": "tcp://*:5558" in --kv-events-config'
+DETAILS_FLAG = "--enable-prompt-tokens-details"
+CACHING_FLAG = "--enable-prefix-caching"
+
+PROBE_TIMEOUT_S = 30.0
+EVENT_TIMEOUT_S = 3.0
+CONNECT_TIMEOUT_S = 3.0
+
+PROBE_WORDS = 600
+"""Enough of a prompt to fill a block of any common size, and never seen before, so that something is stored."""
+
+
+class Mark(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One fact about one replica; `advice` is what to change where it is not well."""
+
+    name: str
+    mark: Mark
+    found: str
+    advice: str = ""
+
+
+def run(settings: Settings) -> int:
+    """Check every replica of `settings` and print a table for each; returns 0 if all is well, else 1."""
+    if not settings.replicas:
+        raise SettingsError("no replica is given: use `--replica http://host:port`, or `[[replicas]]` in a `--config` file")
+    return asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> int:
+    adapter = VllmAdapter()
+    async with httpx.AsyncClient(timeout=PROBE_TIMEOUT_S) as http:
+        examined = await asyncio.gather(*(examine(replica, adapter, http) for replica in settings.replicas))
+    console = Console()
+    for replica, (checks, _) in zip(settings.replicas, examined, strict=True):
+        console.print(_table(replica, checks))
+    for line in domains([(replica.name, facts) for replica, (_, facts) in zip(settings.replicas, examined, strict=True)]):
+        console.print(line)
+    is_well = all(check.mark is not Mark.FAIL for checks, _ in examined for check in checks)
+    console.print("all replicas can be routed to" if is_well else "some checks failed; see the right column")
+    return 0 if is_well else 1
+
+
+async def examine(replica: Replica, adapter: EngineAdapter, http: httpx.AsyncClient) -> tuple[list[Check], ReplicaFacts | None]:
+    """Run every check on one replica; sends it one call of a few hundred tokens with one token to generate."""
+    try:
+        facts = await adapter.discover(http, replica.url)
+    except (httpx.HTTPError, ValueError) as error:
+        why = str(error) or type(error).__name__
+        return [Check("reachable", Mark.FAIL, why, "is it running, and is this its base URL (no path)?")], None
+    load = facts.load
+    checks = [
+        Check("reachable", Mark.OK, replica.url),
+        Check("version", Mark.OK if facts.version else Mark.WARN, facts.version or "not told"),
+        _models(facts),
+        _known("block size", load.block_size, "blocks cannot be counted; predictions go by tokens"),
+        _known("cache size (blocks)", load.num_blocks, "the setting index.max_predicted_tokens bounds predictions"),
+        _known("hash algorithm", load.hash_algorithm, f"is prefix caching on? {CACHING_FLAG}"),
+    ]
+    source = _source(replica, facts)
+    if source is None:
+        checks.append(Check("KV events", Mark.WARN, "not published: its cache is predicted, not known", EVENTS_FLAG))
+        checks.append(await _usage(replica, facts, http, "doctor-" + secrets.token_hex(8)))
+        return checks, facts
+    checks.append(await _reach("KV events", source.endpoint, EVENTS_FLAG))
+    async with adapter.events(source) as events:
+        checks.append(await _replay(source, events))
+        stamp = "doctor-" + secrets.token_hex(8)
+        heard = asyncio.create_task(_hear(events, stamp))
+        checks.append(await _usage(replica, facts, http, stamp))
+        checks.append(await _stamped(heard))
+    return checks, facts
+
+
+def domains(fleet: list[tuple[str, ReplicaFacts | None]]) -> list[str]:
+    """Say which replicas may share what is known of block hashes: equal model, block size and hash algorithm."""
+    groups: dict[str, list[str]] = {}
+    for name, facts in fleet:
+        if facts is not None:
+            model = facts.models[0] if facts.models else "?"
+            key = f"{model}, blocks of {facts.load.block_size or '?'}, {facts.load.hash_algorithm or '?'}"
+            groups.setdefault(key, []).append(name)
+    return [f"hash domain ({key}): {', '.join(names)}" for key, names in groups.items()]
+
+
+def _source(replica: Replica, facts: ReplicaFacts) -> EventSourceInfo | None:
+    if replica.events_endpoint:
+        return EventSourceInfo(rank=0, endpoint=replica.events_endpoint, replay_endpoint=replica.replay_endpoint or None)
+    return facts.event_sources[0] if facts.event_sources else None
+
+
+def _models(facts: ReplicaFacts) -> Check:
+    if not facts.models:
+        return Check("models", Mark.FAIL, "none", "no call can be routed to it")
+    return Check("models", Mark.OK, ", ".join(facts.models))
+
+
+def _known(name: str, value: object, without: str) -> Check:
+    return Check(name, Mark.WARN, "not told", without) if value is None else Check(name, Mark.OK, str(value))
+
+
+async def _reach(name: str, endpoint: str, advice: str) -> Check:
+    """Open and close a TCP connection to a ZMQ endpoint."""
+    parts = urlsplit(endpoint)
+    if parts.scheme != "tcp" or parts.hostname is None or parts.port is None:
+        return Check(name, Mark.WARN, f"{endpoint}: not a TCP address, not tried")
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(parts.hostname, parts.port), CONNECT_TIMEOUT_S)
+    except OSError as error:
+        return Check(name, Mark.FAIL, f"{endpoint}: {error}", f"open the port, or {advice}")
+    writer.close()
+    return Check(name, Mark.OK, endpoint)
+
+
+async def _replay(source: EventSourceInfo, events: EventSource) -> Check:
+    if source.replay_endpoint is None:
+        return Check("replay", Mark.FAIL, "no endpoint: a lost event cannot be made good", REPLAY_FLAG)
+    try:
+        batches = await events.replay(0)
+    except ReplayUnavailable as error:
+        return Check("replay", Mark.FAIL, f"{source.replay_endpoint}: {error}", f"open the port, or {REPLAY_FLAG}")
+    return Check("replay", Mark.OK, f"{source.replay_endpoint}, {len(batches)} batches kept")
+
+
+async def _hear(events: EventSource, stamp: str) -> None:
+    """Wait for a stored block that carries our stamp."""
+    while True:
+        for batch in await events.receive():
+            stored = [event for event in batch.events if isinstance(event, BlocksStored)]
+            if any(event.call_id == stamp for event in stored):
+                return
+
+
+async def _stamped(heard: asyncio.Task[None]) -> Check:
+    name = "stamped events"
+    try:
+        await asyncio.wait_for(heard, EVENT_TIMEOUT_S)
+    except TimeoutError:
+        return Check(name, Mark.WARN, "none heard: prompts cannot be taught, hits are predicted", "vLLM 0.32 or later stamps")
+    return Check(name, Mark.OK, "the engine stamps events with X-Session-ID")
+
+
+async def _usage(replica: Replica, facts: ReplicaFacts, http: httpx.AsyncClient, stamp: str) -> Check:
+    """Send one call and look at the usage that it reports."""
+    name = "prompt_tokens_details"
+    words = " ".join(secrets.token_hex(2) for _ in range(PROBE_WORDS))
+    body = {"model": facts.models[0] if facts.models else "", "prompt": words, "max_tokens": 1}
+    try:
+        answer = await http.post(f"{replica.url}/v1/completions", json=body, headers={"x-session-id": stamp})
+        answer.raise_for_status()
+        usage = answer.json().get("usage") or {}
+    except (httpx.HTTPError, ValueError) as error:
+        return Check(name, Mark.FAIL, f"a call failed: {str(error) or type(error).__name__}", "see the engine's log")
+    if usage.get("prompt_tokens_details") is None:
+        return Check(name, Mark.FAIL, "usage does not tell cached tokens", DETAILS_FLAG)
+    return Check(name, Mark.OK, f"{usage['prompt_tokens']} prompt tokens, cached tokens are told")
+
+
+def _table(replica: Replica, checks: list[Check]) -> Table:
+    colours = {Mark.OK: "green", Mark.WARN: "yellow", Mark.FAIL: "red"}
+    table = Table(title=f"{replica.name}  {replica.url}", title_justify="left", title_style="bold", expand=False)
+    table.add_column("check")
+    table.add_column("")
+    table.add_column("found", overflow="fold")
+    table.add_column("what to change", overflow="fold")
+    for check in checks:
+        table.add_row(check.name, f"[{colours[check.mark]}]{check.mark}[/]", check.found, check.advice)
+    return table

@@ -1,0 +1,48 @@
+"""The closed list of what Turnwise changes in passing (docs/edits.md); every other byte and header goes through as it came."""
+
+from __future__ import annotations
+
+from turnwise import names
+from turnwise.proxy.wire.ports import Outgoing, ResponseHead
+from turnwise.settings import Edits
+from turnwise.types import Headers, Placement, Request
+
+
+def outgoing(request: Request, *, stamps: bool, edits: Edits) -> Outgoing:
+    """Build the request for a replica: the client's headers with ours put in their place.
+
+    `stamps` is whether this replica is to stamp its KV events with our call id.
+    """
+    ours: dict[bytes, bytes] = {}
+    if edits.request_id:
+        ours[names.HEADER_REQUEST_ID] = request.request_id.encode()
+    if edits.accept_encoding:
+        # Answers are relayed as they come, and an encoded one could not be watched.
+        ours[b"accept-encoding"] = b"identity"
+    if edits.session_stamp and stamps and request.chain is not None:
+        ours[names.HEADER_STAMP] = request.call_id.encode()
+    kept = tuple(
+        (name, value) for name, value in request.headers if (key := name.lower()) not in ours and key != names.HEADER_DEBUG
+    )
+    return Outgoing(method=request.method, target=request.target, headers=(*kept, *ours.items()), body=request.body)
+
+
+def answer_head(head: ResponseHead, request: Request, placement: Placement | None) -> ResponseHead:
+    """Build the head for the client: the replica's, with `x-request-id` and, where wanted, why the call went where it went."""
+    headers: Headers = tuple((name, value) for name, value in head.headers if name.lower() != names.HEADER_REQUEST_ID)
+    headers = (*headers, (names.HEADER_REQUEST_ID, request.request_id.encode()))
+    if placement is not None and request.wants_debug:
+        headers = (*headers, (names.HEADER_PLACEMENT, explain(placement).encode()))
+    return ResponseHead(status=head.status, phrase=head.phrase, headers=headers, length=head.length)
+
+
+def explain(placement: Placement) -> str:
+    """Say in one line why a placement was made: `replica=a policy=kv_aware ... cost_s=0.412 queue_s=...`."""
+    terms = placement.terms
+    others = ",".join(f"{replica}:{cost_s:.4f}" for replica, cost_s in placement.costs_s[1:])
+    return (
+        f"replica={placement.replica} policy={placement.policy} reason={placement.reason}"
+        f" prompt_tokens={placement.prompt_tokens} hit_tokens={placement.hit.tokens} hit_source={placement.hit.source}"
+        f" cost_s={terms.total_s:.4f} queue_s={terms.queue_s:.4f} prefill_s={terms.prefill_s:.4f}"
+        f" eviction_s={terms.eviction_s:.4f} recent_s={terms.recent_s:.4f} others={others or '-'}"
+    )

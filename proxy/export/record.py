@@ -1,0 +1,59 @@
+"""Step 7: what a finished call leaves behind: lessons for the index and the fleet, metrics, one log line."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from turnwise.index import KvIndex
+from turnwise.proxy.export.audit import Audit
+from turnwise.proxy.export.prometheus import Metrics
+from turnwise.proxy.fleet import Fleet
+from turnwise.types import Outcome
+
+RECENT_CALLS = 256
+"""Calls that the admin API can still explain; about 1 KB each."""
+
+
+class Recorder:
+    """Settles calls; the only place that knows all who want to hear of an outcome."""
+
+    def __init__(self, index: KvIndex, fleet: Fleet, metrics: Metrics, audit: Audit, clock: Callable[[], float]) -> None:
+        self._index = index
+        self._fleet = fleet
+        self._metrics = metrics
+        self._audit = audit
+        self._clock = clock
+        self.recent: deque[dict[str, object]] = deque(maxlen=RECENT_CALLS)
+
+    def failed(self, outcome: Outcome) -> None:
+        """Record an attempt after which another replica is tried."""
+        self._index.forget_call(outcome.request.call_id)
+        self._metrics.attempt_failed(outcome)
+        self._audit.attempt_failed(outcome)
+
+    def settle(self, outcome: Outcome, work_tokens: float) -> None:
+        """Record the last attempt of a call; `work_tokens` is what stood before its first token when it was booked."""
+        request, usage = outcome.request, outcome.usage
+        lesson = "untaught"
+        if request.chain is not None and outcome.is_complete and outcome.status == 200:
+            learned = self._index.settle(
+                request.call_id,
+                request.chain,
+                outcome.placement.replica,
+                prompt_tokens=None if usage is None else usage.prompt_tokens,
+                cached_tokens=None if usage is None else usage.cached_tokens,
+                now=self._clock(),
+            )
+            if learned.is_contradiction:
+                lesson = "contradiction"
+            elif learned.is_taught:
+                lesson = "taught"
+            elif learned.is_pending:
+                lesson = "pending"
+            self._metrics.learned(lesson)
+        else:
+            self._index.forget_call(request.call_id)
+        self._fleet.learn(outcome, work_tokens)
+        self._metrics.call_ended(outcome)
+        self.recent.append(self._audit.call_ended(outcome, lesson))

@@ -1,0 +1,214 @@
+"""The replica set: who is there, how busy, and what each call books on it. The only mutable state that placement reads."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+from turnwise.errors import ClientFault, Overloaded, Reason
+from turnwise.events import ReplicaFacts
+from turnwise.index import KvIndex
+from turnwise.proxy.policy.calibrate import decayed, learned_rate
+from turnwise.proxy.wire.ports import Origin
+from turnwise.settings import PolicySettings, Replica, Settings
+from turnwise.types import FleetView, Outcome, Placement, ReplicaId, ReplicaView, Request
+
+FEED_STATES = ("none", "connecting", "live", "partial", "stale")
+"""What the event feed of a replica can be: absent, not yet heard, whole, without what was stored before it, or broken."""
+
+
+class Member:
+    """One replica as the fleet keeps it; written by discovery, the feed and leases, read through views."""
+
+    def __init__(self, replica: Replica, policy: PolicySettings) -> None:
+        parts = urlsplit(replica.url)
+        assert parts.hostname is not None
+        self.id = ReplicaId(replica.name)
+        self.settings = replica
+        self.origin = Origin(host=parts.hostname, port=parts.port or 80)
+        self.facts: ReplicaFacts | None = None
+        """None until discovery has reached it once."""
+        self.is_healthy = False
+        self.is_draining = False
+        self.feed = "none"
+        """One of `FEED_STATES`."""
+        self.num_running = 0
+        self.running_tokens = 0
+        self.pending_prefill_tokens = 0.0
+        self.prefill_tokens_per_s = policy.prefill_tokens_per_s
+        self._open_until = 0.0
+        self._recent_s = 0.0
+        self._recent_at = 0.0
+        self._policy = policy
+
+    def serves(self, model: str | None) -> bool:
+        """Whether a call for `model` may be sent here (None: any model will do)."""
+        return self.facts is not None and (model is None or model in self.facts.models)
+
+    def is_routable(self, now: float) -> bool:
+        """Whether new calls should be sent here."""
+        return self.is_healthy and not self.is_draining and now >= self._open_until
+
+    def open_breaker(self, until: float) -> None:
+        """Send no new calls here before `until`, unless nobody else is left."""
+        self._open_until = until
+
+    def recent_assigned_s(self, now: float) -> float:
+        """Predicted seconds assigned here lately, decayed to `now`."""
+        return decayed(self._recent_s, elapsed_s=now - self._recent_at, half_life_s=self._policy.recent_half_life_s)
+
+    def assign(self, seconds: float, now: float) -> None:
+        """Add predicted seconds of a new call."""
+        self._recent_s = self.recent_assigned_s(now) + seconds
+        self._recent_at = now
+
+    @property
+    def capacity_tokens(self) -> int | None:
+        """Tokens of KV that the replica says it has room for."""
+        if self.facts is None or self.facts.load.num_blocks is None or self.facts.load.block_size is None:
+            return None
+        return self.facts.load.num_blocks * self.facts.load.block_size
+
+
+class Lease:
+    """What one attempt holds of its replica; leaving the `with` gives all of it back, whatever happened."""
+
+    def __init__(self, member: Member, placement: Placement, now: float) -> None:
+        self.member = member
+        self.placement = placement
+        self.booked_at = now
+        self.work_tokens = member.pending_prefill_tokens + placement.uncached_tokens
+        """Uncached tokens that the replica computes before this call's first token: those ahead of it and its own."""
+        self._pending_tokens = float(placement.uncached_tokens)
+
+    def __enter__(self) -> Self:
+        self.member.num_running += 1
+        self.member.running_tokens += self.placement.prompt_tokens
+        self.member.pending_prefill_tokens += self._pending_tokens
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.prefill_done()
+        self.member.num_running -= 1
+        self.member.running_tokens -= self.placement.prompt_tokens
+
+    def prefill_done(self) -> None:
+        """The first byte of the answer has come: its prefill no longer stands before others."""
+        self.member.pending_prefill_tokens -= self._pending_tokens
+        self._pending_tokens = 0.0
+
+
+class Fleet:
+    """All replicas, in the order of the settings."""
+
+    def __init__(self, settings: Settings, index: KvIndex) -> None:
+        self.members = {ReplicaId(replica.name): Member(replica, settings.policy) for replica in settings.replicas}
+        self._settings = settings
+        self._index = index
+        self._num_placements = 0
+
+    def view(self, request: Request, *, exclude: Collection[ReplicaId], now: float) -> FleetView:
+        """Freeze the replicas that may serve `request`.
+
+        Raises `ClientFault` (404) where no replica serves its model, `Overloaded` where none of those that do can take it.
+        """
+        members = self._candidates(request.model, exclude, now)
+        residency = self._index.residency(request.chain, [member.id for member in members], now)
+        policy = self._settings.policy
+        replicas = tuple(
+            ReplicaView(
+                id=member.id,
+                hit=residency.hits[member.id],
+                num_running=member.num_running,
+                pending_prefill_tokens=member.pending_prefill_tokens,
+                recent_assigned_s=member.recent_assigned_s(now),
+                prefill_tokens_per_s=member.prefill_tokens_per_s,
+                decode_s_per_call=policy.decode_s_per_call,
+                free_tokens=None if member.capacity_tokens is None else member.capacity_tokens - member.running_tokens,
+                is_stale=member.feed == "stale",
+            )
+            for member in members
+        )
+        return FleetView(
+            replicas=replicas,
+            prompt_tokens=residency.prompt_tokens,
+            is_taught=residency.is_taught,
+            turn=self._num_placements,
+        )
+
+    def book(self, request: Request, placement: Placement, now: float) -> Lease:
+        """Count the load and predict the residency of a placement at once, so that the next decision sees both."""
+        member = self.members[placement.replica]
+        self._num_placements += 1
+        member.assign(placement.uncached_tokens / member.prefill_tokens_per_s + self._settings.policy.decode_s_per_call, now)
+        if request.chain is not None:
+            self._index.book(request.chain, member.id, placement.prompt_tokens, now)
+        return Lease(member, placement, now)
+
+    def refused(self, replica: ReplicaId, now: float) -> None:
+        """Note that `replica` failed a call before answering: others are preferred for a while."""
+        self.members[replica].open_breaker(now + self._settings.fleet.breaker_open_s)
+
+    def learn(self, outcome: Outcome, work_tokens: float) -> None:
+        """Learn the replica's speed from a call that got its first token."""
+        usage, first_token_at = outcome.usage, outcome.first_token_at
+        if usage is None or usage.cached_tokens is None or first_token_at is None:
+            return
+        member = self.members[outcome.placement.replica]
+        surprise = (usage.prompt_tokens - usage.cached_tokens) - outcome.placement.uncached_tokens
+        member.prefill_tokens_per_s = learned_rate(
+            member.prefill_tokens_per_s,
+            work_tokens=work_tokens + surprise,
+            first_token_s=first_token_at - outcome.booked_at,
+        )
+
+    def models(self) -> list[str]:
+        """Models that a replica in health serves, each once, in the order of the fleet."""
+        names: dict[str, None] = {}
+        for member in self.members.values():
+            if member.is_healthy and member.facts is not None:
+                names.update(dict.fromkeys(member.facts.models))
+        return list(names)
+
+    def is_ready(self, now: float) -> bool:
+        """Whether some replica can take calls."""
+        return any(member.is_routable(now) for member in self.members.values())
+
+    def _candidates(self, model: str | None, exclude: Collection[ReplicaId], now: float) -> list[Member]:
+        known = [member for member in self.members.values() if member.serves(model)]
+        if not known:
+            self._raise_unserved(model)
+        healthy = [member for member in known if member.is_healthy and not member.is_draining and member.id not in exclude]
+        routable = [member for member in healthy if member.is_routable(now)]
+        # With every breaker open, trying is better than refusing: the last refusal may be over.
+        chosen = routable or healthy
+        if not chosen:
+            raise Overloaded(f"no replica that serves {_quoted(model)} can take calls now ({_why(known, exclude)})")
+        return chosen
+
+    def _raise_unserved(self, model: str | None) -> None:
+        unknown = [member.id for member in self.members.values() if member.facts is None]
+        if unknown or model is None:
+            raise Overloaded(f"no replica has been reached yet: {', '.join(unknown) or 'the fleet is empty'}")
+        served = ", ".join(self.models()) or "none"
+        raise ClientFault(
+            f"The model {_quoted(model)} does not exist; the fleet serves: {served}",
+            reason=Reason.UNKNOWN_MODEL,
+            status=404,
+            param="model",
+        )
+
+
+def _quoted(model: str | None) -> str:
+    return "any model" if model is None else f"`{model}`"
+
+
+def _why(members: Iterable[Member], exclude: Collection[ReplicaId]) -> str:
+    def state(member: Member) -> str:
+        if member.id in exclude:
+            return "just failed"
+        return "draining" if member.is_draining else "not answering"
+
+    return ", ".join(f"{member.id}: {state(member)}" for member in members)

@@ -1,0 +1,162 @@
+import math
+
+import msgspec
+import pytest
+
+from turnwise.proxy.policy.calibrate import decayed, learned_rate
+from turnwise.proxy.policy.place import POLICIES, place
+from turnwise.proxy.policy.retry import Attempts
+from turnwise.proxy.policy.score import score
+from turnwise.settings import PolicySettings
+from turnwise.types import (
+    CallId,
+    DialectName,
+    FleetView,
+    Hit,
+    HitSource,
+    ReplicaId,
+    ReplicaView,
+    Request,
+)
+
+SETTINGS = PolicySettings(miss_weight=3.0, queue_weight=1.0, recent_weight=0.2)
+
+
+def replica(name: str, hit: int = 0, **changes) -> ReplicaView:
+    view = ReplicaView(
+        id=ReplicaId(name),
+        hit=Hit(hit, HitSource.CONFIRMED if hit else HitSource.NONE),
+        num_running=0,
+        pending_prefill_tokens=0.0,
+        recent_assigned_s=0.0,
+        prefill_tokens_per_s=1000.0,
+        decode_s_per_call=0.01,
+    )
+    return msgspec.structs.replace(view, **changes)
+
+
+def fleet(*replicas: ReplicaView, prompt_tokens: int = 1000, turn: int = 0) -> FleetView:
+    return FleetView(replicas=replicas, prompt_tokens=prompt_tokens, is_taught=True, turn=turn)
+
+
+def request(session: str | None = None) -> Request:
+    return Request(
+        call_id=CallId("c"),
+        request_id="r",
+        dialect=DialectName.CHAT,
+        method="POST",
+        target="/v1/chat/completions",
+        headers=(),
+        body=b"",
+        arrived_at=0.0,
+        session=session,
+    )
+
+
+def chosen(view: FleetView, name: str = "kv_aware", session: str | None = None) -> str:
+    return place(request(session), view, msgspec.structs.replace(SETTINGS, name=name)).replica
+
+
+def test_the_cost_is_the_sum_of_its_terms_in_seconds():
+    busy = replica("a", hit=400, num_running=5, pending_prefill_tokens=2000.0, recent_assigned_s=1.0, free_tokens=900.0)
+    terms = score(busy, 1000, SETTINGS)
+    assert terms.queue_s == pytest.approx(2.0 + 0.05)
+    assert terms.prefill_s == pytest.approx(3.0 * 0.6)
+    assert terms.eviction_s == pytest.approx(0.1)
+    assert terms.recent_s == pytest.approx(0.2)
+    assert terms.total_s == pytest.approx(2.05 + 1.8 + 0.1 + 0.2)
+
+
+def test_a_holder_of_the_prompt_wins_over_an_idle_stranger():
+    assert chosen(fleet(replica("idle"), replica("holder", hit=900, num_running=3))) == "holder"
+
+
+def test_a_long_queue_outweighs_a_hit():
+    assert chosen(fleet(replica("idle"), replica("holder", hit=900, pending_prefill_tokens=20_000.0))) == "idle"
+
+
+def test_equal_costs_take_turns():
+    replicas = [replica("a"), replica("b"), replica("c")]
+    assert [chosen(fleet(*replicas, turn=turn)) for turn in range(4)] == ["a", "b", "c", "a"]
+
+
+def test_paced_calls_without_running_load_spread_by_what_was_assigned_lately():
+    shared = {"hit": 500}
+    view = fleet(replica("a", **shared, recent_assigned_s=20.0), replica("b"))
+    assert chosen(view) == "b"
+
+
+def test_a_placement_names_every_cost_cheapest_first():
+    view = fleet(replica("a"), replica("b", hit=500), replica("c", hit=200))
+    placement = place(request(), view, SETTINGS)
+    assert [name for name, _ in placement.costs_s] == ["b", "c", "a"]
+    assert placement.terms.total_s == placement.costs_s[0][1]
+    assert placement.reason == "lowest_cost"
+    assert placement.uncached_tokens == 500
+
+
+def test_a_slower_replica_pays_more_for_the_same_miss():
+    assert chosen(fleet(replica("slow", prefill_tokens_per_s=500.0), replica("fast"))) == "fast"
+
+
+@pytest.mark.parametrize("name", list(POLICIES))
+def test_every_policy_takes_the_only_one_and_says_so(name):
+    placement = place(request("s"), fleet(replica("a")), msgspec.structs.replace(SETTINGS, name=name))
+    assert (placement.replica, placement.reason, placement.policy) == ("a", "only_one", name)
+
+
+def test_round_robin_ignores_hits():
+    view = [replica("a", hit=999), replica("b")]
+    assert [chosen(fleet(*view, turn=turn), "round_robin") for turn in range(3)] == ["a", "b", "a"]
+
+
+def test_least_request_counts_running_calls():
+    assert chosen(fleet(replica("a", num_running=2, hit=999), replica("b", num_running=1)), "least_request") == "b"
+
+
+def test_session_hash_keeps_a_session_and_moves_only_those_of_a_replica_that_left():
+    replicas = [replica(name) for name in "abcd"]
+    before = {session: chosen(fleet(*replicas), "session_hash", session) for session in map(str, range(200))}
+    after = {session: chosen(fleet(*replicas[1:]), "session_hash", session) for session in map(str, range(200))}
+    assert set(before.values()) == set("abcd")
+    assert all(after[session] == owner for session, owner in before.items() if owner != "a")
+
+
+def test_session_hash_without_a_session_goes_by_load():
+    assert chosen(fleet(replica("a", num_running=1), replica("b")), "session_hash") == "b"
+
+
+def test_prefix_follows_the_longest_match_above_its_threshold():
+    assert chosen(fleet(replica("a"), replica("b", hit=600, num_running=5)), "prefix") == "b"
+    assert chosen(fleet(replica("a"), replica("b", hit=400, num_running=5)), "prefix") == "a"
+
+
+def test_prefix_goes_by_load_when_the_fleet_is_out_of_balance():
+    view = fleet(replica("a"), replica("b", hit=900, num_running=40))
+    placement = place(request(), view, msgspec.structs.replace(SETTINGS, name="prefix"))
+    assert (placement.replica, placement.reason) == ("a", "out_of_balance")
+
+
+def test_the_rate_moves_toward_what_was_seen_and_no_sample_turns_it_over():
+    assert 1000 < learned_rate(1000.0, work_tokens=2000, first_token_s=1.0) < 2000
+    assert learned_rate(1000.0, work_tokens=10**9, first_token_s=0.001) <= 1000 * 1.6
+    assert learned_rate(1000.0, work_tokens=300, first_token_s=1e9) > 0
+
+
+@pytest.mark.parametrize(("tokens", "seconds"), [(10, 1.0), (5000, 0.0)])
+def test_samples_that_say_nothing_teach_nothing(tokens, seconds):
+    assert learned_rate(1000.0, work_tokens=tokens, first_token_s=seconds) == 1000.0
+
+
+def test_assigned_seconds_halve_in_a_half_life():
+    assert decayed(8.0, elapsed_s=30.0, half_life_s=10.0) == pytest.approx(1.0)
+    assert math.isclose(decayed(8.0, elapsed_s=0.0, half_life_s=10.0), 8.0)
+
+
+def test_each_attempt_knows_who_has_failed():
+    attempts = Attempts(3)
+    seen = []
+    for attempt in attempts:
+        seen.append((attempt.number, set(attempt.failed), attempt.is_last))
+        attempts.failed(ReplicaId(f"r{attempt.number}"))
+    assert seen == [(1, set(), False), (2, {"r1"}, False), (3, {"r1", "r2"}, True)]

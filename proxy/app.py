@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 import msgspec
 from aiohttp import web
-from turnwise.proxy.wire.server import HttpServer
-from turnwise.proxy.wire.upstream import Pool
 
 from turnwise.engines.vllm import VllmAdapter
 from turnwise.index import KvIndex
@@ -22,6 +21,8 @@ from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.front import Front
 from turnwise.proxy.pipeline import Pipeline
 from turnwise.proxy.wire import malloc
+from turnwise.proxy.wire.server import serve
+from turnwise.proxy.wire.upstream import Pool
 from turnwise.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -43,22 +44,21 @@ async def run(settings: Settings, *, stop: asyncio.Event, on_ready: Callable[[Ad
     Raises `OSError` where a port is taken.
     """
     malloc.tune()
-    clock = asyncio.get_running_loop().time
+    # uvloop's own clock stands still within a turn and counts whole milliseconds; both count from the same moment.
+    clock = time.monotonic
     index = KvIndex(settings.index)
     fleet = Fleet(settings, index)
     metrics = Metrics()
-    gauges = Gauges(fleet, index)
-    metrics.watch(gauges)
     recorder = Recorder(index, fleet, metrics, Audit(), clock)
     pool = Pool(settings.upstream, clock=clock)
     pipeline = Pipeline(settings, fleet, pool, recorder, clock)
     front = Front(pipeline, fleet, metrics, allow_paths=settings.surface.allow_paths, clock=clock)
-    server = HttpServer(
-        front.handle, settings.server, render_error=front.render_error, new_id=front.new_request_id, clock=clock
-    )
-    admin = web.AppRunner(AdminApi(settings, fleet, metrics, gauges, recorder, clock=clock).application(), access_log=None)
+    admin = web.AppRunner(AdminApi(settings, fleet, metrics, recorder, clock=clock).application(), access_log=None)
     discovery = Discovery(settings, fleet, index, metrics, VllmAdapter(), clock=clock)
-    await server.start()
+    server = await serve(
+        front.handle, settings.server, clock=clock, render_error=front.render_error, new_id=front.new_request_id
+    )
+    metrics.watch(Gauges(fleet, index, clock=clock, num_connections=lambda: server.num_connections))
     try:
         await admin.setup()
         await web.TCPSite(admin, settings.server.admin_host, settings.server.admin_port).start()
@@ -81,7 +81,7 @@ async def run(settings: Settings, *, stop: asyncio.Event, on_ready: Callable[[Ad
             for task in background:
                 task.cancel()
     finally:
-        server.close()
+        await server.close()
         pool.close()
         await admin.cleanup()
 

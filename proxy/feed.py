@@ -44,8 +44,8 @@ class Feed:
         self._index = index
         self._metrics = metrics
         self._clock = clock
-        self._next = 0
-        """Sequence that comes next if nothing was lost."""
+        self._next: int | None = 0
+        """Sequence that comes next if nothing was lost; None where any will do, for nothing is known of what came before."""
         self._last_live = -1
         """Last sequence heard live; replayed ones may be heard again after it, so only its going back is a restart."""
 
@@ -76,20 +76,20 @@ class Feed:
             self._index.drop_blocks(self._member.id)
             self._next = 0
         self._last_live = batch.sequence
-        if batch.sequence > self._next:
-            await self._fill_gap(source, batch.sequence)
-        if batch.sequence >= self._next:
+        if self._next is not None and batch.sequence > self._next:
+            await self._fill_gap(source, self._next, batch.sequence)
+        if self._next is None or batch.sequence >= self._next:
             await self._apply(batch)
 
-    async def _fill_gap(self, source: EventSource, until: int) -> None:
+    async def _fill_gap(self, source: EventSource, start: int, until: int) -> None:
         self._metrics.feed_gap(self._member.id)
         try:
-            for batch in await source.replay(self._next):
+            for batch in await source.replay(start):
                 if batch.sequence == self._next and batch.sequence < until:
                     await self._apply(batch)
         except ReplayUnavailable as error:
-            logger.warning("%s: events %d to %d are lost: %s", self._member.id, self._next, until - 1, error)
-        if self._next < until:
+            logger.warning("%s: events %d to %d are lost: %s", self._member.id, start, until - 1, error)
+        if self._next != until:
             self._index.drop_blocks(self._member.id)
             self._next = until
             self._set_state("partial")
@@ -100,6 +100,7 @@ class Feed:
             batches = await source.replay(0)
         except ReplayUnavailable as error:
             logger.warning("%s: no replay of KV events, so its cache is known from here on: %s", self._member.id, error)
+            self._next = None
             self._set_state("partial")
             return
         for batch in batches:

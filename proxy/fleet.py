@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from statistics import fmean
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -37,7 +38,8 @@ class Member:
         self.num_running = 0
         self.running_tokens = 0
         self.pending_prefill_tokens = 0.0
-        self.prefill_tokens_per_s = policy.prefill_tokens_per_s
+        self.learned_tokens_per_s: float | None = None
+        """Prefill speed learned from its own calls."""
         self._open_until = 0.0
         self._recent_s = 0.0
         self._recent_at = 0.0
@@ -124,7 +126,7 @@ class Fleet:
                 num_running=member.num_running,
                 pending_prefill_tokens=member.pending_prefill_tokens,
                 recent_assigned_s=member.recent_assigned_s(now),
-                prefill_tokens_per_s=member.prefill_tokens_per_s,
+                prefill_tokens_per_s=self.prefill_tokens_per_s(member),
                 decode_s_per_call=policy.decode_s_per_call,
                 free_tokens=None if member.capacity_tokens is None else member.capacity_tokens - member.running_tokens,
                 is_stale=member.feed == "stale",
@@ -142,7 +144,7 @@ class Fleet:
         """Count the load and predict the residency of a placement at once, so that the next decision sees both."""
         member = self.members[placement.replica]
         self._num_placements += 1
-        member.assign(placement.uncached_tokens / member.prefill_tokens_per_s + self._settings.policy.decode_s_per_call, now)
+        member.assign(placement.uncached_tokens / self.prefill_tokens_per_s(member) + self._settings.policy.decode_s_per_call, now)
         if request.chain is not None:
             self._index.book(request.chain, member.id, placement.prompt_tokens, now)
         return Lease(member, placement, now)
@@ -158,11 +160,23 @@ class Fleet:
             return
         member = self.members[outcome.placement.replica]
         surprise = (usage.prompt_tokens - usage.cached_tokens) - outcome.placement.uncached_tokens
-        member.prefill_tokens_per_s = learned_rate(
-            member.prefill_tokens_per_s,
+        learned = learned_rate(
+            self.prefill_tokens_per_s(member),
             work_tokens=work_tokens + surprise,
             first_token_s=first_token_at - outcome.booked_at,
         )
+        if learned is not None:
+            member.learned_tokens_per_s = learned
+
+    def prefill_tokens_per_s(self, member: Member) -> float:
+        """Prefill speed to expect of a replica: its own if learned, else what the others have shown, else the setting.
+
+        A replica that has had no call must not look slower than those that have, or it would never get one.
+        """
+        if member.learned_tokens_per_s is not None:
+            return member.learned_tokens_per_s
+        others = [other.learned_tokens_per_s for other in self.members.values() if other.learned_tokens_per_s is not None]
+        return fmean(others) if others else self._settings.policy.prefill_tokens_per_s
 
     def models(self) -> list[str]:
         """Models that a replica in health serves, each once, in the order of the fleet."""

@@ -27,18 +27,6 @@ JSON = (b"content-type", b"application/json")
 RETRY_AFTER_S = 1
 """What an overloaded fleet tells clients to wait: about one health check."""
 
-PHRASES = {200: b"OK", 400: b"Bad Request", 404: b"Not Found", 405: b"Method Not Allowed", 408: b"Request Timeout"} | {
-    413: b"Content Too Large",
-    417: b"Expectation Failed",
-    431: b"Request Header Fields Too Large",
-    500: b"Internal Server Error",
-    501: b"Not Implemented",
-    502: b"Bad Gateway",
-    503: b"Service Unavailable",
-    504: b"Gateway Timeout",
-    505: b"HTTP Version Not Supported",
-}
-
 
 class Front:
     """Handles every request that the wire has read."""
@@ -128,7 +116,7 @@ class Front:
 
     def _answer(self, client: Client, status: int, body: bytes, identity: str, extra: Headers = ()) -> None:
         headers = (JSON, (names.HEADER_REQUEST_ID, identity.encode()), *extra)
-        client.start(ResponseHead(status=status, phrase=PHRASES.get(status, b""), headers=headers, length=len(body)))
+        client.start(ResponseHead(status=status, phrase=b"", headers=headers, length=len(body)))
         client.write(body)
         client.finish()
 

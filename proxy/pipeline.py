@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from turnwise.proxy.wire.relay import relay
-
 from turnwise.dialects import DIALECTS, Route
 from turnwise.errors import ProxyFault
 from turnwise.proxy import edits
@@ -16,6 +14,7 @@ from turnwise.proxy.policy.place import place
 from turnwise.proxy.policy.retry import Attempts
 from turnwise.proxy.reading import Reader
 from turnwise.proxy.wire.ports import Client, RawRequest, Upstream
+from turnwise.proxy.wire.relay import relay
 from turnwise.settings import Settings
 from turnwise.types import Outcome, Request
 

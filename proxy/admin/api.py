@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 from aiohttp import web
 
-from turnwise.proxy.export.prometheus import Gauges, Metrics
+from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.export.record import Recorder
 from turnwise.proxy.fleet import Fleet
 from turnwise.settings import Settings
@@ -22,7 +22,6 @@ class AdminApi:
         settings: Settings,
         fleet: Fleet,
         metrics: Metrics,
-        gauges: Gauges,
         recorder: Recorder,
         *,
         clock: Callable[[], float],
@@ -30,7 +29,6 @@ class AdminApi:
         self._settings = settings
         self._fleet = fleet
         self._metrics = metrics
-        self._gauges = gauges
         self._recorder = recorder
         self._clock = clock
 
@@ -52,7 +50,6 @@ class AdminApi:
 
     async def get_metrics(self, _: web.Request) -> web.Response:
         """All metrics in Prometheus' text format."""
-        self._gauges.now = self._clock()
         return web.Response(body=self._metrics.render(), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def get_health(self, _: web.Request) -> web.Response:
@@ -104,7 +101,7 @@ class AdminApi:
             "num_running": member.num_running,
             "pending_prefill_tokens": member.pending_prefill_tokens,
             "recent_assigned_s": member.recent_assigned_s(now),
-            "prefill_tokens_per_s": member.prefill_tokens_per_s,
+            "prefill_tokens_per_s": self._fleet.prefill_tokens_per_s(member),
         }
 
 

@@ -67,7 +67,11 @@ async def _start(stack: contextlib.AsyncExitStack, arguments: Sequence[str], log
         if line:
             decoded: dict[str, Any] = msgspec.json.decode(line)
             return decoded
-    raise FleetError(f"`turnwise {' '.join(arguments)}` did not start:\n{log.read_text()[-2000:]}")
+    raise FleetError(f"`turnwise {' '.join(arguments)}` did not start:\n{_tail(log)}")
+
+
+def _tail(log: Path) -> str:
+    return log.read_text()[-2000:]
 
 
 async def _stop(process: Process) -> None:

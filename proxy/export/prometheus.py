@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
@@ -17,6 +18,8 @@ from turnwise.types import Outcome, ReplicaId
 
 LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 600.0)
 PROXY_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+
+AnyFamily = TypeVar("AnyFamily", CounterMetricFamily, GaugeMetricFamily)
 
 
 class Metrics:
@@ -35,7 +38,6 @@ class Metrics:
         self._cached_tokens = self._counter(names.CACHED_TOKENS)
         self._predicted_tokens = self._counter(names.PREDICTED_TOKENS)
         self._prediction_error = self._counter(names.PREDICTION_ERROR_TOKENS)
-        self._lessons = self._counter(names.LESSONS)
         self._feed_batches = self._counter(names.FEED_BATCHES)
         self._feed_gaps = self._counter(names.FEED_GAPS)
         self._feed_restarts = self._counter(names.FEED_RESTARTS)
@@ -73,10 +75,6 @@ class Metrics:
         """Count a request that the proxy answered with an error of its own."""
         self._refused.labels(str(reason)).inc()
 
-    def learned(self, result: str) -> None:
-        """Count what a call taught."""
-        self._lessons.labels(result).inc()
-
     def feed_batch(self, replica: ReplicaId) -> None:
         """Count an applied batch of events."""
         self._feed_batches.labels(replica).inc()
@@ -111,33 +109,51 @@ class Metrics:
 class Gauges(Collector):
     """What the fleet and the index are right now."""
 
-    def __init__(self, fleet: Fleet, index: KvIndex) -> None:
+    def __init__(self, fleet: Fleet, index: KvIndex, *, clock: Callable[[], float], num_connections: Callable[[], int]) -> None:
         self._fleet = fleet
         self._index = index
-        self.now = 0.0
-        """Set before each scrape: routability depends on the clock."""
-        self.num_connections = 0
+        self._clock = clock
+        self._num_connections = num_connections
 
     def collect(self) -> Iterator[Family]:
         """Read every gauge once."""
         stats = self._index.stats()
+        now = self._clock()
         members = self._fleet.members.values()
         yield _gauge(names.RUNNING, {(member.id,): member.num_running for member in members})
         yield _gauge(names.PENDING_PREFILL, {(member.id,): member.pending_prefill_tokens for member in members})
-        yield _gauge(names.PREFILL_RATE, {(member.id,): member.prefill_tokens_per_s for member in members})
-        yield _gauge(names.ROUTABLE, {(member.id,): float(member.is_routable(self.now)) for member in members})
+        yield _gauge(names.PREFILL_RATE, {(member.id,): self._fleet.prefill_tokens_per_s(member) for member in members})
+        yield _gauge(names.ROUTABLE, {(member.id,): float(member.is_routable(now)) for member in members})
         yield _gauge(
             names.FEED_STATE,
             {(member.id, state): float(member.feed == state) for member in members for state in FEED_STATES},
         )
-        yield _gauge(names.INDEX_BLOCKS, {(replica,): count for replica, count in stats.blocks.items()})
-        yield _gauge(names.INDEX_EVIDENCE_BYTES, {(): stats.evidence_bytes})
-        yield _gauge(names.INDEX_PREDICTED, {(): stats.predicted_entries})
-        yield _gauge(names.CONNECTIONS, {(): self.num_connections})
+        replicas = stats.replicas.items()
+        yield _gauge(names.INDEX_BLOCKS, {(name,): replica.num_blocks for name, replica in replicas})
+        yield _gauge(names.INDEX_PREDICTED, {(name,): replica.num_predicted_tokens for name, replica in replicas})
+        yield _gauge(names.INDEX_UNIQUE_BLOCKS, {(): stats.num_unique_blocks})
+        yield _gauge(names.INDEX_EVIDENCE, {(): stats.num_evidence_entries})
+        yield _gauge(names.INDEX_EVIDENCE_BYTES, {(): stats.num_evidence_bytes})
+        yield _gauge(names.INDEX_PENDING, {(): stats.num_pending})
+        yield _gauge(names.INDEX_DOMAINS, {(): stats.num_domains})
+        yield _counter(names.INDEX_SPLITS, {(): stats.num_splits})
+        yield _counter(names.INDEX_MISSING_HEADS, {(): stats.num_missing_heads})
+        yield _counter(names.INDEX_HOLES, {(): stats.num_holes})
+        lessons: dict[tuple[str, ...], float] = {("taught",): stats.num_taught, ("untaught",): stats.num_untaught}
+        lessons["contradicted",] = stats.num_contradicted
+        yield _counter(names.LESSONS, lessons)
+        yield _gauge(names.CONNECTIONS, {(): self._num_connections()})
 
 
-def _gauge(metric: names.Metric, values: dict[tuple[str, ...], float]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+def _gauge(metric: names.Metric, values: Mapping[tuple[str, ...], float]) -> GaugeMetricFamily:
+    return _filled(GaugeMetricFamily(metric.name, metric.help, labels=metric.labels), values)
+
+
+def _counter(metric: names.Metric, values: Mapping[tuple[str, ...], float]) -> CounterMetricFamily:
+    return _filled(CounterMetricFamily(metric.name, metric.help, labels=metric.labels), values)
+
+
+def _filled(family: AnyFamily, values: Mapping[tuple[str, ...], float]) -> AnyFamily:
     for labels, value in values.items():
         family.add_metric(labels, value)
     return family

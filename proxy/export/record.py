@@ -51,7 +51,6 @@ class Recorder:
                 lesson = "taught"
             elif learned.is_pending:
                 lesson = "pending"
-            self._metrics.learned(lesson)
         else:
             self._index.forget_call(request.call_id)
         self._fleet.learn(outcome, work_tokens)

@@ -14,13 +14,14 @@ MAX_STEP = 4.0
 """A sample counts as at most this many times more or less than what is believed, so that no outlier turns a fleet over."""
 
 
-def learned_rate(rate: float, *, work_tokens: float, first_token_s: float) -> float:
+def learned_rate(rate: float, *, work_tokens: float, first_token_s: float) -> float | None:
     """Tokens a second after one more call whose first token came `first_token_s` after it was booked.
 
     `work_tokens` are the uncached tokens that had to be computed by then: the call's own and those booked ahead of it.
+    None where that is too little to tell.
     """
     if work_tokens < MIN_SAMPLE_TOKENS or first_token_s <= 0:
-        return rate
+        return None
     sample = min(max(work_tokens / first_token_s, rate / MAX_STEP), rate * MAX_STEP)
     return rate + GAIN * (sample - rate)
 

@@ -54,10 +54,7 @@ PREDICTION_ERROR_TOKENS = Metric(
     "Tokens by which the prediction was over or under.",
 )
 LESSONS = Metric(
-    "turnwise_lessons_total",
-    "counter",
-    ("result",),
-    "Calls by what their KV events taught: taught, pending, contradiction or untaught.",
+    "turnwise_lessons_total", "counter", ("result",), "Calls by what their KV events taught: taught, untaught or contradicted."
 )
 RUNNING = Metric("turnwise_running_calls", "gauge", ("replica",), "Calls booked on a replica that have not ended.")
 PENDING_PREFILL = Metric(
@@ -70,8 +67,21 @@ FEED_BATCHES = Metric("turnwise_feed_batches_total", "counter", ("replica",), "E
 FEED_GAPS = Metric("turnwise_feed_gaps_total", "counter", ("replica",), "Gaps in a replica's event sequence.")
 FEED_RESTARTS = Metric("turnwise_feed_restarts_total", "counter", ("replica",), "Times a replica's event sequence went back.")
 INDEX_BLOCKS = Metric("turnwise_index_blocks", "gauge", ("replica",), "KV blocks that the index says a replica holds.")
+INDEX_PREDICTED = Metric(
+    "turnwise_index_predicted_tokens", "gauge", ("replica",), "Tokens predicted on a replica by placements."
+)
+INDEX_UNIQUE_BLOCKS = Metric("turnwise_index_unique_blocks", "gauge", (), "Different KV blocks that some replica holds.")
+INDEX_EVIDENCE = Metric("turnwise_index_evidence_entries", "gauge", (), "Prompt prefixes of which something was taught.")
 INDEX_EVIDENCE_BYTES = Metric("turnwise_index_evidence_bytes", "gauge", (), "Memory for what engines taught about prompts.")
-INDEX_PREDICTED = Metric("turnwise_index_predicted_entries", "gauge", (), "Prompt segments predicted on some replica.")
+INDEX_PENDING = Metric("turnwise_index_pending_lessons", "gauge", (), "Settled calls whose KV events have not all come.")
+INDEX_DOMAINS = Metric("turnwise_index_domains", "gauge", (), "Groups of replicas that hash blocks alike.")
+INDEX_SPLITS = Metric(
+    "turnwise_index_domain_splits_total", "counter", (), "Replicas that hashed a known prompt otherwise than their domain."
+)
+INDEX_MISSING_HEADS = Metric(
+    "turnwise_index_missing_heads_total", "counter", (), "Calls whose block chain began before the proxy listened."
+)
+INDEX_HOLES = Metric("turnwise_index_holes_total", "counter", (), "Lookups that found a block missing within a prefix.")
 CONNECTIONS = Metric("turnwise_client_connections", "gauge", (), "Open client connections.")
 
 METRICS = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

@@ -29,12 +29,21 @@ class ReadCall(msgspec.Struct, frozen=True):
 class Tap(Protocol):
     """Watches one answer after its bytes were written on; scans for what it needs and parses only there."""
 
-    usage: Usage | None
-    first_token_at: float | None
-    """First content-bearing event (text, reasoning or tool arguments); the whole answer's arrival where it is no stream."""
-    first_visible_at: float | None
-    """First visible text of the answer: reasoning and tool arguments are not it."""
-    finish_reason: str | None
+    @property
+    def usage(self) -> Usage | None:
+        """Token counts, where the answer told them."""
+
+    @property
+    def first_token_at(self) -> float | None:
+        """First content-bearing event (text, reasoning, tool arguments); the whole answer's arrival where it is no stream."""
+
+    @property
+    def first_visible_at(self) -> float | None:
+        """First visible text of the answer: reasoning and tool arguments are not it."""
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the engine stopped."""
 
     def on_head(self, status: int, *, is_stream: bool) -> None:
         """The answer's head has come; `is_stream` is whether its body is server-sent events."""

@@ -1,0 +1,292 @@
+"""One client connection: reads requests in order, runs the handler for each, and ends what must end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import cast
+
+from turnwise import names
+from turnwise.errors import ClientFault, ProxyFault, Reason, TurnwiseError
+from turnwise.proxy.wire.answer import Answer, status_line
+from turnwise.proxy.wire.deadline import Deadline
+from turnwise.proxy.wire.framing import bad_framing
+from turnwise.proxy.wire.headers import date_line, encode
+from turnwise.proxy.wire.ports import Client, RawRequest, ResponseHead
+from turnwise.proxy.wire.reader import Received, RequestReader
+from turnwise.settings import Server
+from turnwise.types import Headers
+
+logger = logging.getLogger("turnwise.wire")
+
+Handler = Callable[[RawRequest, Client], Awaitable[None]]
+RenderError = Callable[[TurnwiseError, str | None], bytes]
+
+WRITE_HIGH_BYTES = 64 * 1024
+"""Unsent bytes of one client above which its upstream is paused."""
+AHEAD_BYTES = 64 * 1024
+"""Bytes of later requests that may arrive while one is answered; then the socket is left unread."""
+LINGER_S = 2.0
+"""How long a refused client may go on sending: closing on unread bytes would reset the connection and destroy the answer."""
+UNREAD_CHECK_S = 1.0
+"""How often a connection that is left unread is asked whether its client has closed: unread, it does not tell."""
+_TCP_ESTABLISHED = 1
+
+
+class Hub:
+    """What the connections of one server share."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        settings: Server,
+        *,
+        clock: Callable[[], float],
+        render_error: RenderError,
+        new_id: Callable[[], str],
+    ) -> None:
+        self.handler = handler
+        self.settings = settings
+        self.clock = clock
+        self.render_error = render_error
+        self.new_id = new_id
+        self.connections: set[Connection] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.is_draining = False
+        self.is_empty = asyncio.Event()
+        """Set while no connection is open."""
+        self.is_empty.set()
+
+    def add(self, connection: Connection) -> None:
+        """Count a connection in."""
+        self.connections.add(connection)
+        self.is_empty.clear()
+
+    def remove(self, connection: Connection) -> None:
+        """Count a connection out."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self.is_empty.set()
+
+    def run(self, work: Coroutine[None, None, None]) -> None:
+        """Run a coroutine as a task that somebody holds."""
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def error_answer(self, fault: TurnwiseError, target: str | None) -> tuple[Headers, bytes]:
+        """Header fields and body that tell a client of a fault."""
+        body = self.render_error(fault, target)
+        fields = (
+            (b"Content-Type", b"application/json"),
+            (names.HEADER_REASON, fault.reason.value.encode()),
+            (names.HEADER_REQUEST_ID, self.new_id().encode()),
+        )
+        return fields, body
+
+
+class Connection(asyncio.Protocol):
+    """A client's connection; it answers one request at a time."""
+
+    _transport: asyncio.Transport
+
+    def __init__(self, hub: Hub, loop: asyncio.AbstractEventLoop) -> None:
+        self._hub = hub
+        self._loop = loop
+        self._reader = RequestReader(max_head_bytes=hub.settings.max_head_bytes, max_body_bytes=hub.settings.max_body_bytes)
+        self._deadline = Deadline(loop, hub.clock, self._on_due)
+        self._answer: Answer | None = None
+        self._is_refused = False
+        self._is_head_timed = False
+        self._is_write_paused = False
+        self._num_unsent = sys.maxsize
+        self._unread_check: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Set the socket up and wait for a request."""
+        # uvloop's transports do not derive from asyncio's, so that an isinstance check would fail.
+        self._transport = transport = cast("asyncio.Transport", transport)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in {socket.AF_INET, socket.AF_INET6}:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
+        self._hub.add(self)
+        self._deadline.move(self._hub.clock() + self._hub.settings.keepalive_timeout_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Forget the connection; whoever answers on it hears at once."""
+        self._deadline.close()
+        self._stop_unread_check()
+        self._hub.remove(self)
+        if self._answer is not None:
+            self._answer.gone()
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, or keep for later what belongs to later requests."""
+        if self._is_refused:
+            return
+        self._reader.feed(data)
+        if self._answer is None:
+            self._read_on()
+        elif self._reader.num_held > AHEAD_BYTES and self._unread_check is None:
+            self._transport.pause_reading()
+            self._unread_check = self._loop.call_later(UNREAD_CHECK_S, self._check_unread)
+
+    def eof_received(self) -> bool:
+        """A client that stops sending has left; within a request it is told what is missing."""
+        if self._answer is not None:
+            self.abort()
+        elif not self._is_refused and not self._reader.is_idle:
+            self._refuse(bad_framing("the connection ended within the request"))
+            self._transport.close()
+            return True
+        return False
+
+    def pause_writing(self) -> None:
+        """The client reads slower than we write."""
+        self._is_write_paused = True
+        self._watch_unsent()
+        if self._answer is not None:
+            self._answer.paused(True)
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._is_write_paused = False
+        if self._answer is not None:
+            self._deadline.clear()
+            self._answer.paused(False)
+
+    def close_when_idle(self) -> None:
+        """Close now if no request is under way; else the answer under way is the last one."""
+        if self._answer is None and self._reader.is_idle and not self._is_refused:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Cut the connection; whoever answers on it hears at once."""
+        if self._answer is not None:
+            self._answer.gone()
+        self._transport.abort()
+
+    def _read_on(self) -> None:
+        """Take the next request, or set the time that its missing bytes have."""
+        reader, settings = self._reader, self._hub.settings
+        now = self._hub.clock()
+        had_head = reader.head is not None
+        try:
+            received = reader.take(now)
+        except ClientFault as fault:
+            self._refuse(fault)
+            return
+        if received is not None:
+            self._is_head_timed = False
+            self._deadline.clear()
+            self._begin(received)
+        elif reader.head is not None:
+            if reader.head.expects_continue and not had_head:
+                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._deadline.move(now + settings.body_timeout_s)
+        elif reader.is_idle:
+            self._deadline.move(now + settings.keepalive_timeout_s)
+        elif not self._is_head_timed:
+            self._is_head_timed = True
+            self._deadline.move(now + settings.head_timeout_s)
+
+    def _begin(self, received: Received) -> None:
+        hub = self._hub
+        answer = self._answer = Answer(
+            self._transport,
+            received.head,
+            is_draining=lambda: hub.is_draining,
+            is_paused=self._is_write_paused,
+            on_finished=self._on_finished,
+        )
+        hub.run(self._run(received.request, answer))
+
+    async def _run(self, request: RawRequest, answer: Answer) -> None:
+        """Run the handler; whatever becomes of it, the client gets a whole answer or a cut connection."""
+        try:
+            await self._hub.handler(request, answer)
+            if not answer.is_finished and not answer.is_gone:
+                logger.error("the handler left %s %s unanswered", request.method, request.target)
+                self._fail(request, answer)
+        except Exception:
+            logger.exception("the handler failed on %s %s", request.method, request.target)
+            self._fail(request, answer)
+        except asyncio.CancelledError:
+            answer.abort()
+            raise
+
+    def _fail(self, request: RawRequest, answer: Answer) -> None:
+        if answer.has_started:
+            answer.abort()
+            return
+        fields, body = self._hub.error_answer(ProxyFault(), request.target)
+        answer.start(ResponseHead(status=ProxyFault.status, phrase=b"", headers=fields, length=len(body)))
+        answer.write(body)
+        answer.finish()
+
+    def _on_finished(self, keeps_alive: bool) -> None:  # noqa: FBT001 - the callback of `Answer` has one fact
+        self._answer = None
+        if not keeps_alive or self._hub.is_draining:
+            self._transport.close()
+            self._watch_unsent()
+            return
+        if self._unread_check is not None:
+            self._stop_unread_check()
+            self._transport.resume_reading()
+        self._read_on()
+
+    def _refuse(self, fault: ClientFault) -> None:
+        """Tell the client what is wrong and end the connection without losing that answer."""
+        self._is_refused = True
+        head = self._reader.head
+        fields, body = self._hub.error_answer(fault, head.target if head is not None else None)
+        lines = (*fields, (b"Content-Length", b"%d" % len(body)), (b"Connection", b"close"))
+        is_head = head is not None and head.method == "HEAD"
+        self._transport.write(
+            b"%b%b%b\r\n%b" % (status_line(fault.status), encode(lines), date_line(), b"" if is_head else body)
+        )
+        self._transport.write_eof()
+        self._deadline.move(self._hub.clock() + LINGER_S)
+
+    def _on_due(self) -> None:
+        reader = self._reader
+        if self._is_refused:
+            self._transport.abort()
+        elif self._is_write_paused or self._transport.is_closing():
+            self._check_unsent()
+        elif reader.head is not None:
+            self._refuse(ClientFault("the body stopped arriving", reason=Reason.BODY_TIMEOUT, status=408))
+        elif not reader.is_idle:
+            self._refuse(ClientFault("the head took too long to arrive", reason=Reason.HEAD_TIMEOUT, status=408))
+        else:
+            self._transport.close()
+
+    def _watch_unsent(self) -> None:
+        self._num_unsent = sys.maxsize
+        self._deadline.move(self._hub.clock() + self._hub.settings.keepalive_timeout_s)
+
+    def _check_unsent(self) -> None:
+        """Cut a client that has read nothing since the last look: it would hold its replica for ever."""
+        num_unsent = self._transport.get_write_buffer_size()
+        if num_unsent >= self._num_unsent:
+            self.abort()
+            return
+        self._num_unsent = num_unsent
+        self._deadline.move(self._hub.clock() + self._hub.settings.keepalive_timeout_s)
+
+    def _check_unread(self) -> None:
+        sock = self._transport.get_extra_info("socket")
+        state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+        if state != _TCP_ESTABLISHED:
+            self.abort()
+            return
+        self._unread_check = self._loop.call_later(UNREAD_CHECK_S, self._check_unread)
+
+    def _stop_unread_check(self) -> None:
+        if self._unread_check is not None:
+            self._unread_check.cancel()
+            self._unread_check = None

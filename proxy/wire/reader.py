@@ -1,0 +1,97 @@
+"""Bytes of a client connection cut into requests, one at a time."""
+
+from __future__ import annotations
+
+import msgspec
+
+from turnwise.errors import ClientFault, Reason
+from turnwise.proxy.wire.bodies import Body, ChunkedBody, LengthBody, body_too_large
+from turnwise.proxy.wire.framing import RequestHead, check_partial_head, read_head
+from turnwise.proxy.wire.ports import RawRequest
+
+
+class Received(msgspec.Struct, frozen=True):
+    """A complete request and the head that its answer must obey."""
+
+    head: RequestHead
+    request: RawRequest
+
+
+class RequestReader:
+    """Holds what has arrived and gives requests when asked; nothing is read of a request before `take`.
+
+    After a `ClientFault` the bytes have no known meaning and the reader must not be used again.
+    """
+
+    __slots__ = ("_body", "_buffer", "_head_at", "_max_body_bytes", "_max_head_bytes", "_seen", "head")
+
+    def __init__(self, *, max_head_bytes: int, max_body_bytes: int) -> None:
+        self._max_head_bytes = max_head_bytes
+        self._max_body_bytes = max_body_bytes
+        self._buffer = b""
+        self._seen = 0
+        self._body: Body | None = None
+        self._head_at = 0.0
+        self.head: RequestHead | None = None
+        """Head of the request whose body is arriving."""
+
+    @property
+    def num_held(self) -> int:
+        """Bytes that have arrived and were not read yet."""
+        return len(self._buffer)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no byte of a next request is here."""
+        return self.head is None and not self._buffer
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes as they arrive."""
+        self._buffer = self._buffer + data if self._buffer else data
+
+    def take(self, now: float) -> Received | None:
+        """The next request, or None where bytes are missing; raises `ClientFault`."""
+        if self._body is None and not self._read_head(now):
+            return None
+        head, body = self.head, self._body
+        assert head is not None
+        assert body is not None
+        rest = body.feed(self._buffer)
+        if rest is None:
+            self._buffer = b""
+            return None
+        self._buffer = rest
+        self.head = self._body = None
+        request = RawRequest(
+            method=head.method,
+            target=head.target,
+            headers=head.headers,
+            body=body.read(),
+            arrived_at=self._head_at,
+            read_at=now,
+        )
+        return Received(head=head, request=request)
+
+    def _read_head(self, now: float) -> bool:
+        buffer = self._buffer
+        if self._seen == 0 and buffer.startswith(b"\r\n"):
+            # Some clients end a body with a line break that belongs to nothing; RFC 9112 section 2.2 asks to skip it.
+            self._buffer = buffer = buffer[2:]
+        end = buffer.find(b"\r\n\r\n", max(0, self._seen - 3)) + 4
+        if end < 4 or end > self._max_head_bytes:
+            if len(buffer) > self._max_head_bytes:
+                raise ClientFault(
+                    f"the head is larger than {self._max_head_bytes} bytes", reason=Reason.HEAD_TOO_LARGE, status=431
+                )
+            if buffer and buffer != b"\r":
+                check_partial_head(buffer, seen=self._seen)
+                self._seen = len(buffer)
+            return False
+        self._seen = 0
+        head = self.head = read_head(buffer[:end])
+        if head.length is not None and head.length > self._max_body_bytes:
+            raise body_too_large(self._max_body_bytes)
+        self._buffer = buffer[end:]
+        self._head_at = now
+        self._body = ChunkedBody(self._max_body_bytes) if head.length is None else LengthBody(head.length)
+        return True

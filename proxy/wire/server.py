@@ -1,0 +1,83 @@
+"""The port that clients talk to: listening, draining, closing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from turnwise.proxy.wire.connection import Connection, Handler, Hub, RenderError
+from turnwise.settings import Server
+
+_BACKLOG = 2048
+_SETTLE_S = 1.0
+"""How long handlers whose clients were cut may take to settle before they are cancelled."""
+
+
+class RunningServer:
+    """A server that accepts connections until it is drained or closed; made by `serve`."""
+
+    def __init__(self, hub: Hub, listener: asyncio.Server) -> None:
+        self._hub = hub
+        self._listener = listener
+        self._port: int = listener.sockets[0].getsockname()[1]
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on, also where the setting was 0."""
+        return self._port
+
+    @property
+    def num_connections(self) -> int:
+        """Client connections that are open."""
+        return len(self._hub.connections)
+
+    async def drain(self, timeout: float) -> bool:  # noqa: ASYNC109 - running out of time is an outcome here, no error
+        """Accept nobody, let running calls end, and say whether they all had within `timeout` seconds."""
+        hub = self._hub
+        self._stop_accepting()
+        for connection in tuple(hub.connections):
+            connection.close_when_idle()
+        try:
+            async with asyncio.timeout(timeout):
+                await hub.is_empty.wait()
+                if hub.tasks:
+                    await asyncio.wait(tuple(hub.tasks))
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Accept nobody, cut every connection, and wait until the handlers have settled; those that do not are cancelled."""
+        self._stop_accepting()
+        for connection in tuple(self._hub.connections):
+            connection.abort()
+        tasks = tuple(self._hub.tasks)
+        if tasks:
+            await asyncio.wait(tasks, timeout=_SETTLE_S)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await self._hub.is_empty.wait()
+
+    def _stop_accepting(self) -> None:
+        self._hub.is_draining = True
+        self._listener.close()
+
+
+async def serve(
+    handler: Handler,
+    settings: Server,
+    *,
+    clock: Callable[[], float],
+    render_error: RenderError,
+    new_id: Callable[[], str],
+) -> RunningServer:
+    """Listen, and run `handler` as one task for each request; raises `OSError` where the address cannot be bound.
+
+    `render_error(fault, target)` gives the JSON body that tells of a fault, `target` being None where it could not be read;
+    `new_id()` gives the `x-request-id` of answers that no handler saw; `clock` gives seconds on the loop's clock.
+    """
+    loop = asyncio.get_running_loop()
+    hub = Hub(handler, settings, clock=clock, render_error=render_error, new_id=new_id)
+    listener = await loop.create_server(lambda: Connection(hub, loop), settings.host, settings.port, backlog=_BACKLOG)
+    return RunningServer(hub, listener)

@@ -1,0 +1,191 @@
+"""One connection to a replica: writes a request, pushes its answer, and says whether it may be used again."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from turnwise.proxy.wire.deadline import Deadline
+from turnwise.proxy.wire.headers import REQUEST_ONLY, encode, end_to_end
+from turnwise.proxy.wire.ports import Origin, Outgoing, ResponseHead
+from turnwise.proxy.wire.responses import BrokenAnswer, End, ResponseReader
+
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+"""Methods whose empty body is said to be empty."""
+
+
+class Listener(Protocol):
+    """Who waits for the answer on a connection."""
+
+    def on_head(self, head: ResponseHead) -> None:
+        """See `Sink.on_head`."""
+
+    def on_body(self, data: bytes) -> None:
+        """See `Sink.on_body`."""
+
+    def on_end(self) -> None:
+        """See `Sink.on_end`; the connection no longer belongs to the exchange."""
+
+    def on_broken(self, why: str, *, had_bytes: bool) -> None:
+        """The connection died or its bytes were no answer; `had_bytes` is whether any byte of an answer had come."""
+
+    def on_silent(self) -> None:
+        """Nothing came for the idle timeout."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """A kept connection; at most one listener at a time."""
+
+    _transport: asyncio.Transport
+
+    def __init__(
+        self,
+        origin: Origin,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+        idle_timeout_s: float,
+        release: Callable[[UpstreamConnection], bool],
+        forget: Callable[[UpstreamConnection], None],
+    ) -> None:
+        self.origin = origin
+        self.idle_since = 0.0
+        self._clock = clock
+        self._idle_timeout_s = idle_timeout_s
+        self._release = release
+        self._forget = forget
+        self._deadline = Deadline(loop, clock, self._on_due)
+        self._reader = ResponseReader()
+        self._listener: Listener | None = None
+        self._had_bytes = False
+        self._is_paused = False
+        self._is_lost = False
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a request may be written on it."""
+        return not self._is_lost and not self._transport.is_closing()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Set the socket up."""
+        # uvloop's transports do not derive from asyncio's, so that an isinstance check would fail.
+        self._transport = transport = cast("asyncio.Transport", transport)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in {socket.AF_INET, socket.AF_INET6}:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def send(self, head: bytes, body: bytes, listener: Listener, *, is_head_request: bool) -> None:
+        """Write an encoded request; its answer goes to `listener`."""
+        self._reader.begin(is_head_request=is_head_request)
+        self._listener = listener
+        self._had_bytes = False
+        self._deadline.move(self._clock() + self._idle_timeout_s)
+        if body:
+            self._transport.writelines([head, body])
+        else:
+            self._transport.write(head)
+
+    def keep_until(self, at: float) -> None:
+        """Close at that time if no request has come."""
+        self._deadline.move(at)
+
+    def pause(self) -> None:
+        """Stop reading; a replica that we do not read is not silent."""
+        if not self._is_paused and self.is_usable:
+            self._is_paused = True
+            self._transport.pause_reading()
+            self._deadline.clear()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._is_paused:
+            self._is_paused = False
+            if self.is_usable:
+                self._transport.resume_reading()
+                self._deadline.move(self._clock() + self._idle_timeout_s)
+
+    def abort(self) -> None:
+        """Cut the connection; nobody hears of it."""
+        self._listener = None
+        self._transport.abort()
+
+    def drop(self) -> None:
+        """Cut the connection; its listener hears of it."""
+        self._transport.abort()
+
+    def close(self) -> None:
+        """Close an idle connection."""
+        self._transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        """Push what one read brought."""
+        listener = self._listener
+        if listener is None:
+            self._transport.abort()
+            return
+        self._had_bytes = True
+        try:
+            piece = self._reader.feed(data)
+        except BrokenAnswer as broken:
+            self.abort()
+            listener.on_broken(f"the answer is malformed: {broken}", had_bytes=True)
+            return
+        if not self._is_paused:
+            self._deadline.move(self._clock() + self._idle_timeout_s)
+        if piece.head is not None:
+            listener.on_head(piece.head)
+        if piece.body and self._listener is listener:
+            listener.on_body(piece.body)
+        if piece.end is not None and self._listener is listener:
+            self._end(listener, is_reusable=piece.end is End.REUSABLE)
+
+    def eof_received(self) -> bool:
+        """The replica has closed: the end of an answer that ends so, else its loss."""
+        listener = self._listener
+        if listener is not None and self._reader.feed_eof():
+            self._end(listener, is_reusable=False)
+        else:
+            self._break("the replica closed the connection")
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._is_lost = True
+        self._deadline.close()
+        self._forget(self)
+        self._break(f"the connection was lost: {exc}" if exc is not None else "the replica closed the connection")
+
+    def _break(self, why: str) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.on_broken(why, had_bytes=self._had_bytes)
+
+    def _end(self, listener: Listener, *, is_reusable: bool) -> None:
+        """Give the connection back first, so that whoever hears of the end may use it at once."""
+        self._listener = None
+        self.resume()
+        if self._transport.get_write_buffer_size():
+            # The replica has answered without reading the whole request; what is left of it must not meet the next one.
+            self._transport.abort()
+        elif not is_reusable or not self._release(self):
+            self._transport.close()
+        listener.on_end()
+
+    def _on_due(self) -> None:
+        listener = self._listener
+        if listener is None:
+            self._forget(self)
+            self._transport.close()
+            return
+        self.abort()
+        listener.on_silent()
+
+
+def encode_request(origin: Origin, outgoing: Outgoing) -> bytes:
+    """The head of a request, with the fields that belong to this hop; raises `ValueError` on a field with a line break."""
+    host = f"[{origin.host}]" if ":" in origin.host else origin.host
+    first = f"{outgoing.method} {outgoing.target} HTTP/1.1\r\nHost: {host}:{origin.port}\r\n"
+    length = b"Content-Length: %d\r\n" % len(outgoing.body) if outgoing.body or outgoing.method in _WITH_BODY else b""
+    return b"%b%b%b\r\n" % (first.encode(), encode(end_to_end(outgoing.headers, also=REQUEST_ONLY)), length)

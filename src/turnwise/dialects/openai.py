@@ -1,0 +1,62 @@
+"""What chat and completions have in common."""
+
+from __future__ import annotations
+
+import msgspec
+
+from turnwise.dialects import prompt as parts
+from turnwise.dialects import shapes
+from turnwise.dialects.base import ReadCall
+from turnwise.dialects.body import Body
+from turnwise.dialects.splice import with_usage
+from turnwise.dialects.tap import GenerationTap
+from turnwise.dialects.usage_filter import UsageFilter
+from turnwise.errors import TurnwiseError
+
+ROOT_ARGUMENTS = ("cache_salt", "mm_processor_kwargs", "media_io_kwargs")
+"""What isolates prompts besides the model, whose name also stands for its LoRA: the salt, and how images and sound are read."""
+
+_TEXT = msgspec.json.Decoder(str)
+_FLAG = msgspec.json.Decoder(bool)
+_COUNT = msgspec.json.Decoder(int)
+
+
+class OpenAIGeneration:
+    """Reading of the arguments that both APIs share, their answers and their errors."""
+
+    def read_common(self, document: Body, *, splice_usage: bool) -> ReadCall:
+        """A `ReadCall` without prompt; the body has `include_usage` spliced in where that is wanted and possible."""
+        model = document.typed("model", _TEXT, "a non-empty string")
+        if not model:
+            raise document.fault("model", "is missing" if model is None else "must be a non-empty string")
+        is_stream = document.typed("stream", _FLAG, "true, false or null") is True
+        spliced = with_usage(document) if splice_usage and is_stream else None
+        return ReadCall(
+            body=document.document if spliced is None else spliced,
+            model=model,
+            is_stream=is_stream,
+            adds_usage=spliced is not None,
+            num_choices=max(1, document.typed("n", _COUNT, "an integer or null") or 1),
+            max_tokens=document.typed("max_tokens", _COUNT, "an integer or null"),
+        )
+
+    def tap(self) -> GenerationTap:
+        """A tap for one answer."""
+        return GenerationTap()
+
+    def usage_filter(self) -> UsageFilter:
+        """The filter for a stream whose body was spliced."""
+        return UsageFilter()
+
+    def error(self, fault: TurnwiseError) -> bytes:
+        """JSON body of an error answer."""
+        return shapes.openai_error(fault)
+
+    def error_event(self, fault: TurnwiseError) -> bytes:
+        """Event that tells of a failure within a stream."""
+        return shapes.openai_event(fault)
+
+
+def root_arguments(model: str, document: Body) -> bytes:
+    """The root of a prompt of this API."""
+    return parts.root(model, document, ROOT_ARGUMENTS)

@@ -1,0 +1,279 @@
+"""Calls through the whole pipeline over embedded engines on a virtual clock."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from turnwise.engines.sim.api import CONTROL_PATHS
+from turnwise.settings import Edits, Fleet, PolicySettings
+
+
+def words(count, salt):
+    return " ".join(f"{salt}{number:x}" for number in range(count))
+
+
+def chat(*texts, system="be brief", **fields):
+    roles = ("user", "assistant")
+    messages = [{"role": "system", "content": system}]
+    messages += [{"role": roles[number % 2], "content": text} for number, text in enumerate(texts)]
+    return {"model": "sim", "messages": messages, "max_tokens": 8, "ignore_eos": True, **fields}
+
+
+async def converse(proxy, name, turns, *, system, think_s=0.5, **fields):
+    """One session: every turn carries the answer to the one before."""
+    texts = [words(120, f"{name}q")]
+    for turn in range(turns):
+        client = await proxy.call(chat(*texts, system=system, **fields))
+        assert client.head.status == 200
+        texts += [client.json()["choices"][0]["message"]["content"], words(60, f"{name}t{turn}q")]
+        await asyncio.sleep(think_s)
+
+
+def cached_fraction(proxy):
+    calls = [call["usage"] for call in proxy.recorder.recent]
+    return sum(usage.cached_tokens for usage in calls) / sum(usage.prompt_tokens for usage in calls)
+
+
+def run_sessions(virtually, world, *, policy="kv_aware", has_events=True, sessions=6, turns=5, count=3, **options):
+    async def main():
+        settings = PolicySettings(name=policy)
+        async with world(count, policy=settings, has_events=has_events, preset="h100-8b", **options) as proxy:
+            shared = words(400, "s")
+            async with asyncio.TaskGroup() as group:
+                for number in range(sessions):
+                    group.create_task(converse(proxy, f"n{number}", turns, system=shared))
+            return list(proxy.recorder.recent), cached_fraction(proxy), proxy
+
+    return virtually(main())
+
+
+def test_sessions_stay_with_the_replica_that_holds_them(virtually, world):
+    calls, ours, _ = run_sessions(virtually, world)
+    _, round_robin, _ = run_sessions(virtually, world, policy="round_robin")
+    assert len(calls) == 30
+    assert ours > round_robin + 0.1
+
+
+def test_what_is_predicted_is_what_the_engine_finds(virtually, world):
+    calls, _, proxy = run_sessions(virtually, world)
+    later = [call for call in calls if call["predicted"]["source"] == "confirmed"]
+    assert len(later) >= 24
+    off = [call for call in later if abs(call["predicted"]["cached_tokens"] - call["usage"].cached_tokens) > 16]
+    assert len(off) <= 0.05 * len(later)
+    assert proxy.index.stats().num_taught >= 24
+
+
+def test_without_events_placements_are_remembered_instead(virtually, world):
+    calls, ours, _ = run_sessions(virtually, world, has_events=False)
+    _, round_robin, _ = run_sessions(virtually, world, policy="round_robin", has_events=False)
+    assert ours > round_robin + 0.1
+    assert {call["predicted"]["source"] for call in calls} <= {"predicted", "none"}
+
+
+@pytest.mark.parametrize("policy", ["prefix", "session_hash", "least_request", "round_robin"])
+def test_every_policy_serves_every_call(virtually, world, policy):
+    calls, _, proxy = run_sessions(virtually, world, policy=policy, sessions=3, turns=3)
+    assert [call["status"] for call in calls] == [200] * 9
+    assert all(member.num_running == 0 for member in proxy.fleet.members.values())
+
+
+def test_a_burst_spreads_because_each_booking_counts_at_once(virtually, world):
+    async def main():
+        async with world(4, preset="h100-8b") as proxy:
+            bodies = [chat(words(300, f"b{number}")) for number in range(16)]
+            await asyncio.gather(*(proxy.call(body) for body in bodies))
+            return [call["replica"] for call in proxy.recorder.recent]
+
+    placed = virtually(main())
+    assert {placed.count(name) for name in ("r0", "r1", "r2", "r3")} == {4}
+
+
+def test_paced_agents_with_one_system_prompt_use_the_whole_fleet(virtually, world):
+    async def main():
+        async with world(3, preset="h100-8b") as proxy:
+            shared = words(300, "s")
+            for number in range(60):
+                await proxy.call(chat(words(400, f"p{number}x"), system=shared))
+                await asyncio.sleep(0.02)
+            return [call["replica"] for call in proxy.recorder.recent]
+
+    placed = virtually(main())
+    assert all(placed.count(name) >= 10 for name in ("r0", "r1", "r2"))
+
+
+def test_a_replica_gone_before_its_first_byte_is_replaced_once(virtually, world):
+    async def main():
+        async with world(2) as proxy:
+            proxy.upstream.killed.add(next(iter(proxy.upstream.engines)))
+            clients = [await proxy.call(chat(words(5, f"k{number}"))) for number in range(4)]
+            return clients, proxy
+
+    clients, proxy = virtually(main())
+    assert [client.head.status for client in clients] == [200] * 4
+    assert {call["replica"] for call in proxy.recorder.recent} == {"r1"}
+    refused = [origin for origin, _ in proxy.upstream.requests if origin.port == 9000]
+    assert len(refused) == 1, "the breaker keeps later calls away"
+    assert b'turnwise_attempts_failed_total{reason="connect_failed",replica="r0"} 1.0' in proxy.metrics.render()
+
+
+def test_a_stream_that_breaks_after_its_first_byte_ends_in_an_error_event_and_is_not_retried(virtually, world):
+    async def main():
+        async with world(2) as proxy:
+            for origin in proxy.upstream.engines:
+                proxy.upstream.break_after[origin] = 2
+            client = await proxy.call(chat("hello", stream=True))
+            return client, proxy
+
+    client, proxy = virtually(main())
+    last = client.body.decode().strip().split("\n\n")[-1]
+    assert msgspec.json.decode(last.removeprefix("data: "))["error"]["code"] == "stream_broken"
+    assert b"[DONE]" not in client.body
+    assert len(proxy.upstream.requests) == 1
+    assert proxy.last["reason"] == "stream_broken"
+
+
+def test_a_fleet_of_dead_replicas_is_a_503_in_the_callers_dialect(virtually, world):
+    async def main():
+        async with world(2) as proxy:
+            proxy.upstream.killed.update(proxy.upstream.engines)
+            chat_client = await proxy.call(chat("hello"))
+            messages = await proxy.call({"model": "sim", "messages": []}, path="/v1/messages")
+            return chat_client, messages, proxy
+
+    chat_client, messages, proxy = virtually(main())
+    assert chat_client.head.status in {502, 503}
+    assert "error" in chat_client.json()
+    assert messages.json()["type"] == "error"
+    assert all(member.num_running == 0 for member in proxy.fleet.members.values())
+
+
+def test_a_replica_that_comes_back_is_used_again(virtually, world):
+    async def main():
+        fleet = Fleet(check_interval_s=1.0, unhealthy_after=1, breaker_open_s=0.5)
+        async with world(2, policy=PolicySettings(name="round_robin"), changes={"fleet": fleet}) as proxy:
+            origin = next(iter(proxy.upstream.engines))
+            proxy.upstream.killed.add(origin)
+            await asyncio.sleep(3)
+            down = [(await proxy.call(chat("a"))).head.status for _ in range(4)]
+            placed_down = {call["replica"] for call in proxy.recorder.recent}
+            proxy.upstream.killed.clear()
+            await asyncio.sleep(3)
+            await asyncio.gather(*(proxy.call(chat("b")) for _ in range(4)))
+            return down, placed_down, [call["replica"] for call in list(proxy.recorder.recent)[-4:]]
+
+    down, placed_down, after = virtually(main())
+    assert down == [200] * 4
+    assert placed_down == {"r1"}
+    assert sorted(set(after)) == ["r0", "r1"]
+
+
+def test_a_client_that_leaves_ends_its_call_and_frees_its_lease(virtually, world):
+    async def main():
+        async with world(1) as proxy:
+            from_client = proxy.call(chat("hello", stream=True, max_tokens=500), client=(client := proxy.new_client()))
+            task = asyncio.create_task(from_client)
+            while not client.has_started:
+                await asyncio.sleep(0.001)
+            engine = next(iter(proxy.upstream.engines.values()))
+            client.leave()
+            await task
+            await asyncio.sleep(0.1)
+            return proxy, engine.core.stats.finished["abort"]
+
+    proxy, aborted = virtually(main())
+    assert aborted == 1
+    assert proxy.last["reason"] == "client_gone"
+    assert proxy.fleet.members["r0"].num_running == 0
+    assert proxy.fleet.members["r0"].pending_prefill_tokens == 0
+
+
+def test_no_control_path_of_a_replica_can_be_reached(virtually, world):
+    async def main():
+        async with world(1) as proxy:
+            clients = [await proxy.call(b"{}", path=path) for path in sorted(CONTROL_PATHS)]
+            clients += [await proxy.call(b"{}", path=f"/v1/..{path}") for path in sorted(CONTROL_PATHS)]
+            engine = next(iter(proxy.upstream.engines.values()))
+            return clients, engine.control_calls.total(), len(proxy.upstream.requests)
+
+    clients, reached, sent = virtually(main())
+    assert {client.head.status for client in clients} == {404}
+    assert (reached, sent) == (0, 0)
+
+
+def test_own_paths_answer_for_the_fleet(virtually, world):
+    async def main():
+        async with world(2) as proxy:
+            paths = ("/health", "/ready", "/v1/models", "/v1/models/sim", "/v1/models/nope")
+            answers = {path: await proxy.call(b"", path=path, method="GET") for path in paths}
+            proxy.front.is_draining = True
+            answers["draining"] = await proxy.call(b"", path="/ready", method="GET")
+            return answers
+
+    answers = virtually(main())
+    assert [answers[path].head.status for path in answers] == [200, 200, 200, 200, 404, 503]
+    assert [model["id"] for model in answers["/v1/models"].json()["data"]] == ["sim"]
+    assert answers["draining"].headers["x-turnwise-reason"] == "draining"
+
+
+def test_an_answer_explains_its_placement_when_asked(virtually, world):
+    async def main():
+        async with world(2) as proxy:
+            asked = await proxy.call(chat("hello"), headers=((b"x-turnwise-debug", b"1"), (b"x-request-id", b"mine-1")))
+            plain = await proxy.call(chat("hello"))
+            return asked, plain
+
+    asked, plain = virtually(main())
+    assert asked.headers["x-request-id"] == "mine-1"
+    assert "reason=lowest_cost" in asked.headers["x-turnwise-placement"]
+    assert "x-turnwise-placement" not in plain.headers
+    assert plain.headers["x-request-id"].startswith("req-")
+
+
+def test_the_stamp_is_ours_even_if_the_client_has_one(virtually, world):
+    async def main():
+        async with world(1) as proxy:
+            await proxy.call(chat("hello"), headers=((b"X-Session-Id", b"theirs"), (b"X-Custom", b"kept")))
+            return proxy
+
+    proxy = virtually(main())
+    headers = [(name.lower(), value) for name, value in proxy.upstream.requests[0][1].headers]
+    assert [value for name, value in headers if name == b"x-session-id"] == [proxy.last["call_id"].encode()]
+    assert (b"x-custom", b"kept") in headers
+
+
+def test_the_edits_have_switches(virtually, world):
+    async def main():
+        edits = Edits(request_id=False, accept_encoding=False, session_stamp=False, include_usage=False)
+        async with world(1, changes={"edits": edits}) as proxy:
+            body = msgspec.json.encode(chat("hello", stream=True))
+            headers = ((b"Accept-Encoding", b"gzip"), (b"X-Session-Id", b"theirs"))
+            await proxy.call(body, headers=headers)
+            return proxy.upstream.requests[0][1], body, headers
+
+    outgoing, body, headers = virtually(main())
+    assert outgoing.body == body
+    assert outgoing.headers == headers
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "needle"),
+    [
+        (b"{", 400, b"JSON"),
+        (b'{"model": "sim", "messages": []}', 400, b"messages"),
+        (b'{"model": "sim", "messages": "x"}', 400, b"messages"),
+        (b'{"model": "sim", "messages": [{"role": "user", "content": "a"}], "stream": "yes"}', 400, b"stream"),
+        (b'{"model": "other", "messages": [{"role": "user", "content": "a"}]}', 404, b"other"),
+        (b'{"model": "sim", "messages": [{"role": "tool", "tool_call_id": "x", "content": "a"}]}', 400, b"tool"),
+        (b'{"model": "sim", "messages": [{"role": "user", "content": "\xff"}]}', 400, b"UTF-8"),
+    ],
+)
+def test_what_a_client_sent_wrongly_is_a_4xx_that_names_it(virtually, world, body, status, needle):
+    async def main():
+        async with world(1) as proxy:
+            return await proxy.call(body)
+
+    client = virtually(main())
+    assert client.head.status == status
+    assert needle.lower() in client.body.lower()
+    assert set(client.json()["error"]) >= {"message", "type", "param", "code"}

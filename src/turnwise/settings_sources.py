@@ -26,7 +26,6 @@ ENV_PREFIX = "TURNWISE_"
 RESERVED_ENV = ("TURNWISE_CONFIG", "TURNWISE_FUZZ_CASES", "TURNWISE_VLLM_URLS")
 """Variables that are read elsewhere and are no settings."""
 
-DEFAULT = "default"
 _REPLICAS = "replicas"
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9a-f:.]*:[0-9a-f:.]*")
 
@@ -85,7 +84,7 @@ def load(
     usable: no plain `http://host:port`, or two of one name.
     """
     values = {key: leaf.default for key, leaf in _LEAVES.items()}
-    sources = dict.fromkeys(_LEAVES, DEFAULT)
+    sources = dict.fromkeys(_LEAVES, "default")
     for given in (
         *(_from_file(file) if file is not None else ()),
         *_from_environ(environ),

@@ -1,0 +1,118 @@
+"""Blocks by hash and holder: depth, walks, bounds, slots that come again."""
+
+from array import array
+
+from turnwise.index.counts import Counts
+from turnwise.index.mask_index import MaskIndex
+from turnwise.index.masks import Masks, slots_of
+
+
+def index_with(*holdings, max_blocks=1_000_000, stride=64):
+    counts = Counts()
+    index = MaskIndex(counts, verify_stride=stride)
+    for blocks in holdings:
+        slot = index.open_slot(max_blocks)
+        index.store(slot, blocks, None)
+    return index, counts
+
+
+def depths(index, chain, wanted=-1):
+    return dict(index.depths(array("Q", chain), len(chain), wanted))
+
+
+def test_each_holder_is_as_deep_as_the_prefix_it_holds_and_others_are_left_out():
+    chain = range(100, 200)
+    index, _ = index_with(chain, chain[:37], chain[:1], range(500, 600), chain[:37])
+    assert depths(index, chain) == {0: 100, 1: 37, 2: 1, 4: 37}
+    assert depths(index, chain, wanted=0b10110) == {1: 37, 2: 1, 4: 37}
+
+
+def test_only_the_asked_length_of_a_chain_counts():
+    index, _ = index_with(range(100, 200))
+    assert index.depths(array("Q", range(100, 200)), 10, -1) == [(0, 10)]
+    assert index.depths(array("Q", range(100, 200)), 0, -1) == []
+
+
+def test_blocks_removed_tail_first_shorten_the_depth_one_by_one():
+    chain = list(range(100, 110))
+    index, _ = index_with(chain)
+    for left in range(9, -1, -1):
+        index.remove(0, [chain[left]])
+        assert depths(index, chain) == ({0: left} if left else {})
+    assert index.num_unique_blocks == 0
+
+
+def test_removing_from_one_holder_leaves_the_other():
+    index, _ = index_with([1, 2, 3], [1, 2, 3])
+    index.remove(0, [2, 3])
+    assert depths(index, [1, 2, 3]) == {0: 1, 1: 3}
+
+
+def test_a_hole_at_the_stride_cuts_the_deepest_and_is_counted():
+    chain = list(range(1000, 1300))
+    index, counts = index_with(chain, chain[:100])
+    index.remove(0, [chain[64]])
+    assert depths(index, chain) == {0: 64, 1: 100}
+    assert counts.num_holes == 1
+
+
+def test_a_slot_comes_again_only_when_none_of_its_blocks_is_left():
+    index, _ = index_with(range(100, 200))
+    index.retire_slot(0)
+    assert index.open_slot(10) == 1
+    assert index.has_retired
+    assert index.sweep(60) == 0
+    assert index.open_slot(10) == 2
+    assert index.sweep(60) == 20
+    assert not index.has_retired
+    assert index.num_unique_blocks == 0
+    assert index.open_slot(10) == 0
+    assert depths(index, range(100, 200)) == {}
+
+
+def test_past_its_bound_a_slot_loses_its_oldest_blocks():
+    index, counts = index_with([1, 2, 3], max_blocks=4)
+    index.store(0, [4, 5, 6], 3)
+    assert index.num_blocks(0) == 4
+    assert counts.num_evicted_blocks == 2
+    assert depths(index, [1]) == {}
+    assert depths(index, [3, 4, 5, 6]) == {0: 4}
+
+
+def test_a_walk_gives_blocks_in_prompt_order_from_the_head_or_from_a_stop():
+    index, _ = index_with([1, 2, 3])
+    index.store(0, [4, 5], 3)
+    whole = index.walk(0, 5, ())
+    assert (whole.blocks, whole.stop, whole.is_whole) == ([1, 2, 3, 4, 5], None, True)
+    part = index.walk(0, 5, {2})
+    assert (part.blocks, part.stop, part.is_whole) == ([3, 4, 5], 2, True)
+    nothing = index.walk(0, 5, {5})
+    assert (nothing.blocks, nothing.stop, nothing.is_whole) == ([], 5, True)
+
+
+def test_a_walk_to_an_unknown_parent_is_not_whole_unless_another_holder_knows_it():
+    index, _ = index_with([])
+    index.store(0, [4, 5], 3)
+    assert not index.walk(0, 5, ()).is_whole
+    other = index.open_slot(100)
+    index.store(other, [1, 2, 3], None)
+    assert index.walk(0, 5, ()).blocks == [1, 2, 3, 4, 5]
+
+
+def test_a_circle_of_parents_ends_and_is_not_whole():
+    index, _ = index_with([])
+    index.store(0, [7, 8], 8)
+    assert not index.walk(0, 8, ()).is_whole
+
+
+def test_holders_of_a_key_are_exact_over_mark_and_unmark():
+    masks = Masks()
+    slots = [masks.open_slot() for _ in range(70)]
+    for slot in slots:
+        masks.mark(["a", "b"], slot)
+    masks.unmark(["a", "unknown"], 69)
+    masks.unmark(["a"], 3)
+    masks.unmark(["a"], 3)
+    assert list(slots_of(masks.holders("a"))) == [slot for slot in slots if slot not in (3, 69)]
+    assert list(slots_of(masks.holders("b"))) == slots
+    assert masks.holders("unknown") == 0

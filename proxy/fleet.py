@@ -37,6 +37,7 @@ class Member:
         """One of `FEED_STATES`."""
         self.num_running = 0
         self.running_tokens = 0
+        """Uncached prompt tokens of running calls: what they add to the cache. (A shared prefix is there once.)"""
         self.pending_prefill_tokens = 0.0
         self.learned_tokens_per_s: float | None = None
         """Prefill speed learned from its own calls."""
@@ -87,14 +88,14 @@ class Lease:
 
     def __enter__(self) -> Self:
         self.member.num_running += 1
-        self.member.running_tokens += self.placement.prompt_tokens
+        self.member.running_tokens += self.placement.uncached_tokens
         self.member.pending_prefill_tokens += self._pending_tokens
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.prefill_done()
         self.member.num_running -= 1
-        self.member.running_tokens -= self.placement.prompt_tokens
+        self.member.running_tokens -= self.placement.uncached_tokens
 
     def prefill_done(self) -> None:
         """The first byte of the answer has come: its prefill no longer stands before others."""

@@ -15,7 +15,7 @@ def score(replica: ReplicaView, prompt_tokens: int, settings: PolicySettings) ->
     uncached_tokens = max(0, prompt_tokens - replica.hit.tokens)
     rate = replica.prefill_tokens_per_s
     # Tokens that do not fit beside the running calls make somebody wait or be recomputed.
-    overflow_tokens = 0.0 if replica.free_tokens is None else max(0.0, prompt_tokens - replica.free_tokens)
+    overflow_tokens = 0.0 if replica.free_tokens is None else max(0.0, uncached_tokens - replica.free_tokens)
     return Terms(
         queue_s=settings.queue_weight
         * (replica.pending_prefill_tokens / rate + replica.num_running * replica.decode_s_per_call),

@@ -81,7 +81,7 @@ class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     queue_weight: Annotated[float, Meta(ge=0, description="How many times a second of waiting behind other calls counts.")] = (
         1.0
     )
-    recent_weight: Annotated[float, Meta(ge=0, description="How much of the seconds assigned lately counts as load.")] = 0.5
+    recent_weight: Annotated[float, Meta(ge=0, description="How much of the seconds assigned lately counts as load.")] = 0.2
     recent_half_life_s: Annotated[float, Meta(gt=0, description="Half-life of the seconds assigned lately.")] = 10.0
     prefill_tokens_per_s: Annotated[float, Meta(gt=0, description="Prefill speed of a fleet until one is learned.")] = (
         8000.0

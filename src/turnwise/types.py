@@ -166,7 +166,7 @@ class ReplicaView(msgspec.Struct, frozen=True, gc=False):
     decode_s_per_call: float
     """Seconds that each running call adds to a new call's first token."""
     free_tokens: float | None = None
-    """KV room not in use by running calls; None where the capacity is unknown."""
+    """KV room beside what running calls add to the cache; None where the capacity is unknown."""
     is_stale: bool = False
     """Whether its event feed is down: what the index says of it is old."""
 

@@ -58,7 +58,7 @@ def chosen(view: FleetView, name: str = "kv_aware", session: str | None = None) 
 
 
 def test_the_cost_is_the_sum_of_its_terms_in_seconds():
-    busy = replica("a", hit=400, num_running=5, pending_prefill_tokens=2000.0, recent_assigned_s=1.0, free_tokens=900.0)
+    busy = replica("a", hit=400, num_running=5, pending_prefill_tokens=2000.0, recent_assigned_s=1.0, free_tokens=500.0)
     terms = score(busy, 1000, SETTINGS)
     assert terms.queue_s == pytest.approx(2.0 + 0.05)
     assert terms.prefill_s == pytest.approx(3.0 * 0.6)

@@ -59,9 +59,7 @@ def run(settings: Settings) -> int:
 
 
 async def _run(settings: Settings) -> int:
-    adapter = VllmAdapter()
-    async with httpx.AsyncClient(timeout=PROBE_TIMEOUT_S) as http:
-        examined = await asyncio.gather(*(examine(replica, adapter, http) for replica in settings.replicas))
+    examined = await asyncio.gather(*(examine_one(replica) for replica in settings.replicas))
     console = Console()
     for replica, (checks, _) in zip(settings.replicas, examined, strict=True):
         console.print(_table(replica, checks))
@@ -70,6 +68,12 @@ async def _run(settings: Settings) -> int:
     is_well = all(check.mark is not Mark.FAIL for checks, _ in examined for check in checks)
     console.print("all replicas can be routed to" if is_well else "some checks failed; see the right column")
     return 0 if is_well else 1
+
+
+async def examine_one(replica: Replica) -> tuple[list[Check], ReplicaFacts | None]:
+    """Run every check on one replica, over a connection of its own."""
+    async with httpx.AsyncClient(timeout=PROBE_TIMEOUT_S) as http:
+        return await examine(replica, VllmAdapter(), http)
 
 
 async def examine(replica: Replica, adapter: EngineAdapter, http: httpx.AsyncClient) -> tuple[list[Check], ReplicaFacts | None]:

@@ -145,7 +145,9 @@ class Fleet:
         """Count the load and predict the residency of a placement at once, so that the next decision sees both."""
         member = self.members[placement.replica]
         self._num_placements += 1
-        member.assign(placement.uncached_tokens / self.prefill_tokens_per_s(member) + self._settings.policy.decode_s_per_call, now)
+        member.assign(
+            placement.uncached_tokens / self.prefill_tokens_per_s(member) + self._settings.policy.decode_s_per_call, now
+        )
         if request.chain is not None:
             self._index.book(request.chain, member.id, placement.prompt_tokens, now)
         return Lease(member, placement, now)

@@ -20,7 +20,7 @@ from turnwise.settings import PolicyName
 NUM_REPLICAS = 3
 MODEL = "sim"
 PRESET = "h100-8b"
-SPEED = 4.0
+SPEED = 2.0
 NUM_BLOCKS = 3_000
 """KV of 48,000 tokens a replica: about three coding agents with their history, so that somebody must be evicted."""
 

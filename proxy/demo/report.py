@@ -45,9 +45,9 @@ def comparison(results: Mapping[int, Mapping[str, Summary]]) -> Table:
     """Table of all runs, the policies of one seed under each other."""
     table = Table(title="the same programs, two ways to choose a replica", title_justify="left", title_style="bold")
     table.add_column("seed", justify="right")
-    table.add_column("policy")
-    for heading in ("calls", "cached", "TTFT mean ms", "p50 ms", "p99 ms", "program s"):
-        table.add_column(heading, justify="right")
+    table.add_column("policy", no_wrap=True)
+    for heading in ("calls", "cached", "TTFT ms mean", "p50", "p99", "program s"):
+        table.add_column(heading, justify="right", no_wrap=heading != "TTFT ms mean")
     for seed, by_policy in results.items():
         for policy, summary in by_policy.items():
             table.add_row(
@@ -76,19 +76,17 @@ def wins(results: Mapping[int, Mapping[str, Summary]], ours: str, theirs: str) -
 
 def program_tree(records: Sequence[CallRecord]) -> Tree:
     """One program, call by call: where each went and why, what it found there, how long it waited, which tool came after."""
-    tree = Tree(f"[bold]{records[0].program}[/]  {len(records)} calls, {records[-1].ended_s:.2f} s")
+    tree = Tree(f"[bold]{records[0].program}[/]: {len(records)} calls, {records[-1].ended_s:.2f} s")
     for record in records:
         where = record.placement
-        call = tree.add(
-            f"call {record.turn}  [cyan]{where.get('replica', '?')}[/]  {record.prompt_tokens:,} prompt tokens, "
-            f"[green]{record.cached_tokens:,} cached[/], first token after {record.first_token_s * 1000:.0f} ms"
-        )
-        call.add(
-            f"[dim]{where.get('reason', '?')}: expected {where.get('hit_tokens', '?')} cached "
-            f"({where.get('hit_source', '?')}), cost {where.get('cost_s', '?')} s; others {where.get('others', '?')}[/]"
-        )
+        share = f"[green]{record.cached_tokens:,}[/] of {record.prompt_tokens:,} tokens cached"
+        wait = f"first token {record.first_token_s * 1000:.0f} ms"
+        call = tree.add(f"call {record.turn} [cyan]{where.get('replica', '?')}[/]: {share}, {wait}")
+        expected = f"expected {where.get('hit_tokens', '?')} cached ({where.get('hit_source', '?')})"
+        call.add(f"[dim]{where.get('reason', '?')}: {expected}, cost {where.get('cost_s', '?')} s[/]")
+        call.add(f"[dim]elsewhere: {where.get('others', '?')}[/]")
         if record.tool_name is not None:
-            call.add(f"tool {record.tool_name}  {record.tool_s * 1000:.0f} ms")
+            call.add(f"tool {record.tool_name}: {record.tool_s * 1000:.0f} ms")
     return tree
 
 
@@ -96,7 +94,10 @@ def advice() -> RenderableType:
     """What to try next."""
     return Group(
         Text("what to try next", style="bold"),
-        Text("  turnwise doctor --replica http://HOST:PORT      what your engines offer, and the flag that is missing"),
-        Text("  turnwise serve --replica http://HOST:PORT ...   then point your agents' base_url at it"),
-        Text("  curl -s http://127.0.0.1:9080/v1/calls          why each call went where it went"),
+        Text("  turnwise doctor --replica http://HOST:PORT", style="cyan"),
+        Text("    what your engines offer, and the flag that is missing"),
+        Text("  turnwise serve --replica http://HOST:PORT --replica ...", style="cyan"),
+        Text("    then point your agents' base_url at http://127.0.0.1:8080/v1"),
+        Text("  curl -s http://127.0.0.1:9080/v1/calls", style="cyan"),
+        Text("    why each call went where it went"),
     )

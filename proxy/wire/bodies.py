@@ -10,7 +10,8 @@ from turnwise.errors import ClientFault, Reason
 from turnwise.proxy.wire.framing import FIELD_LINE, bad_framing
 
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*+)?")
-_TRAILERS = re.compile(rb"(?:" + FIELD_LINE + rb")*+\r\n")
+_TRAILERS = re.compile(rb"(?:(?!(?i:content-length|transfer-encoding|host):)" + FIELD_LINE + rb")*+\r\n")
+"""Trailers without a field that would have framed or routed the request, had it stood in the head."""
 
 _MAX_LINE_BYTES = 1024
 _FREE_LINE_BYTES = 16

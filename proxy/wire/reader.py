@@ -74,16 +74,13 @@ class RequestReader:
 
     def _read_head(self, now: float) -> bool:
         buffer = self._buffer
-        if self._seen == 0 and buffer.startswith(b"\r\n"):
-            # Some clients end a body with a line break that belongs to nothing; RFC 9112 section 2.2 asks to skip it.
-            self._buffer = buffer = buffer[2:]
         end = buffer.find(b"\r\n\r\n", max(0, self._seen - 3)) + 4
         if end < 4 or end > self._max_head_bytes:
             if len(buffer) > self._max_head_bytes:
                 raise ClientFault(
                     f"the head is larger than {self._max_head_bytes} bytes", reason=Reason.HEAD_TOO_LARGE, status=431
                 )
-            if buffer and buffer != b"\r":
+            if buffer:
                 check_partial_head(buffer, seen=self._seen)
                 self._seen = len(buffer)
             return False

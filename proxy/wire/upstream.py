@@ -55,15 +55,15 @@ class Pool:
 
     def connect(self, exchange: SocketExchange) -> None:
         """Open a fresh connection for an exchange."""
-        if self._is_closed:
-            exchange.fail_connect("the proxy is closing")
-            return
         task = exchange.connecting = self._loop.create_task(self._connect(exchange))
         self._connecting.add(exchange)
         task.add_done_callback(lambda _: self._connecting.discard(exchange))
 
     async def _connect(self, exchange: SocketExchange) -> None:
         origin = exchange.origin
+        if self._is_closed:
+            exchange.fail_connect("the proxy is closing")
+            return
         try:
             async with asyncio.timeout(self._settings.connect_timeout_s):
                 _, connection = await self._loop.create_connection(

@@ -6,8 +6,9 @@ from array import array
 import pytest
 import xxhash
 
+from turnwise.index.entries import PAIRS_PER_WINDOW
 from turnwise.index.estimate import BytesPerToken, tokens_along
-from turnwise.index.evidence import CONFIRMATIONS_TO_FORGIVE, MAX_CONTRADICTIONS, PAIRS_PER_WINDOW, Evidence
+from turnwise.index.evidence import CONFIRMATIONS_TO_FORGIVE, MAX_CONTRADICTIONS, Evidence
 from turnwise.types import Digest, PromptChain
 
 BLOCK = 4
@@ -78,6 +79,14 @@ def test_a_shared_prefix_is_first_estimated_and_then_told_by_the_common_prefix_o
     assert believed(evidence, SYSTEM, "other") == (blocks(SYSTEM)[:5], 0)
     teach(evidence, SYSTEM, "bravo")
     assert believed(evidence, SYSTEM, "other") == (blocks(SYSTEM), 6)
+
+
+def test_a_chain_that_another_prompt_lengthened_is_compared_at_its_former_length():
+    evidence = Evidence()
+    system = "you are a helpful assistant."
+    teach(evidence, system, "ab")
+    teach(evidence, system, "some question of many words")
+    assert believed(evidence, system, "other") == (blocks(system), len(system) // BLOCK)
 
 
 def test_an_accidental_common_beginning_is_corrected_by_the_next_pair():
@@ -156,6 +165,14 @@ def test_an_uncounted_prompt_is_an_estimate_and_never_outweighs_a_counted_one():
     teach(evidence, SYSTEM, "hello there")
     teach(evidence, SYSTEM, "hello there", is_counted=False)
     assert believed(evidence, SYSTEM, "hello there")[1] == 9
+
+
+def test_an_estimate_never_reaches_past_the_chain_it_speaks_of():
+    evidence = Evidence()
+    added = blocks(SYSTEM)[:3]
+    evidence.teach(prompt(SYSTEM, "hello"), base=None, kept=0, added=added, tokens=[27, 32], is_counted=False, block_size=BLOCK)
+    assert believed(evidence, SYSTEM, "other") == (added, 0)
+    assert set(evidence.stops(prompt(SYSTEM, "hello"), BLOCK)) == {added[-1]}
 
 
 def test_a_prompt_shorter_than_a_block_teaches_its_length():

@@ -1,11 +1,14 @@
-"""The face of the index, state by state; in these prompts a byte is a token and a block is four."""
+"""The face of the index, state by state; in these prompts a byte is a token and a block is four.
+
+One file above 300 lines: all states of degradation are told with one small engine, side by side.
+"""
 
 import pytest
 import xxhash
 
 from turnwise.events import BlocksCleared, BlocksRemoved, BlocksStored, EventBatch
 from turnwise.index import DomainKey, KvIndex, prompt_chain
-from turnwise.index.lessons import MAX_PENDING, PENDING_TTL_S
+from turnwise.index.lessons import MAX_PENDING, MAX_STAMPS, PENDING_TTL_S
 from turnwise.settings import IndexSettings
 from turnwise.types import BLOCK_HASH_MASK, Hit, HitSource, Prompt, Segment, SegmentKind
 
@@ -205,6 +208,13 @@ def test_without_usage_the_chain_alone_teaches_and_its_cut_is_an_estimate():
     assert not index.residency(chain(SYSTEM, ASK, NEXT), ["a"], 1000.0).is_taught
 
 
+def test_a_wholly_cached_prompt_is_not_taught_by_an_estimate():
+    index = index_of("a")
+    index.apply("a", batch(stored(SYSTEM, ASK, call_id="c1")), 0.1)
+    settle(index, "c1", SYSTEM, ASK, usage=False)
+    assert settle(index, "c2", SYSTEM, ASK).is_pending
+
+
 def test_without_a_stamp_predictions_live_long_though_events_come():
     index = index_of("a")
     index.book(chain(SYSTEM, ASK), "a", length(SYSTEM, ASK), 0.0)
@@ -377,6 +387,22 @@ def test_waiting_calls_are_bounded_and_the_oldest_is_given_up():
     for number in range(MAX_PENDING + 3):
         settle(index, f"c{number}", SYSTEM, ASK)
     assert (index.stats().num_pending, index.stats().num_untaught) == (MAX_PENDING, 3)
+
+
+def test_stamps_are_bounded_and_a_call_that_still_stores_is_not_the_one_forgotten():
+    index = index_of("a", num_blocks=None)
+    index.apply("a", batch(stored(SYSTEM, ASK, call_id="busy", last=3), stored(SYSTEM, NEXT, call_id="idle")), 0.1)
+    index.apply("a", batch(stored(SYSTEM, ASK, call_id="busy", first=3)), 0.2)
+    index.apply("a", batch(*(stored(b"1234", call_id=f"other {number}") for number in range(MAX_STAMPS - 1))), 0.3)
+    assert settle(index, "busy", SYSTEM, ASK).is_taught
+    assert settle(index, "idle", SYSTEM, NEXT).is_pending
+
+
+def test_where_the_block_size_is_unknown_a_prediction_counts_in_tokens():
+    index = index_of("a", key=DomainKey(model="m"), num_blocks=None, has_events=False)
+    index.book(chain(b"x" * 41), "a", 41, 1.0)
+    assert hit(index, b"x" * 41, now=2.0) == Hit(tokens=40, source=HitSource.PREDICTED)
+    assert hit(index, b"x" * 41, b"y" * 10, now=2.0) == Hit(tokens=41, source=HitSource.PREDICTED)
 
 
 def test_a_removed_replica_is_unknown_at_once_and_swept_in_slices(taught):

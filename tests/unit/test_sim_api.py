@@ -1,6 +1,8 @@
 import asyncio
 import json
 from contextlib import aclosing
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -113,6 +115,37 @@ def test_a_cached_prompt_is_answered_sooner():
 
     cold, warm = on_engine(scenario, preset="l4-8b")
     assert warm < cold / 1.5
+
+
+def test_a_turn_finds_the_blocks_of_the_answer_before_it():
+    async def scenario(engine):
+        messages = [{"role": "user", "content": LONG}]
+        found = []
+        for _ in range(4):
+            _status, answer = await post(engine, "/v1/chat/completions", {"messages": messages})
+            usage = answer["usage"]
+            found.append((usage["prompt_tokens_details"]["cached_tokens"], usage["prompt_tokens"] + usage["completion_tokens"]))
+            messages += [answer["choices"][0]["message"], {"role": "user", "content": "Go on, please."}]
+        return found
+
+    found = on_engine(scenario)
+    for (_before, computed), (cached, _total) in pairwise(found):
+        assert cached == (computed - 1) // 16 * 16  # the last token of an answer is never fed back
+
+
+def test_a_call_to_an_engine_that_stops_is_told_so():
+    async def main():
+        async with SimEngine(SimOptions()) as engine:
+            body = {"messages": [{"role": "user", "content": LONG}], "stream": True}
+            answer = await engine.handle("POST", "/v1/chat/completions", {}, json.dumps(body).encode())
+            await anext(answer.body)
+        with pytest.raises(RuntimeError, match="stopped"):
+            async for _chunk in answer.body:
+                pass
+        with pytest.raises(RuntimeError, match="stopped"):
+            await chat(engine)
+
+    run_virtual(main())
 
 
 def test_cache_salt_isolates():
@@ -238,6 +271,7 @@ def test_cancelling_a_whole_answer_frees_its_blocks():
         ({"messages": [{"role": "king", "content": "x"}]}, 400, "messages[0].role"),
         ({"messages": [{"role": "user", "content": "x"}], "max_tokens": "many"}, 400, "max_tokens"),
         ({"messages": [{"role": "user", "content": "x"}], "n": 0}, 400, "n"),
+        ({"messages": [{"role": "user", "content": "x"}], "stop": ["a", ""]}, 400, "stop"),
         ({"messages": [{"role": "user", "content": "x"}], "model": "other"}, 404, "model"),
         ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "c"}]}, 400, "messages[0].tool_call_id"),
         ({"messages": [{"role": "user", "content": "word " * 9000}]}, 400, "input_tokens"),
@@ -316,6 +350,11 @@ def test_control_paths_answer_and_are_counted(path):
         return status, engine.control_calls[path], await metric(engine, f'sim:control_calls_total{{path="{path}"}}')
 
     assert on_engine(scenario) == (200, 1, 1)
+
+
+def test_control_paths_are_those_of_a_real_replica():
+    routes = (Path(__file__).parent.parent / "data" / "vllm-0.32" / "routes.txt").read_text()
+    assert set(CONTROL_PATHS) <= {line.partition(",")[0] for line in routes.splitlines() if "POST" in line}
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v1/chat/completions", 405), ("POST", "/nowhere", 404)])

@@ -1,3 +1,4 @@
+import random
 from array import array
 
 import pytest
@@ -175,3 +176,32 @@ def test_a_long_prompt_costs_as_much_in_chunks_as_at_once():
     whole = cost.prefill_s(8000, 0)
     assert sum(cost.prefill_s(1000, start) for start in range(0, 8000, 1000)) == pytest.approx(whole)
     assert cost.prefill_s(16000, 0) > 2 * whole
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_comes_every_sequence_ends_and_no_block_is_lost_or_shared_wrongly(seed):
+    rng = random.Random(seed)
+    scheduler = make_scheduler(
+        num_blocks=rng.randint(12, 40), max_batch_tokens=rng.randint(3, 40), max_num_seqs=rng.randint(1, 6)
+    )
+    alive, ended, aborted = [], set(), set()
+    for order in range(60):
+        prompt = [rng.randint(0, 1)] * rng.randint(1, 12) + [rng.randint(0, 3) for _ in range(rng.randint(0, 12))]
+        alive.append(make_sequence(prompt, order=order, priority=rng.randint(-1, 1), length=rng.randint(1, 20)))
+        scheduler.add(alive[-1])
+        for _ in range(rng.randint(0, 6)):
+            plan = scheduler.plan()
+            assert sum(item.num_tokens for item in plan.work) <= scheduler.preset.max_batch_tokens
+            assert len(scheduler.running) <= scheduler.preset.max_num_seqs
+            used = {block for sequence in scheduler.running for block in sequence.blocks}
+            assert len(used) + scheduler.pool.num_free == scheduler.pool.num_blocks
+            if rng.random() < 0.05:
+                victim = rng.choice(alive)
+                scheduler.abort(victim)
+                aborted.add(victim)
+            ended |= {emission.sequence for emission in scheduler.complete(plan) if emission.is_last}
+    ended |= set(drive(scheduler, limit=5000))
+    assert ended | aborted == set(alive)
+    assert all(sequence.num_emitted == len(sequence.script.pieces) for sequence in ended)
+    assert all(sequence.num_cached % 4 == 0 and sequence.num_cached < sequence.num_prompt for sequence in ended)
+    assert scheduler.pool.num_free == scheduler.pool.num_blocks

@@ -1,0 +1,50 @@
+"""What can be chosen when an embedded engine is started."""
+
+from __future__ import annotations
+
+import msgspec
+
+from turnwise.engines.sim.cost import PRESETS, Preset
+
+
+class SimOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Options of one embedded engine; None takes the preset's own figure. Ports of 0 take a free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    model: str = "sim"
+    loras: tuple[str, ...] = ()
+    """Names of adapters served besides the model."""
+    preset: str = "tiny"
+    speed: float = 1.0
+    """How many times faster than the preset; divides every duration."""
+    seed: int = 0
+    """Decides every generated answer, together with the prompt."""
+    block_size: int | None = None
+    num_blocks: int | None = None
+    max_batch_tokens: int | None = None
+    max_num_seqs: int | None = None
+    max_model_len: int | None = None
+    publishes_events: bool = True
+    events_port: int = 0
+    replay_port: int = 0
+    event_buffer: int = 10_000
+    """Batches kept for replay."""
+    reports_cached_tokens: bool = True
+    """Whether usage tells `cached_tokens`, as with vLLM's `--enable-prompt-tokens-details`."""
+    wall_epoch_s: float = 0.0
+    """Unix time at loop time 0; only enters `created`."""
+
+    def resolve(self) -> Preset:
+        """The preset with the overrides applied; raises `ValueError` naming the option that cannot be."""
+        if self.preset not in PRESETS:
+            raise ValueError(f"unknown preset `{self.preset}`; there are: {', '.join(PRESETS)}")
+        if self.speed <= 0:
+            raise ValueError(f"speed must be above 0, not {self.speed}")
+        names = ("block_size", "num_blocks", "max_batch_tokens", "max_num_seqs", "max_model_len")
+        chosen = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        for name, value in chosen.items():
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
+        preset = msgspec.structs.replace(PRESETS[self.preset], **chosen)
+        return msgspec.structs.replace(preset, max_model_len=min(preset.max_model_len, preset.capacity_tokens))

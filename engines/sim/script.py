@@ -1,0 +1,158 @@
+"""What an answer will say, decided when the call comes: engine seed, prompt and choice give the same words on every run.
+
+A real model draws each token; here all are drawn at once and the scheduler only decides when each appears.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from turnwise.engines.sim.tokens import END_OF_TURN, pieces, pseudo_sentence, pseudo_word, token_of
+
+FinishReason = Literal["stop", "length", "tool_calls"]
+
+MIN_WORDS, MAX_WORDS = 24, 160
+"""Range of an answer's length in pieces where nothing else ends it."""
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """One generated token and what a client sees of it: text, or a part of a tool call, or nothing."""
+
+    token: int
+    text: str = ""
+    call: int | None = None
+    """Index of the tool call that this piece belongs to."""
+    name: str = ""
+    """Set on the piece that opens a tool call."""
+    arguments: str = ""
+
+
+class Script(msgspec.Struct, frozen=True):
+    """All tokens of one answer and why it ends."""
+
+    pieces: tuple[Piece, ...]
+    finish_reason: FinishReason
+
+
+class ToolRequest(msgspec.Struct, frozen=True):
+    """A tool that the answer shall call, with the JSON schema of its parameters."""
+
+    name: str
+    parameters: dict[str, Any]
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What ends an answer: `max_tokens` always, a stop text or the natural end only from `min_tokens` on."""
+
+    max_tokens: int
+    min_tokens: int = 0
+    ignores_end: bool = False
+    stops: tuple[str, ...] = ()
+
+
+def write_text(rng: random.Random, limits: Limits) -> Script:
+    """An answer of pseudo-words."""
+    natural = rng.randint(MIN_WORDS, MAX_WORDS)
+    length = limits.max_tokens if limits.ignores_end else min(limits.max_tokens, max(natural, limits.min_tokens))
+    said = _words(rng, length)
+    cut = _first_stop(said, limits)
+    if cut is not None:
+        return Script(cut, "stop")
+    if limits.ignores_end or length == limits.max_tokens:
+        return Script(said, "length")
+    return Script((*said, Piece(token_of(END_OF_TURN))), "stop")
+
+
+def write_tool_calls(rng: random.Random, tools: Sequence[ToolRequest], limits: Limits) -> Script:
+    """An answer that calls these tools, in the notation that the template renders; `max_tokens` may cut it short."""
+    said = [piece for index, tool in enumerate(tools) for piece in _tool_call(rng, index, tool)]
+    said.append(Piece(token_of(END_OF_TURN)))
+    if len(said) > limits.max_tokens:
+        return Script(tuple(said[: limits.max_tokens]), "length")
+    return Script(tuple(said), "tool_calls")
+
+
+def call_text(name: str, arguments: str) -> tuple[str, str, str]:
+    """A tool call as the model writes it, in three parts: up to the arguments, these, and the rest."""
+    return f'<tool_call>\n{{"name": "{name}", "arguments": ', arguments, "}\n</tool_call>"
+
+
+def _words(rng: random.Random, count: int) -> tuple[Piece, ...]:
+    said: list[Piece] = []
+    starts_sentence = True
+    while len(said) < count:
+        word = pseudo_word(rng)
+        text = word.capitalize() if starts_sentence else word
+        if said:
+            text = " " + text
+        said.append(Piece(token_of(text), text))
+        starts_sentence = rng.random() < 0.1 and len(said) < count
+        if starts_sentence:
+            said.append(Piece(token_of("."), "."))
+    return tuple(said)
+
+
+def _first_stop(said: tuple[Piece, ...], limits: Limits) -> tuple[Piece, ...] | None:
+    """The pieces up to the first stop text, which itself is not shown; None where none occurs."""
+    text = ""
+    for index, piece in enumerate(said):
+        text += piece.text
+        if index + 1 < limits.min_tokens:
+            continue
+        at = min((found for stop in limits.stops if (found := text.find(stop)) >= 0), default=None)
+        if at is None:
+            continue
+        return _clip(said[: index + 1], at)
+    return None
+
+
+def _clip(said: tuple[Piece, ...], length: int) -> tuple[Piece, ...]:
+    clipped: list[Piece] = []
+    for piece in said:
+        clipped.append(msgspec.structs.replace(piece, text=piece.text[:length]))
+        length -= len(clipped[-1].text)
+    return tuple(clipped)
+
+
+def _tool_call(rng: random.Random, index: int, tool: ToolRequest) -> list[Piece]:
+    arguments = msgspec.json.encode(invent(rng, tool.parameters)).decode()
+    head, body, tail = call_text(tool.name, arguments)
+    separator = "\n" if index else ""
+    begin = len(separator) + len(head)
+    said: list[Piece] = []
+    at = 0
+    is_open = False
+    for text in pieces(separator + head + body + tail):
+        shown = text[max(0, begin - at) : max(0, begin + len(body) - at)]
+        at += len(text)
+        name = tool.name if at >= begin and not is_open else ""
+        is_open = is_open or at >= begin
+        said.append(Piece(token_of(text), call=index, name=name, arguments=shown))
+    return said
+
+
+def invent(rng: random.Random, schema: dict[str, Any]) -> Any:
+    """A value that fits the common part of JSON schema: enum, const, objects with properties, arrays, scalars."""
+    if "const" in schema:
+        return schema["const"]
+    if options := schema.get("enum"):
+        return rng.choice(options)
+    kind = schema.get("type", "object" if "properties" in schema else "string")
+    if isinstance(kind, list):
+        kind = kind[0]
+    if kind == "object":
+        return {name: invent(rng, part) for name, part in schema.get("properties", {}).items() if isinstance(part, dict)}
+    if kind == "array":
+        items = schema.get("items")
+        return [invent(rng, items if isinstance(items, dict) else {"type": "string"})]
+    if kind == "integer":
+        return rng.randint(schema.get("minimum", 1), schema.get("maximum", schema.get("minimum", 1) + 99))
+    if kind == "number":
+        return round(rng.uniform(0, 100), 2)
+    if kind == "boolean":
+        return rng.random() < 0.5
+    return None if kind == "null" else pseudo_sentence(rng, rng.randint(1, 3))

@@ -1,0 +1,137 @@
+"""The embedded engine as a process: HTTP by aiohttp, KV events over ZMQ, an end on SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from typing import Any
+
+import msgspec
+import uvloop
+from aiohttp import web
+
+from turnwise.engines.sim.api import EventEndpoints, SimEngine
+from turnwise.engines.sim.cost import PRESETS
+from turnwise.engines.sim.options import SimOptions
+from turnwise.engines.sim.prepare import HEADER_TOOL_CALLS
+from turnwise.engines.sim.publisher import ZmqPublisher
+
+MAX_BODY_BYTES = 64 * 1024 * 1024
+SHUTDOWN_S = 1.0
+"""How long answers under way may go on after a signal."""
+
+
+class SimAddress(msgspec.Struct, frozen=True):
+    """Where a served engine is reached; the event addresses are None where it publishes none."""
+
+    url: str
+    events: str | None
+    replay: str | None
+
+
+@asynccontextmanager
+async def serve_sim(engine: SimEngine) -> AsyncIterator[SimAddress]:
+    """Serve one engine on its host and ports while the context lasts; raises `OSError` where a port is taken."""
+    options = engine.options
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(engine)
+        if options.publishes_events:
+            publisher = ZmqPublisher(engine.log, options.host, options.events_port, options.replay_port)
+            stack.callback(publisher.close)
+            replays = asyncio.create_task(publisher.serve_replays(), name="sim replays")
+            stack.push_async_callback(_cancel, replays)
+            engine.endpoints = EventEndpoints(publisher.endpoint, publisher.replay_endpoint)
+        runner = web.AppRunner(_application(engine), handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_S)
+        stack.push_async_callback(runner.cleanup)
+        await runner.setup()
+        await web.TCPSite(runner, options.host, options.port).start()
+        port = runner.addresses[0][1]
+        endpoints = engine.endpoints
+        yield SimAddress(
+            url=f"http://{options.host}:{port}",
+            events=endpoints.events if endpoints else None,
+            replay=endpoints.replay if endpoints else None,
+        )
+
+
+async def run_sim(options: SimOptions) -> None:
+    """Serve one engine until SIGTERM or SIGINT; its addresses go to standard output as one line of JSON once it is ready."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    timed = msgspec.structs.replace(options, wall_epoch_s=time.time() - loop.time())
+    async with serve_sim(SimEngine(timed)) as address:
+        sys.stdout.write(msgspec.json.encode(address).decode() + "\n")
+        sys.stdout.flush()
+        sys.stderr.write(f"turnwise sim: {options.model} as {options.preset} on {address.url}\n")
+        await stop.wait()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add one flag for each option of the engine, and a word on what requests may ask of it."""
+    parser.epilog = (
+        f"A request with tools may carry the header {HEADER_TOOL_CALLS}: N to have N tools called; without it, "
+        "tool_choice decides, and else chance."
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0 takes a free one (%(default)s)")
+    parser.add_argument("--model", default="sim", help="model name to serve (%(default)s)")
+    parser.add_argument("--lora", dest="loras", action="append", default=[], help="adapter name to serve; may be repeated")
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="tiny", help="engine to be (%(default)s)")
+    parser.add_argument("--speed", type=float, default=1.0, help="how many times faster than the preset (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="decides the answers, together with the prompt (%(default)s)")
+    for name in ("block_size", "num_blocks", "max_batch_tokens", "max_num_seqs", "max_model_len"):
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, help="instead of the preset's")
+    parser.add_argument("--no-events", dest="publishes_events", action="store_false", help="publish no KV events")
+    parser.add_argument("--events-port", type=int, default=0, help="port of KV events; 0 takes a free one")
+    parser.add_argument("--replay-port", type=int, default=0, help="port of event replay; 0 takes a free one")
+    parser.add_argument(
+        "--no-cached-tokens", dest="reports_cached_tokens", action="store_false", help="leave cached_tokens out of usage"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve as parsed by `add_arguments`; gives the exit status, 2 where an option is wrong or a port is taken."""
+    chosen = {name: value for name, value in vars(args).items() if name in SimOptions.__struct_fields__}
+    options = SimOptions(**{**chosen, "loras": tuple(args.loras)})
+    try:
+        options.resolve()
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run_sim(options))
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"turnwise sim: {error}\n")
+        return 2
+    return 0
+
+
+def _application(engine: SimEngine) -> web.Application:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        given = await engine.handle(request.method, request.path, request.headers, body)
+        if isinstance(given.body, bytes):
+            return web.Response(status=given.status, headers=dict(given.headers), body=given.body)
+        response = web.StreamResponse(status=given.status, headers=dict(given.headers))
+        async with aclosing(given.body) as chunks:
+            try:
+                await response.prepare(request)
+                async for chunk in chunks:
+                    await response.write(chunk)
+                await response.write_eof()
+            except ConnectionError:
+                return response  # the client has left, and leaving the block aborts the call
+        return response
+
+    application = web.Application(client_max_size=MAX_BODY_BYTES)
+    application.router.add_route("*", "/{path:.*}", answer)
+    return application
+
+
+async def _cancel(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    await asyncio.wait([task])

@@ -1,0 +1,168 @@
+"""The event source against publishers on loopback that behave as engines of several versions do, and badly."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+import zmq
+import zmq.asyncio
+
+from turnwise.engines.base import ReplayUnavailable
+from turnwise.engines.vllm import ZmqEventSource
+from turnwise.engines.vllm.events import MAX_DRAIN
+from turnwise.events import EventSourceInfo
+
+PATIENCE_S = 10.0
+END = b"\xff" * 8
+
+
+def payload(block=1):
+    return msgspec.msgpack.encode([1.0, [{"type": "BlockRemoved", "block_hashes": [block]}], 0])
+
+
+def number(sequence):
+    return sequence.to_bytes(8, "big")
+
+
+@asynccontextmanager
+async def bound(kind):
+    socket = zmq.asyncio.Context.instance().socket(kind)
+    socket.setsockopt(zmq.LINGER, 0)
+    port = socket.bind_to_random_port("tcp://127.0.0.1")
+    try:
+        yield socket, f"tcp://127.0.0.1:{port}"
+    finally:
+        socket.close()
+
+
+@asynccontextmanager
+async def subscribed(topic=""):
+    """A publisher and a source that is known to hear it (XPUB tells of the subscription)."""
+    async with bound(zmq.XPUB) as (publisher, endpoint), ZmqEventSource(EventSourceInfo(0, endpoint, None, topic)) as source:
+        async with asyncio.timeout(PATIENCE_S):
+            assert await publisher.recv() == b"\x01" + topic.encode()
+            yield publisher, source
+
+
+async def collect(source, count):
+    batches = []
+    while len(batches) < count:
+        batches += await source.receive()
+    return batches
+
+
+async def test_batches_come_in_order_with_their_sequence_numbers():
+    async with subscribed() as (publisher, source):
+        for sequence in range(600):
+            await publisher.send_multipart([b"kv-events", number(sequence), payload(sequence)])
+        batches = await collect(source, 600)
+    assert [batch.sequence for batch in batches] == list(range(600))
+    assert [batch.events[0].hashes[0] for batch in batches] == list(range(600))
+
+
+async def test_one_call_gives_a_bounded_number_of_batches():
+    async with subscribed() as (publisher, source):
+        for sequence in range(3 * MAX_DRAIN):
+            await publisher.send_multipart([b"", number(sequence), payload()])
+        sizes = []
+        while sum(sizes) < 3 * MAX_DRAIN:
+            sizes.append(len(await source.receive()))
+    assert max(sizes) <= MAX_DRAIN
+
+
+async def test_other_topics_are_not_heard():
+    async with subscribed("kv-events") as (publisher, source):
+        await publisher.send_multipart([b"weights", number(0), b"?"])
+        await publisher.send_multipart([b"kv-events", number(5), payload()])
+        assert [batch.sequence for batch in await source.receive()] == [5]
+
+
+@pytest.mark.parametrize("broken", [[b"one frame"], [b"", b"short", b""], [b"", number(1), b"\xc1"]])
+async def test_a_message_that_cannot_be_read_is_told_and_the_rest_still_comes(broken):
+    async with subscribed() as (publisher, source):
+        for frames in ([b"", number(0), payload()], broken, [b"", number(2), payload()]):
+            await publisher.send_multipart(frames)
+        seen, faults = [], 0
+        while len(seen) < 2:
+            try:
+                seen += [batch.sequence for batch in await source.receive()]
+            except ValueError:
+                faults += 1
+    assert (seen, faults) == ([0, 2], 1)
+
+
+async def test_events_of_unknown_type_are_counted():
+    async with subscribed() as (publisher, source):
+        await publisher.send_multipart([b"", number(0), msgspec.msgpack.encode([1.0, [{"type": "BlockMoved"}], 0])])
+        (batch,) = await source.receive()
+    assert (batch.events, source.num_unknown) == ((), 1)
+
+
+async def test_a_publisher_that_comes_back_on_its_address_is_heard_again():
+    async with subscribed() as (first, source):
+        endpoint = first.getsockopt_string(zmq.LAST_ENDPOINT)
+        heard = asyncio.create_task(source.receive())  # a reconnected socket renews its subscription within a receive
+        first.close()
+        second = zmq.asyncio.Context.instance().socket(zmq.XPUB)
+        try:
+            while True:
+                try:
+                    second.bind(endpoint)
+                    break
+                except zmq.ZMQError:  # the closed socket gives its port back a little later
+                    await asyncio.sleep(0)
+            await second.recv()
+            await second.send_multipart([b"", number(0), payload()])
+            assert [batch.sequence for batch in await heard] == [0]
+        finally:
+            second.close(0)
+
+
+async def replayed(answers, start=2):
+    """What a source makes of a router's answers; gives the start that was asked for, too."""
+    async with bound(zmq.ROUTER) as (router, endpoint):
+        source = ZmqEventSource(EventSourceInfo(0, "tcp://127.0.0.1:1", endpoint), replay_timeout_s=PATIENCE_S)
+        asked = asyncio.create_task(source.replay(start))
+        client, _empty, begin = await router.recv_multipart()
+        for frames in answers:
+            await router.send_multipart([client, b"", *frames])
+        return int.from_bytes(begin, "big"), await asked
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [[b"kv-events", number(2), payload(7)], [b"kv-events", number(3), payload(8)], [b"", END, b""]],
+        [[number(2), payload(7)], [number(3), payload(8)], [END, b""]],
+    ],
+    ids=["with topic", "without topic"],
+)
+async def test_a_replay_is_read_up_to_its_end_mark(answers):
+    begin, batches = await replayed(answers)
+    assert begin == 2
+    assert [(batch.sequence, batch.events[0].hashes[0]) for batch in batches] == [(2, 7), (3, 8)]
+
+
+async def test_a_replay_of_nothing_is_empty():
+    assert await replayed([[b"", END, b""]]) == (2, [])
+
+
+async def test_a_replay_that_cannot_be_read_is_a_value_error():
+    with pytest.raises(ValueError, match="batch 2"):
+        await replayed([[b"", number(2), b"\xc1"]])
+
+
+async def test_a_replica_without_replay_endpoint_says_so():
+    with pytest.raises(ReplayUnavailable, match="no replay endpoint"):
+        await ZmqEventSource(EventSourceInfo(0, "tcp://127.0.0.1:1", None)).replay(0)
+
+
+async def test_a_replay_without_its_end_mark_is_unavailable():
+    async with bound(zmq.ROUTER) as (router, endpoint):
+        source = ZmqEventSource(EventSourceInfo(0, "tcp://127.0.0.1:1", endpoint), replay_timeout_s=0.2)
+        asked = asyncio.create_task(source.replay(0))
+        client, _empty, _begin = await router.recv_multipart()
+        await router.send_multipart([client, b"", b"", number(0), payload()])
+        with pytest.raises(ReplayUnavailable, match="no whole answer"):
+            await asked

@@ -1,0 +1,134 @@
+"""The command line as its users meet it."""
+
+import asyncio
+import contextlib
+import socket
+
+import pytest
+
+from turnwise.engines.sim.api import SimEngine
+from turnwise.engines.sim.options import SimOptions
+from turnwise.engines.sim.server import serve_sim
+from turnwise.proxy import doctor
+from turnwise.proxy.__main__ import main
+from turnwise.settings import Replica
+
+
+def run(capsys, *argv):
+    try:
+        status = main(argv)
+    except SystemExit as exit_:
+        status = exit_.code
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+@pytest.mark.parametrize("command", [(), ("serve",), ("config",), ("doctor",), ("sim",), ("demo",)])
+def test_every_command_explains_itself(capsys, command):
+    status, out, _ = run(capsys, *command, "--help")
+    assert status == 0
+    assert out.startswith("usage: turnwise")
+    assert len(out.splitlines()) > 8
+
+
+def test_a_wrong_flag_says_so_and_exits_2(capsys):
+    status, _, err = run(capsys, "serve", "--replcia", "http://127.0.0.1:1")
+    assert status == 2
+    assert "--replcia" in err
+
+
+def test_a_wrong_setting_says_what_was_meant(capsys):
+    status, _, err = run(capsys, "config", "--set", "policy.mis_weight=2")
+    assert status == 2
+    assert "policy.mis_weight" in err
+    assert "policy.miss_weight" in err
+
+
+def test_a_value_out_of_range_names_its_key_and_source(capsys, tmp_path):
+    file = tmp_path / "t.toml"
+    file.write_text("[server]\nport = 99999\n")
+    status, _, err = run(capsys, "config", "--config", str(file))
+    assert status == 2
+    assert "server.port" in err
+    assert "t.toml" in err
+
+
+def test_serving_nothing_is_refused_with_the_way_out(capsys):
+    status, _, err = run(capsys, "serve")
+    assert status == 2
+    assert "--replica" in err
+
+
+def test_config_prints_each_value_with_its_source(capsys, tmp_path):
+    file = tmp_path / "t.toml"
+    file.write_text('[[replicas]]\nurl = "http://127.0.0.1:8001"\n[policy]\nmiss_weight = 2.0\n')
+    status, out, _ = run(capsys, "config", "--config", str(file), "--port", "1234")
+    assert status == 0
+    line_of = {line.split(" = ")[0].strip(): line for line in out.splitlines() if " = " in line}
+    assert "2.0" in line_of["miss_weight"]
+    assert "t.toml" in line_of["miss_weight"]
+    assert "1234" in line_of["port"]
+    assert "default" in line_of["queue_weight"]
+
+
+def test_a_taken_port_is_said_in_one_line(capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        status, _, err = run(capsys, "serve", "--replica", "http://127.0.0.1:9", "--port", port, "--admin-port", "0")
+    assert status == 1
+    assert "Traceback" not in err
+    assert "cannot listen" in err
+
+
+async def examine(**options):
+    async with contextlib.AsyncExitStack() as stack:
+        address = await stack.enter_async_context(serve_sim(SimEngine(SimOptions(**options))))
+        replica = Replica(url=address.url, name="r")
+        checks, facts = await doctor.examine_one(replica)
+    return {check.name: check for check in checks}, facts
+
+
+async def test_the_doctor_finds_a_good_replica_good():
+    checks, facts = await examine()
+    assert {check.mark for check in checks.values()} == {doctor.Mark.OK}
+    assert facts.load.block_size == 16
+
+
+async def test_the_doctor_names_the_flag_for_missing_usage_details():
+    checks, _ = await examine(reports_cached_tokens=False)
+    assert checks["prompt_tokens_details"].mark == doctor.Mark.FAIL
+    assert "--enable-prompt-tokens-details" in checks["prompt_tokens_details"].advice
+
+
+async def test_the_doctor_names_the_flag_for_missing_events():
+    checks, _ = await examine(publishes_events=False)
+    assert checks["KV events"].mark == doctor.Mark.WARN
+    assert "--kv-events-config" in checks["KV events"].advice
+
+
+async def test_the_doctor_says_when_nobody_is_there():
+    checks, facts = await doctor.examine_one(Replica(url="http://127.0.0.1:9", name="r"))
+    assert [(check.name, check.mark) for check in checks] == [("reachable", doctor.Mark.FAIL)]
+    assert facts is None
+
+
+def test_the_doctor_fails_as_a_command_where_a_check_fails(capsys):
+    status, out, _ = run(capsys, "doctor", "--replica", "gone=http://127.0.0.1:9")
+    assert status == 1
+    assert "gone" in out
+
+
+def test_replicas_that_agree_are_shown_as_one_domain():
+    async def both():
+        async with contextlib.AsyncExitStack() as stack:
+            engines = [SimEngine(SimOptions(block_size=size)) for size in (16, 16, 32)]
+            addresses = [await stack.enter_async_context(serve_sim(engine)) for engine in engines]
+            replicas = [Replica(url=address.url, name=f"r{n}") for n, address in enumerate(addresses)]
+            return [(replica.name, (await doctor.examine_one(replica))[1]) for replica in replicas]
+
+    lines = doctor.domains(asyncio.run(both()))
+    assert len(lines) == 2
+    assert lines[0].endswith(": r0, r1")
+    assert lines[1].endswith(": r2")

@@ -1,4 +1,16 @@
 """What the proxy knows about KV: which replica holds which blocks of which prompt, and how sure that is.
 
 Pure: no clock, no randomness, no I/O; `now` arrives as an argument. See docs/architecture.md, section "What is known about KV".
+
+`KvIndex` is the face. Behind it, `chains` gives prompts digests; `holdings` lets one replica's events into the `mask_index` of
+its hash domain (`domains`); `lessons` and `evidence` learn from stamped events which engine blocks a digest stands for;
+`predicted` remembers what was sent where, for as long as no event says better; `estimate` guesses lengths nobody has counted.
 """
+
+from __future__ import annotations
+
+from turnwise.index.chains import prompt_chain
+from turnwise.index.kv_index import KvIndex
+from turnwise.index.values import DomainKey, IndexStats, Lesson, ReplicaStats
+
+__all__ = ["DomainKey", "IndexStats", "KvIndex", "Lesson", "ReplicaStats", "prompt_chain"]

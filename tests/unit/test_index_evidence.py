@@ -167,6 +167,15 @@ def test_an_uncounted_prompt_is_an_estimate_and_never_outweighs_a_counted_one():
     assert believed(evidence, SYSTEM, "hello there")[1] == 9
 
 
+def test_an_uncounted_chain_that_ends_early_contradicts_nothing():
+    evidence = Evidence()
+    teach(evidence, SYSTEM, "hello there")
+    chain = prompt(SYSTEM, "hello there", "again")
+    added = blocks(SYSTEM + "hello there")[:5]
+    assert not evidence.teach(chain, base=None, kept=0, added=added, tokens=[27, 38, 43], is_counted=False, block_size=BLOCK)
+    assert believed(evidence, SYSTEM, "hello there", "general") == (blocks(SYSTEM + "hello there"), 9)
+
+
 def test_an_estimate_never_reaches_past_the_chain_it_speaks_of():
     evidence = Evidence()
     added = blocks(SYSTEM)[:3]

@@ -1,0 +1,86 @@
+# Each target does its own set-up: a fresh clone needs python3 (3.11 or later) and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/turnwise
+LAB := $(CACHE)/vllm-0.32.0
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -qq
+UV_VERSION := 0.13.8
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check fuzz vllm test-vllm docs format lock clean
+
+help: ## Say what each target does.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/runtime ## Run three simulated replicas behind the proxy: KV-aware placement against round-robin.
+	@$(BIN)/turnwise demo --seeds 5
+
+test: $(VENV)/dev ## Run every test that needs no real engine.
+	@$(BIN)/pytest -q -m "not vllm"
+
+check: $(VENV)/dev ## Lint, check types and import rules, and try the wheel outside the tree.
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/pytest -q tests/wheel
+
+fuzz: $(VENV)/dev ## Throw 10,000 malformed and oddly split requests at the wire (TURNWISE_FUZZ_CASES sets the number).
+	@TURNWISE_FUZZ_CASES=$${TURNWISE_FUZZ_CASES:-10000} $(BIN)/pytest -q -m "not vllm" -k fuzz tests
+
+vllm: $(LAB)/model/config.json ## Install vLLM for CPU into the cache folder and make the model for test-vllm (3.5 GB, once).
+
+test-vllm: $(VENV)/dev vllm ## Run the engine contract and the placement bars on two real vLLM replicas.
+	@$(BIN)/python -m tests.vllm.fleet $(LAB) -- $(BIN)/pytest -q -m vllm tests/contract tests/vllm
+
+docs: $(VENV)/dev ## Regenerate the tables in docs/ that are made from code.
+	@$(BIN)/python tests/docs/tables.py
+
+format: $(VENV)/dev ## Format the code and mend what ruff can mend.
+	@$(BIN)/ruff check --fix --quiet .
+	@$(BIN)/ruff format .
+
+lock: build/lock/bin/uv ## Resolve pyproject.toml again and write both lock files, with hashes.
+	@for lock in requirements.lock "requirements-dev.lock --group dev --constraints requirements.lock"; do \
+		$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' | \
+		build/lock/bin/uv --no-config pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+			--custom-compile-command "make lock" pyproject.toml - --output-file $$lock; done
+
+clean: ## Remove the virtual environment and what builds and tools left here.
+	@rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# Set-up. A stamp is written last, so that an interrupted installation is simply done again.
+
+$(VENV)/created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Turnwise needs Python 3.11 or later; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "'$(PYTHON)' cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/runtime: $(VENV)/created requirements.lock pyproject.toml
+	@echo "installing what Turnwise runs with"
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/runtime requirements-dev.lock
+	@echo "installing what it is tested with"
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+build/lock/bin/uv:
+	@$(PYTHON) -m venv build/lock
+	@build/lock/bin/python -m pip --disable-pip-version-check install -qq uv==$(UV_VERSION)
+
+$(LAB)/venv/installed-from: tests/vllm/install.sh tests/vllm/requirements.txt
+	@PYTHON=$(PYTHON) tests/vllm/install.sh $(LAB)
+	@touch $@
+
+$(LAB)/model/config.json: tests/vllm/make_model.py tests/vllm/chat_template.jinja | $(LAB)/venv/installed-from
+	@echo "making the model in $(LAB)/model (once; about ten seconds)"
+	@$(LAB)/venv/bin/python tests/vllm/make_model.py $(LAB)/model

@@ -1,0 +1,183 @@
+"""Hash domains: replicas that give one prompt the same block hashes share an index and what was taught."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from enum import StrEnum
+
+from turnwise.index.counts import Counts
+from turnwise.index.entries import BlockChain
+from turnwise.index.estimate import BytesPerToken, tokens_along
+from turnwise.index.evidence import Evidence, Known
+from turnwise.index.mask_index import MaskIndex
+from turnwise.index.values import DomainKey
+from turnwise.types import BlockHash, PromptChain, ReplicaId
+
+MAX_HEADS = 4096
+"""First blocks remembered for the check of agreement; prompts of one fleet begin in far fewer ways."""
+
+
+class Learned(StrEnum):
+    """How teaching a call ended."""
+
+    TAUGHT = "taught"
+    CONTRADICTED = "contradicted"
+    """Taught, and otherwise than its shorter form."""
+    INCOMPLETE = "incomplete"
+    """Its chain is shorter than its prompt: events are still to come."""
+    HEADLESS = "headless"
+    """Its chain leads to a block that was never seen or is gone."""
+
+
+class Domain:
+    """One index of blocks and one body of evidence, for its members."""
+
+    def __init__(self, key: DomainKey, rate: BytesPerToken, counts: Counts) -> None:
+        self.key = key
+        self.block_size = key.block_size
+        self.rate = rate
+        self.index = MaskIndex(counts)
+        self.evidence = Evidence()
+        self.members: set[ReplicaId] = set()
+        self._heads: OrderedDict[int, BlockHash] = OrderedDict()
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether it has members, or blocks of former ones to sweep."""
+        return bool(self.members) or self.index.has_retired
+
+    def agrees(self, head_key: int, block: BlockHash) -> bool:
+        """Whether `block` is the hash under which this domain knows the prompt head of content `head_key`.
+
+        An unknown head is taken as it comes. A sole member cannot disagree: where its hashes have changed, what was taught
+        of the old ones is dropped.
+        """
+        known = self._heads.setdefault(head_key, block)
+        if len(self._heads) > MAX_HEADS:
+            self._heads.popitem(last=False)
+        if known == block:
+            return True
+        if len(self.members) > 1:
+            return False
+        self._heads.clear()
+        self._heads[head_key] = block
+        self.evidence.clear()
+        return True
+
+    def resolve(self, prompt: PromptChain) -> Known:
+        """What is known of `prompt` here."""
+        return self.evidence.resolve(prompt, self.block_size) if self.block_size is not None else Known()
+
+    def length(self, prompt: PromptChain, known: Known) -> int:
+        """Tokens of `prompt`: exact up to the last boundary that was counted, by rate from there."""
+        boundary, tokens = known.anchors[-1] if known.anchors else (-1, 0)
+        counted_bytes = prompt.ends[boundary] if known.anchors else 0
+        return tokens + int((prompt.num_bytes - counted_bytes) / self.rate.value)
+
+    def tokens_along(self, prompt: PromptChain, known: Known, prompt_tokens: int | None = None) -> list[int]:
+        """Tokens up to each boundary of `prompt`; `prompt_tokens` is its whole length where the engine or a placement says."""
+        anchors = known.anchors
+        if prompt_tokens is not None:
+            last = len(prompt.ends) - 1
+            anchors = (*(pair for pair in anchors if pair[0] < last and pair[1] < prompt_tokens), (last, prompt_tokens))
+        return tokens_along(prompt.ends, anchors, self.rate.value)
+
+    def learn(self, slot: int, last: BlockHash | None, prompt: PromptChain, prompt_tokens: int | None) -> Learned:
+        """Learn a prompt's block chain from the last block that its call stored, None where it stored none.
+
+        The chain is cut at the prompt's full blocks, since what follows was decoded; without a count, at an estimate.
+        """
+        block_size = self.block_size
+        if block_size is None:
+            return Learned.INCOMPLETE
+        known = self.resolve(prompt)
+        tokens = self.tokens_along(prompt, known, prompt_tokens)
+        num_blocks = tokens[-1] // block_size
+        base: BlockChain | None = None
+        kept = 0
+        added: list[BlockHash] = []
+        is_headless = False
+        if last is not None:
+            stops = self.evidence.stops(prompt, block_size)
+            walk = self.index.walk(slot, last, stops)
+            is_headless = not walk.is_whole
+            if walk.is_whole:
+                added = walk.blocks
+                if walk.stop is not None:
+                    base, kept = stops[walk.stop]
+                if prompt_tokens is None:
+                    num_blocks = min(num_blocks, kept + len(added))
+        if kept + len(added) < num_blocks:
+            # Stored by others before: what a shorter form of this prompt taught may reach as far.
+            if known.chain is None or known.taught_blocks < num_blocks:
+                return Learned.HEADLESS if is_headless else Learned.INCOMPLETE
+            base, kept, added = known.chain, num_blocks, []
+        kept = min(kept, num_blocks)
+        is_contradiction = self.evidence.teach(
+            prompt,
+            base=base,
+            kept=kept,
+            added=added[: num_blocks - kept],
+            tokens=tokens,
+            is_counted=prompt_tokens is not None,
+            block_size=block_size,
+        )
+        return Learned.CONTRADICTED if is_contradiction else Learned.TAUGHT
+
+
+class Domains:
+    """All domains: one for each complete key, shared by its replicas, and one for each replica that stands alone."""
+
+    def __init__(self, bytes_per_token: float, counts: Counts) -> None:
+        self._counts = counts
+        self._bytes_per_token = bytes_per_token
+        self._shared: dict[DomainKey, Domain] = {}
+        self._alone: list[Domain] = []
+
+    def __iter__(self) -> Iterator[Domain]:
+        yield from self._shared.values()
+        yield from self._alone
+
+    def __len__(self) -> int:
+        return len(self._shared) + len(self._alone)
+
+    def join(self, replica: ReplicaId, key: DomainKey) -> Domain:
+        """The domain of `key`, with `replica` a member; a new one of its own where `key` is incomplete."""
+        if not key.is_complete:
+            return self._stand_alone(replica, key)
+        domain = self._shared.get(key)
+        if domain is None:
+            domain = self._shared[key] = Domain(key, self._rate(key.model), self._counts)
+        domain.members.add(replica)
+        return domain
+
+    def split(self, replica: ReplicaId, domain: Domain) -> Domain:
+        """Move `replica`, which does not agree with `domain`, to a domain of its own."""
+        self._counts.num_splits += 1
+        domain.members.discard(replica)
+        return self._stand_alone(replica, domain.key)
+
+    def prune(self) -> None:
+        """Forget domains that have no members and nothing left to sweep."""
+        self._shared = {key: domain for key, domain in self._shared.items() if domain.is_needed}
+        self._alone = [domain for domain in self._alone if domain.is_needed]
+
+    def trim(self, max_bytes: int) -> None:
+        """Forget what was used longest ago in whichever domain remembers most, until all evidence fits `max_bytes`."""
+        excess = sum(domain.evidence.num_bytes for domain in self) - max_bytes
+        while excess > 0:
+            evidence = max((domain.evidence for domain in self), key=lambda evidence: evidence.num_bytes)
+            before = evidence.num_bytes
+            evidence.evict_one()
+            excess -= before - evidence.num_bytes
+
+    def _stand_alone(self, replica: ReplicaId, key: DomainKey) -> Domain:
+        domain = Domain(key, self._rate(key.model), self._counts)
+        domain.members.add(replica)
+        self._alone.append(domain)
+        return domain
+
+    def _rate(self, model: str) -> BytesPerToken:
+        shared = next((domain.rate for domain in self if domain.key.model == model), None)
+        return shared if shared is not None else BytesPerToken(self._bytes_per_token)

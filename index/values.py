@@ -1,0 +1,69 @@
+"""The values that the index takes and gives, besides the shared vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from turnwise.types import ReplicaId
+
+
+class DomainKey(msgspec.Struct, frozen=True):
+    """What replicas must agree on for one prompt to have the same block hashes on all of them.
+
+    A replica whose block size or algorithm is unknown forms a domain by itself.
+    """
+
+    model: str
+    block_size: int | None = None
+    algorithm: str | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of it is known."""
+        return self.block_size is not None and self.algorithm is not None
+
+
+class Lesson(msgspec.Struct, frozen=True, gc=False):
+    """What one settled call taught."""
+
+    is_taught: bool = False
+    """Its prompt's block chain is now known."""
+    is_pending: bool = False
+    """Its events have not all come; they may still teach."""
+    is_contradiction: bool = False
+    """The engine rendered it otherwise than its shorter form had taught."""
+
+
+class ReplicaStats(msgspec.Struct, frozen=True, gc=False):
+    """What is held of one replica."""
+
+    num_blocks: int
+    num_blocks_elsewhere: int
+    """Blocks in other media than the GPU, as counted from events; they are no residency."""
+    num_predicted_tokens: int
+    is_stale: bool
+    is_predicted_only: bool
+    """Its cache has several groups or kinds, so block chains do not tell what it can reuse."""
+    is_split: bool
+    """It hashed a known prompt otherwise than its domain, and stands alone since."""
+
+
+class IndexStats(msgspec.Struct, frozen=True, gc=False):
+    """What is remembered and how teaching goes; counts of lessons are since the start."""
+
+    replicas: Mapping[ReplicaId, ReplicaStats]
+    num_domains: int
+    num_splits: int
+    num_unique_blocks: int
+    num_evicted_blocks: int
+    num_holes: int
+    num_evidence_entries: int
+    num_evidence_bytes: int
+    num_predicted_runs: int
+    num_taught: int
+    num_untaught: int
+    num_contradicted: int
+    num_pending: int
+    num_missing_heads: int

@@ -1,0 +1,61 @@
+"""The parts of the papers that are made from code, between `<!-- made from code: NAME -->` and `<!-- end -->`.
+
+`python tests/docs/tables.py` writes them; a test says whether that was done.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+from turnwise import names, settings_sources
+
+ROOT = Path(__file__).parents[2]
+PAPERS = tuple(ROOT / "docs" / name for name in ("settings.md", "metrics.md", "edits.md"))
+PART = re.compile(r"(?P<begin><!-- made from code: (?P<name>[a-z]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
+
+
+def table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def code(text):
+    return f"`{text}`" if text else ""
+
+
+def settings_table():
+    head = ["key", "type", "default", "range", "what it does"]
+    docs = settings_sources.describe()
+    return table(head, [[code(doc.key), doc.type, code(doc.default), doc.range, doc.sentence] for doc in docs])
+
+
+def edits_table():
+    head = ["setting", "default", "what it does"]
+    docs = [doc for doc in settings_sources.describe() if doc.key.startswith("edits.")]
+    return table(head, [[code(doc.key), code(doc.default), doc.sentence] for doc in docs])
+
+
+def metrics_table():
+    head = ["metric", "kind", "labels", "what it counts"]
+    rows = [[code(metric.name), metric.kind, ", ".join(map(code, metric.labels)), metric.help] for metric in names.METRICS]
+    return table(head, rows)
+
+
+TABLES = {"settings": settings_table, "edits": edits_table, "metrics": metrics_table}
+
+
+def renewed(text):
+    return PART.sub(lambda part: f"{part['begin']}{TABLES[part['name']]()}{part['end']}", text)
+
+
+def main():
+    for paper in PAPERS:
+        before = paper.read_text(encoding="utf-8")
+        after = renewed(before)
+        if after != before:
+            paper.write_text(after, encoding="utf-8")
+            sys.stdout.write(f"renewed {paper.relative_to(ROOT)}\n")
+
+
+if __name__ == "__main__":
+    main()

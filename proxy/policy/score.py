@@ -9,8 +9,7 @@ from turnwise.types import ReplicaView, Terms
 def score(replica: ReplicaView, prompt_tokens: int, settings: PolicySettings) -> Terms:
     """Predict the seconds that a prompt of `prompt_tokens` costs at `replica`, weighted and split into terms.
 
-    Misses count `miss_weight` times: recomputing also evicts what others would reuse, and on Mooncake's conversation trace a
-    weight of 3 gave more hits at the same first-token time (simulation, 8 replicas x 500K tokens: hit .152 -> .166).
+    Misses count `miss_weight` times, for recomputing also evicts what others would reuse; docs/decisions/0003 has the figures.
     """
     uncached_tokens = max(0, prompt_tokens - replica.hit.tokens)
     rate = replica.prefill_tokens_per_s

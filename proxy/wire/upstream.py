@@ -80,7 +80,7 @@ class Pool:
                 )
         except TimeoutError:
             exchange.fail_connect(f"no connection within {self._settings.connect_timeout_s:g} s")
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be a host name
             exchange.fail_connect(str(error))
         else:
             self._connections.add(connection)

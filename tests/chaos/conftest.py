@@ -5,6 +5,7 @@ import contextlib
 import json
 import signal
 import sys
+from pathlib import Path
 
 import httpx
 import pytest
@@ -72,7 +73,9 @@ class Replica:
 
     def _answer_get(self, path, writer):
         bodies = {
-            "/v1/models": json.dumps({"object": "list", "data": [{"id": self.model, "root": self.model, "max_model_len": 4096}]}),
+            "/v1/models": json.dumps(
+                {"object": "list", "data": [{"id": self.model, "root": self.model, "max_model_len": 4096}]}
+            ),
             "/version": '{"version": "0.32.0"}',
             "/metrics": "",
             "/health": "",
@@ -110,10 +113,9 @@ class Proxy:
         self.admin_url = admin_url
 
     def resident_bytes(self):
-        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as status:
-            for line in status:
-                if line.startswith("VmRSS:"):
-                    return int(line.split()[1]) * 1024
+        for line in Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
         raise AssertionError("no VmRSS")
 
 

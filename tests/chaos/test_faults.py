@@ -112,9 +112,10 @@ async def test_a_slow_reader_of_100_mb_never_grows_memory(serve, faulty):
     proxy = await serve(replica)
     before = proxy.resident_bytes()
     peak = received = 0
-    async with httpx.AsyncClient(timeout=60) as http, http.stream(
-        "POST", f"{proxy.url}/v1/embeddings", json={"model": "m", "input": "x"}
-    ) as answer:
+    async with (
+        httpx.AsyncClient(timeout=60) as http,
+        http.stream("POST", f"{proxy.url}/v1/embeddings", json={"model": "m", "input": "x"}) as answer,
+    ):
         held_back = await _until_stalled(lambda: sent)
         async for data in answer.aiter_bytes(65536):
             received += len(data)
@@ -150,15 +151,17 @@ async def test_a_signal_lets_running_calls_end_and_refuses_new_ones(serve, fault
 
     replica = await faulty.Replica("r", wait_then_end).start()
     proxy = await serve(replica)
-    async with httpx.AsyncClient(timeout=20) as http:
-        async with http.stream("POST", f"{proxy.url}/v1/chat/completions", json=faulty.CHAT) as answer:
-            chunks = answer.aiter_bytes()
-            text = await anext(chunks)
-            proxy.process.send_signal(signal.SIGTERM)
-            await _until_refused(proxy)
-            may_end.set()
-            async for data in chunks:
-                text += data
+    async with (
+        httpx.AsyncClient(timeout=20) as http,
+        http.stream("POST", f"{proxy.url}/v1/chat/completions", json=faulty.CHAT) as answer,
+    ):
+        chunks = answer.aiter_bytes()
+        text = await anext(chunks)
+        proxy.process.send_signal(signal.SIGTERM)
+        await _until_refused(proxy)
+        may_end.set()
+        async for data in chunks:
+            text += data
     assert text.endswith(b"data: [DONE]\n\n")
     async with asyncio.timeout(20):
         assert await proxy.process.wait() == 0

@@ -8,6 +8,7 @@ import pytest
 
 from turnwise.engines.sim.api import SimEngine
 from turnwise.engines.sim.options import SimOptions
+from turnwise.engines.sim.virtual_time import run_virtual
 from turnwise.errors import EngineFault, Reason
 from turnwise.events import EventSourceInfo, LoadReport, ReplicaFacts
 from turnwise.index import KvIndex
@@ -32,6 +33,7 @@ class MemoryClient:
         self.is_aborted = False
         self.is_gone = False
         self.watcher = None
+        self.started = asyncio.Event()
 
     @property
     def has_started(self):
@@ -42,6 +44,7 @@ class MemoryClient:
 
     def start(self, head):
         self.head = head
+        self.started.set()
 
     def write(self, data):
         self.body += data
@@ -164,8 +167,8 @@ class World:
         self.recorder = Recorder(self.index, self.fleet, self.metrics, Audit(), self.clock)
         self.pipeline = Pipeline(settings, self.fleet, self.upstream, self.recorder, self.clock)
         self.front = Front(self.pipeline, self.fleet, self.metrics, allow_paths=(), clock=self.clock)
-        for seed, replica in enumerate(settings.replicas):
-            self.upstream.engines[origin_of(replica.url)] = SimEngine(SimOptions(model="sim", seed=seed * 0, **options))
+        for replica in settings.replicas:
+            self.upstream.engines[origin_of(replica.url)] = SimEngine(SimOptions(model="sim", **options))
         adapter = MemoryAdapter(self.upstream, "sim", stamps=has_events)
         self._discovery = Discovery(settings, self.fleet, self.index, self.metrics, adapter, clock=self.clock)
         self._stack = AsyncExitStack()
@@ -220,6 +223,4 @@ def world():
 @pytest.fixture
 def virtually():
     """Runs a coroutine on a virtual clock."""
-    from turnwise.engines.sim.virtual_time import run_virtual
-
     return run_virtual

@@ -173,8 +173,7 @@ def test_a_client_that_leaves_ends_its_call_and_frees_its_lease(virtually, world
         async with world(1) as proxy:
             from_client = proxy.call(chat("hello", stream=True, max_tokens=500), client=(client := proxy.new_client()))
             task = asyncio.create_task(from_client)
-            while not client.has_started:
-                await asyncio.sleep(0.001)
+            await client.started.wait()
             engine = next(iter(proxy.upstream.engines.values()))
             client.leave()
             await task

@@ -1,6 +1,7 @@
 """The wire in memory: any split of valid bytes means the same, and nothing ambiguous gets through.
 
-`TURNWISE_FUZZ_CASES` sets the number of cases over all tests of this file.
+`TURNWISE_FUZZ_CASES` sets the number of cases over all tests of this file. It is above the size budget because the generators,
+the mutations and the connection in memory serve every test here.
 """
 
 import asyncio

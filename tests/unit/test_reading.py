@@ -7,6 +7,8 @@ from turnwise.proxy.reading import Reader, new_ids, request_id
 from turnwise.proxy.wire.ports import RawRequest
 from turnwise.settings import Edits
 
+DEFAULT_EDITS = Edits()
+
 
 def raw(body: bytes, *, headers=(), path="/v1/chat/completions", method="POST") -> RawRequest:
     return RawRequest(method=method, target=path, headers=headers, body=body, arrived_at=1.0, read_at=1.0)
@@ -18,7 +20,7 @@ def chat(*texts: str, **fields) -> bytes:
     return msgspec.json.encode({"model": "m", "messages": messages, **fields})
 
 
-def read(body: bytes, *, headers=(), edits=Edits(), path="/v1/chat/completions", method="POST"):
+def read(body: bytes, *, headers=(), edits=DEFAULT_EDITS, path="/v1/chat/completions", method="POST"):
     raw_request = raw(body, headers=headers, path=path, method=method)
     return Reader(edits).read(raw_request, match(method, path, frozenset()), "req-1")
 

@@ -17,6 +17,9 @@ GUARD_S = 20.0
 """No test waits this long: it turns a hang into a failure."""
 
 
+CALL = Outgoing("POST", "/v1/x", ((b"X-Own", b"1"),), b"body")
+
+
 def pytest_asyncio_loop_factories(config, item):
     return {"uvloop": uvloop.new_event_loop}
 
@@ -143,6 +146,54 @@ async def replica():
     await replica.close()
 
 
+class Record:
+    """A sink that keeps what it was told."""
+
+    def __init__(self):
+        self.events = []
+        self.body = b""
+        self.head = None
+        self.fault = None
+        self.done = asyncio.Event()
+        self.got_body = asyncio.Event()
+
+    def on_sent(self):
+        self.events.append("sent")
+
+    def on_head(self, head):
+        self.events.append("head")
+        self.head = head
+
+    def on_body(self, data):
+        self.events.append("body")
+        self.body += data
+        self.got_body.set()
+
+    def on_end(self):
+        self.events.append("end")
+        self.done.set()
+
+    def on_failed(self, fault):
+        self.events.append("failed")
+        self.fault = fault
+        self.done.set()
+
+
+class HandClock:
+    """A clock that moves only by hand; timers that fire before it has moved wait on."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def hand_clock():
+    return HandClock()
+
+
 class Bench:
     """Starts servers and clients, and takes them down."""
 
@@ -158,8 +209,8 @@ class Bench:
         self.stack.push_async_callback(server.close)
         return server
 
-    def pool(self, **settings):
-        pool = Pool(UpstreamSettings(**settings), clock=self.clock)
+    def pool(self, *, clock=None, **settings):
+        pool = Pool(UpstreamSettings(**settings), clock=clock or self.clock)
         self.stack.callback(pool.close)
         return pool
 
@@ -195,6 +246,17 @@ class Bench:
         client = RawClient(reader, writer)
         self.stack.callback(client.reset)
         return client
+
+    def sink(self):
+        return Record()
+
+    async def call(self, pool, origin, outgoing=CALL):
+        """One exchange to its end; nothing may be told before `open` returns."""
+        sink = Record()
+        pool.open(origin, outgoing, sink)
+        assert sink.events == []
+        await asyncio.wait_for(sink.done.wait(), GUARD_S)
+        return sink
 
     async def until(self, holds):
         """Let the loop turn until something holds that nobody announces."""

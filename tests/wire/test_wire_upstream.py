@@ -12,47 +12,6 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CALL = Outgoing("POST", "/v1/x", ((b"X-Own", b"1"),), b"body")
 
 
-class Record:
-    """A sink that keeps what it was told."""
-
-    def __init__(self):
-        self.events = []
-        self.body = b""
-        self.head = None
-        self.fault = None
-        self.done = asyncio.Event()
-        self.got_body = asyncio.Event()
-
-    def on_sent(self):
-        self.events.append("sent")
-
-    def on_head(self, head):
-        self.events.append("head")
-        self.head = head
-
-    def on_body(self, data):
-        self.events.append("body")
-        self.body += data
-        self.got_body.set()
-
-    def on_end(self):
-        self.events.append("end")
-        self.done.set()
-
-    def on_failed(self, fault):
-        self.events.append("failed")
-        self.fault = fault
-        self.done.set()
-
-
-async def call(pool, origin, outgoing=CALL):
-    sink = Record()
-    pool.open(origin, outgoing, sink)
-    assert sink.events == []
-    await asyncio.wait_for(sink.done.wait(), 20)
-    return sink
-
-
 def answering(*answers, then_close=False):
     async def script(connection):
         for answer in answers:
@@ -68,7 +27,7 @@ async def test_a_kept_connection_is_used_again(bench, replica):
     replica.script = answering(OK, OK, OK)
     pool = bench.pool()
     for _ in range(3):
-        sink = await call(pool, replica.origin)
+        sink = await bench.call(pool, replica.origin)
         assert sink.events == ["sent", "head", "body", "end"]
     assert (replica.num_connections, pool.num_connections, pool.num_idle) == (1, 1, 1)
 
@@ -86,7 +45,7 @@ async def test_the_request_carries_host_length_and_the_given_fields_but_no_hop_b
         (b"Content-Length", b"99"),
         (b"Transfer-Encoding", b"chunked"),
     )
-    await call(bench.pool(), replica.origin, Outgoing("POST", "/p?q=1", headers, b"body"))
+    await bench.call(bench.pool(), replica.origin, Outgoing("POST", "/p?q=1", headers, b"body"))
     ((head, body),) = replica.requests
     host = b"127.0.0.1:%d" % replica.port
     assert head == b"POST /p?q=1 HTTP/1.1\r\nHost: %b\r\nX-Own: 1\r\nContent-Length: 4\r\n\r\n" % host
@@ -110,7 +69,7 @@ async def test_the_request_carries_host_length_and_the_given_fields_but_no_hop_b
 async def test_each_framing_of_an_answer_is_read(bench, replica, raw, body, length, is_kept):
     replica.script = answering(raw)
     pool = bench.pool()
-    sink = await call(pool, replica.origin)
+    sink = await bench.call(pool, replica.origin)
     assert (sink.body, sink.head.length, sink.events[-1]) == (body, length, "end")
     assert pool.num_idle == is_kept
     assert all(name.lower() not in {b"link", b"x-trailer", b"connection", b"content-length"} for name, _ in sink.head.headers)
@@ -118,13 +77,13 @@ async def test_each_framing_of_an_answer_is_read(bench, replica, raw, body, leng
 
 async def test_an_answer_without_a_length_ends_with_the_connection(bench, replica):
     replica.script = answering(b"HTTP/1.1 200 OK\r\n\r\nsome", then_close=True)
-    sink = await call(bench.pool(), replica.origin)
+    sink = await bench.call(bench.pool(), replica.origin)
     assert (sink.body, sink.head.length, sink.events[-1]) == (b"some", None, "end")
 
 
 async def test_the_answer_to_head_ends_at_its_head_and_keeps_its_length(bench, replica):
     replica.script = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n")
-    sink = await call(bench.pool(), replica.origin, Outgoing("HEAD", "/", (), b""))
+    sink = await bench.call(bench.pool(), replica.origin, Outgoing("HEAD", "/", (), b""))
     assert (sink.events, sink.head.length) == (["sent", "head", "end"], 1234)
 
 
@@ -153,8 +112,8 @@ async def test_a_malformed_answer_is_a_broken_stream_and_is_never_retried_silent
 
     replica.script = script
     pool = bench.pool()
-    await call(pool, replica.origin)
-    sink = await call(pool, replica.origin)
+    await bench.call(pool, replica.origin)
+    sink = await bench.call(pool, replica.origin)
     assert (sink.fault.reason, sink.fault.status, sink.fault.retryable) == (Reason.STREAM_BROKEN, 502, True)
     assert (pool.num_idle, replica.num_connections) == (0, 1)
 
@@ -162,7 +121,7 @@ async def test_a_malformed_answer_is_a_broken_stream_and_is_never_retried_silent
 async def test_a_refused_connection_is_a_retryable_fault(bench, replica):
     origin = replica.origin
     await replica.close()
-    sink = await call(bench.pool(), origin)
+    sink = await bench.call(bench.pool(), origin)
     assert (sink.events, sink.fault.reason, sink.fault.retryable) == (["failed"], Reason.CONNECT_FAILED, True)
 
 
@@ -179,8 +138,8 @@ async def test_a_kept_connection_that_dies_under_the_request_is_replaced_once(be
 
     replica.script = script
     pool = bench.pool()
-    await call(pool, replica.origin)
-    sink = await call(pool, replica.origin)
+    await bench.call(pool, replica.origin)
+    sink = await bench.call(pool, replica.origin)
     assert (sink.body, sink.fault, replica.num_connections) == (b"ok", None, 2)
 
 
@@ -190,13 +149,13 @@ async def test_a_fresh_connection_that_dies_is_not_replaced(bench, replica):
         connection.reset()
 
     replica.script = script
-    sink = await call(bench.pool(), replica.origin)
+    sink = await bench.call(bench.pool(), replica.origin)
     assert (sink.fault.reason, sink.fault.retryable, replica.num_connections) == (Reason.STREAM_BROKEN, True, 1)
 
 
 async def test_a_replica_that_dies_within_the_body_is_not_retryable(bench, replica):
     replica.script = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart", then_close=True)
-    sink = await call(bench.pool(), replica.origin)
+    sink = await bench.call(bench.pool(), replica.origin)
     assert (sink.body, sink.fault.reason, sink.fault.retryable) == (b"part", Reason.STREAM_BROKEN, False)
 
 
@@ -206,20 +165,22 @@ async def test_a_silent_replica_is_a_504(bench, replica):
         await connection.closed()
 
     replica.script = script
-    sink = await call(bench.pool(idle_timeout_s=0.01), replica.origin)
+    sink = await bench.call(bench.pool(idle_timeout_s=0.01), replica.origin)
     assert (sink.fault.reason, sink.fault.status, sink.fault.retryable) == (Reason.ENGINE_TIMEOUT, 504, False)
 
 
-async def test_a_paused_exchange_is_not_silent_and_reads_nothing(bench, replica):
+async def test_a_paused_exchange_is_not_silent(bench, replica, hand_clock):
     replica.script = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart", b"")
-    sink = Record()
-    exchange = bench.pool(idle_timeout_s=0.02).open(replica.origin, CALL, sink)
+    sink = bench.sink()
+    exchange = bench.pool(idle_timeout_s=0.01, clock=hand_clock).open(replica.origin, CALL, sink)
     await sink.got_body.wait()
     exchange.pause()
-    other = await call(bench.pool(idle_timeout_s=0.1), replica.origin)
+    hand_clock.now += 100
+    other = await bench.call(bench.pool(idle_timeout_s=0.05), replica.origin)
     assert other.fault.reason is Reason.ENGINE_TIMEOUT
     assert sink.fault is None
     exchange.resume()
+    hand_clock.now += 100
     await asyncio.wait_for(sink.done.wait(), 20)
     assert sink.fault.reason is Reason.ENGINE_TIMEOUT
 
@@ -234,7 +195,7 @@ async def test_an_aborted_exchange_closes_its_connection_and_says_nothing(bench,
         closed.set()
 
     replica.script = script
-    sink = Record()
+    sink = bench.sink()
     pool = bench.pool()
     exchange = pool.open(replica.origin, CALL, sink)
     await sink.got_body.wait()
@@ -246,10 +207,10 @@ async def test_an_aborted_exchange_closes_its_connection_and_says_nothing(bench,
 
 async def test_an_exchange_aborted_before_its_connection_opens_says_nothing(bench, replica):
     replica.script = answering(OK)
-    sink = Record()
+    sink = bench.sink()
     pool = bench.pool()
     pool.open(replica.origin, CALL, sink).abort()
-    await call(pool, replica.origin)
+    await bench.call(pool, replica.origin)
     assert (sink.events, len(replica.requests)) == ([], 1)
 
 
@@ -262,15 +223,16 @@ async def test_an_answer_that_comes_before_the_whole_request_was_sent_spends_the
 
     replica.script = script
     pool = bench.pool()
-    sink = await call(pool, replica.origin, Outgoing("POST", "/", (), b"x" * 30_000_000))
+    sink = await bench.call(pool, replica.origin, Outgoing("POST", "/", (), b"x" * 30_000_000))
     assert (sink.head.status, sink.body, sink.fault, pool.num_idle) == (413, b"no", None, 0)
 
 
-async def test_idle_connections_are_bounded_and_expire(bench, replica):
+async def test_idle_connections_are_bounded_and_expire(bench, replica, hand_clock):
     replica.script = answering(OK)
-    pool = bench.pool(max_idle_connections=1, keepalive_s=0.02)
-    await asyncio.gather(*(call(pool, replica.origin) for _ in range(3)))
+    pool = bench.pool(max_idle_connections=1, keepalive_s=0.01, clock=hand_clock)
+    await asyncio.gather(*(bench.call(pool, replica.origin) for _ in range(3)))
     assert pool.num_idle == 1
+    hand_clock.now += 1
     await bench.until(lambda: pool.num_connections == 0)
     assert pool.num_idle == 0
 
@@ -278,15 +240,15 @@ async def test_idle_connections_are_bounded_and_expire(bench, replica):
 async def test_an_idle_connection_that_the_replica_closes_leaves_the_pool(bench, replica):
     replica.script = answering(OK, then_close=True)
     pool = bench.pool()
-    await call(pool, replica.origin)
+    await bench.call(pool, replica.origin)
     await bench.until(lambda: pool.num_connections == 0)
-    assert (await call(pool, replica.origin)).body == b"ok"
+    assert (await bench.call(pool, replica.origin)).body == b"ok"
 
 
 async def test_a_closed_pool_fails_what_is_under_way_and_what_comes_later(bench, replica):
     replica.script = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart")
     pool = bench.pool()
-    under_way, connecting = Record(), Record()
+    under_way, connecting = bench.sink(), bench.sink()
     pool.open(replica.origin, CALL, under_way)
     await under_way.got_body.wait()
     pool.open(replica.origin, CALL, connecting)
@@ -294,14 +256,14 @@ async def test_a_closed_pool_fails_what_is_under_way_and_what_comes_later(bench,
     await asyncio.wait_for(under_way.done.wait(), 20)
     assert under_way.fault.reason is Reason.STREAM_BROKEN
     assert connecting.fault.reason is Reason.CONNECT_FAILED
-    late = await call(pool, replica.origin)
+    late = await bench.call(pool, replica.origin)
     assert late.fault.reason is Reason.CONNECT_FAILED
 
 
 async def test_a_header_that_holds_a_line_break_is_refused_before_a_connection_is_taken(bench, replica):
     pool = bench.pool()
     with pytest.raises(ValueError, match="line break"):
-        pool.open(replica.origin, Outgoing("GET", "/", ((b"A", b"b\nC: d"),), b""), Record())
+        pool.open(replica.origin, Outgoing("GET", "/", ((b"A", b"b\nC: d"),), b""), bench.sink())
     assert pool.num_connections == 0
 
 

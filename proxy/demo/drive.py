@@ -98,10 +98,50 @@ class _Answer(msgspec.Struct):
     placement: dict[str, str]
 
 
-async def _call(
-    http: aiohttp.ClientSession, model: str, program: Program, messages: list[dict[str, Any]], *, num_tools: int
-) -> _Answer:
-    body = {
+class Reply:
+    """Assembles one streamed chat answer from its lines, as an agent's SDK does."""
+
+    def __init__(self) -> None:
+        self.usage: dict[str, Any] | None = None
+        self.has_token = False
+        self._content: list[str] = []
+        self._calls: dict[int, dict[str, Any]] = {}
+
+    def feed(self, line: bytes) -> None:
+        """Take one line of the stream; raises `DemoError` on an error event."""
+        if not line.startswith(b"data: {"):
+            return
+        event = msgspec.json.decode(line[6:])
+        if "error" in event:
+            raise DemoError(str(event["error"].get("message")))
+        self.usage = event.get("usage") or self.usage
+        for choice in event.get("choices", ()):
+            delta = choice.get("delta", {})
+            self.has_token = self.has_token or bool(delta.get("content") or delta.get("tool_calls"))
+            self._content.append(delta.get("content") or "")
+            for part in delta.get("tool_calls") or ():
+                self._add(part)
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The assistant's message, as the next turn carries it."""
+        message: dict[str, Any] = {"role": "assistant", "content": "".join(self._content) or None}
+        if self._calls:
+            message["tool_calls"] = list(self._calls.values())
+        return message
+
+    def _add(self, part: dict[str, Any]) -> None:
+        function = part.get("function", {})
+        fresh = {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
+        call = self._calls.setdefault(part["index"], fresh)
+        call["id"] = part.get("id") or call["id"]
+        call["function"]["name"] += function.get("name") or ""
+        call["function"]["arguments"] += function.get("arguments") or ""
+
+
+def chat_body(model: str, program: Program, messages: list[dict[str, Any]], *, num_tools: int) -> dict[str, Any]:
+    """Body of one streamed call of a program."""
+    return {
         "model": model,
         "messages": messages,
         "tools": program.agent.tools,
@@ -109,47 +149,26 @@ async def _call(
         "stream": True,
         "stream_options": {"include_usage": True},
     }
+
+
+async def _call(
+    http: aiohttp.ClientSession, model: str, program: Program, messages: list[dict[str, Any]], *, num_tools: int
+) -> _Answer:
+    body = chat_body(model, program, messages, num_tools=num_tools)
     headers = {TOOL_CALLS_HEADER: str(num_tools), names.HEADER_DEBUG.decode(): "1"}
     async with http.post("/v1/chat/completions", json=body, headers=headers) as response:
         if response.status != 200:
             raise DemoError(f"{program.name}: HTTP {response.status}: {(await response.text())[:300]}")
-        placement = response.headers.get(names.HEADER_PLACEMENT.decode(), "")
-        return await _read_stream(response, _fields(placement), program.name)
-
-
-async def _read_stream(response: aiohttp.ClientResponse, placement: dict[str, str], program: str) -> _Answer:
-    content: list[str] = []
-    calls: dict[int, dict[str, Any]] = {}
-    usage: dict[str, Any] | None = None
-    first_token_at: float | None = None
-    async for line in response.content:
-        if not line.startswith(b"data: {"):
-            continue
-        event = msgspec.json.decode(line[6:])
-        if "error" in event:
-            raise DemoError(f"{program}: {event['error'].get('message')}")
-        usage = event.get("usage") or usage
-        for choice in event.get("choices", ()):
-            delta = choice.get("delta", {})
-            if first_token_at is None and (delta.get("content") or delta.get("tool_calls")):
+        reply = Reply()
+        first_token_at: float | None = None
+        async for line in response.content:
+            reply.feed(line)
+            if first_token_at is None and reply.has_token:
                 first_token_at = time.monotonic()
-            content.append(delta.get("content") or "")
-            for part in delta.get("tool_calls") or ():
-                _add_call(calls, part)
-    if usage is None or first_token_at is None:
-        raise DemoError(f"{program}: the answer broke off")
-    message: dict[str, Any] = {"role": "assistant", "content": "".join(content) or None}
-    if calls:
-        message["tool_calls"] = list(calls.values())
-    return _Answer(message=message, usage=usage, first_token_at=first_token_at, placement=placement)
-
-
-def _add_call(calls: dict[int, dict[str, Any]], part: dict[str, Any]) -> None:
-    function = part.get("function", {})
-    call = calls.setdefault(part["index"], {"id": "", "type": "function", "function": {"name": "", "arguments": ""}})
-    call["id"] = part.get("id") or call["id"]
-    call["function"]["name"] += function.get("name") or ""
-    call["function"]["arguments"] += function.get("arguments") or ""
+        if reply.usage is None or first_token_at is None:
+            raise DemoError(f"{program.name}: the answer broke off")
+        placement = response.headers.get(names.HEADER_PLACEMENT.decode(), "")
+        return _Answer(message=reply.message, usage=reply.usage, first_token_at=first_token_at, placement=_fields(placement))
 
 
 def _fields(placement: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from turnwise.engines.sim.api import CONTROL_PATHS
+from turnwise.proxy.memory import MemoryClient
 from turnwise.settings import Edits, Fleet, PolicySettings
 
 
@@ -121,7 +122,7 @@ def test_a_stream_that_breaks_after_its_first_byte_ends_in_an_error_event_and_is
     async def main():
         async with world(2) as proxy:
             for origin in proxy.upstream.engines:
-                proxy.upstream.break_after[origin] = 2
+                proxy.upstream.breaks_after[origin] = 2
             client = await proxy.call(chat("hello", stream=True))
             return client, proxy
 
@@ -130,7 +131,7 @@ def test_a_stream_that_breaks_after_its_first_byte_ends_in_an_error_event_and_is
     assert msgspec.json.decode(last.removeprefix("data: "))["error"]["code"] == "stream_broken"
     assert b"[DONE]" not in client.body
     assert len(proxy.upstream.requests) == 1
-    assert proxy.last["reason"] == "stream_broken"
+    assert proxy.recorder.recent[-1]["reason"] == "stream_broken"
 
 
 def test_a_fleet_of_dead_replicas_is_a_503_in_the_callers_dialect(virtually, world):
@@ -171,7 +172,7 @@ def test_a_replica_that_comes_back_is_used_again(virtually, world):
 def test_a_client_that_leaves_ends_its_call_and_frees_its_lease(virtually, world):
     async def main():
         async with world(1) as proxy:
-            from_client = proxy.call(chat("hello", stream=True, max_tokens=500), client=(client := proxy.new_client()))
+            from_client = proxy.call(chat("hello", stream=True, max_tokens=500), client=(client := MemoryClient()))
             task = asyncio.create_task(from_client)
             await client.started.wait()
             engine = next(iter(proxy.upstream.engines.values()))
@@ -182,7 +183,7 @@ def test_a_client_that_leaves_ends_its_call_and_frees_its_lease(virtually, world
 
     proxy, aborted = virtually(main())
     assert aborted == 1
-    assert proxy.last["reason"] == "client_gone"
+    assert proxy.recorder.recent[-1]["reason"] == "client_gone"
     assert proxy.fleet.members["r0"].num_running == 0
     assert proxy.fleet.members["r0"].pending_prefill_tokens == 0
 
@@ -237,7 +238,7 @@ def test_the_stamp_is_ours_even_if_the_client_has_one(virtually, world):
 
     proxy = virtually(main())
     headers = [(name.lower(), value) for name, value in proxy.upstream.requests[0][1].headers]
-    assert [value for name, value in headers if name == b"x-session-id"] == [proxy.last["call_id"].encode()]
+    assert [value for name, value in headers if name == b"x-session-id"] == [proxy.recorder.recent[-1]["call_id"].encode()]
     assert (b"x-custom", b"kept") in headers
 
 

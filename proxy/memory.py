@@ -23,7 +23,7 @@ from turnwise.proxy.discovery import Discovery
 from turnwise.proxy.export.audit import Audit
 from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.export.record import Recorder
-from turnwise.proxy.fleet import Fleet, Member
+from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.front import Front
 from turnwise.proxy.pipeline import Pipeline
 from turnwise.proxy.wire.ports import ClientWatcher, Origin, Outgoing, RawRequest, ResponseHead, Sink
@@ -208,7 +208,7 @@ class MemoryProxy:
             await self._stack.enter_async_context(engine)
         watching = asyncio.create_task(self._discovery.run(), name="discovery")
         self._stack.push_async_callback(_end, watching)
-        while not all(self._is_known(member) for member in self.fleet.members.values()):
+        while not self._is_known():  # noqa: ASYNC110 - on a virtual clock, looking again costs nothing
             await asyncio.sleep(0.001)
         return self
 
@@ -235,8 +235,9 @@ class MemoryProxy:
         await self.front.handle(raw, client)
         return client
 
-    def _is_known(self, member: Member) -> bool:
-        return member.is_routable(self.clock()) and member.feed != "connecting"
+    def _is_known(self) -> bool:
+        now = self.clock()
+        return all(member.is_routable(now) and member.feed != "connecting" for member in self.fleet.members.values())
 
 
 async def _end(task: asyncio.Task[None]) -> None:

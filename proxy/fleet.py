@@ -181,13 +181,15 @@ class Fleet:
         others = [other.learned_tokens_per_s for other in self.members.values() if other.learned_tokens_per_s is not None]
         return fmean(others) if others else self._settings.policy.prefill_tokens_per_s
 
-    def models(self) -> list[str]:
-        """Models that a replica in health serves, each once, in the order of the fleet."""
-        names: dict[str, None] = {}
+    def models(self) -> dict[str, int | None]:
+        """Models that a replica in health serves, in the order of the fleet, with the longest prompt that any of them takes."""
+        lengths: dict[str, int | None] = {}
         for member in self.members.values():
             if member.is_healthy and member.facts is not None:
-                names.update(dict.fromkeys(member.facts.models))
-        return list(names)
+                for name in member.facts.models:
+                    known = [length for length in (lengths.get(name), member.facts.max_model_len) if length is not None]
+                    lengths[name] = max(known, default=None)
+        return lengths
 
     def is_ready(self, now: float) -> bool:
         """Whether some replica can take calls."""

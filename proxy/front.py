@@ -46,6 +46,7 @@ class Front:
         self._allow_paths = frozenset(allow_paths)
         self._clock = clock
         self.new_request_id = new_ids("req-")
+        self._started_at = int(time.time())
         self.is_draining = False
         """Set when the process has been asked to stop: `/ready` says so at once, so that nobody sends more."""
 
@@ -77,7 +78,7 @@ class Front:
         elif path == "/ready":
             self._answer_ready(client, identity)
         elif path == "/v1/models":
-            body = {"object": "list", "data": [_model(name) for name in self._fleet.models()]}
+            body = {"object": "list", "data": [self._model(*model) for model in self._fleet.models().items()]}
             self._answer(client, 200, msgspec.json.encode(body), identity)
         elif path.startswith("/v1/models/"):
             self._answer_model(path.removeprefix("/v1/models/"), client, identity)
@@ -93,9 +94,10 @@ class Front:
         self._answer(client, 200, b'{"status":"ready"}', identity)
 
     def _answer_model(self, name: str, client: Client, identity: str) -> None:
-        if name not in self._fleet.models():
+        models = self._fleet.models()
+        if name not in models:
             raise ClientFault(f"The model `{name}` does not exist", reason=Reason.UNKNOWN_MODEL, status=404, param="model")
-        self._answer(client, 200, msgspec.json.encode(_model(name)), identity)
+        self._answer(client, 200, msgspec.json.encode(self._model(name, models[name])), identity)
 
     def _answer_error(self, fault: TurnwiseError, raw: RawRequest, client: Client, identity: str) -> None:
         self._metrics.refused(fault.reason)
@@ -120,6 +122,6 @@ class Front:
         client.write(body)
         client.finish()
 
-
-def _model(name: str) -> dict[str, object]:
-    return {"id": name, "object": "model", "created": int(time.time()), "owned_by": "turnwise"}
+    def _model(self, name: str, max_model_len: int | None) -> dict[str, object]:
+        card: dict[str, object] = {"id": name, "object": "model", "created": self._started_at, "owned_by": "turnwise"}
+        return card if max_model_len is None else {**card, "max_model_len": max_model_len}

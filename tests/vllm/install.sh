@@ -2,13 +2,12 @@
 # Installs vLLM 0.32 for CPU into CACHE/venv (about 3.5 GB, two to three minutes). Does nothing where that has been done.
 # Usage: install.sh CACHE
 #   PYTHON                interpreter to build on (default python3); it needs a wheel of torch 2.13.0+cpu
-#   TURNWISE_TORCH_INDEX  where to find that wheel if pip's own settings do not name it (default: PyTorch's CPU index)
+#   TURNWISE_TORCH_INDEX  address of PyTorch's CPU wheel index, where pip's own settings do not lead to that wheel
 set -euo pipefail
 
 cache=${1:?usage: install.sh CACHE}
 here=$(cd "$(dirname "$0")" && pwd)
 requirements=$here/requirements.txt
-torch_index=${TURNWISE_TORCH_INDEX:-https://download.pytorch.org/whl/cpu}
 
 mkdir -p "$cache"
 if command -v flock >/dev/null; then # two runs at once must not build one folder
@@ -25,7 +24,10 @@ rm -rf "$venv" # half an installation is none: the stamp is written last
 "${PYTHON:-python3}" -m venv "$venv"
 pip=("$venv/bin/python" -m pip --disable-pip-version-check install -qq --no-deps)
 torch=$(grep '^torch==' "$requirements")
-"${pip[@]}" "$torch" 2>/dev/null || "${pip[@]}" --index-url "$torch_index" "$torch"
+"${pip[@]}" ${TURNWISE_TORCH_INDEX:+--index-url "$TURNWISE_TORCH_INDEX"} "$torch" || {
+  echo "no wheel of $torch for this Python; set TURNWISE_TORCH_INDEX to the address of PyTorch's CPU wheel index" >&2
+  exit 1
+}
 "${pip[@]}" --requirement "$requirements"
 "$venv/bin/python" - <<'PYTHON'
 import transformers.models.qwen2.modeling_qwen2

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import get_args
 
@@ -36,7 +38,9 @@ FLAGS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0 done, 1 failed, 2 called wrongly."""
-    args = _parser().parse_args(argv)
+    args, unknown = _parser().parse_known_args(argv)
+    if unknown:
+        args.parser.error(f"unrecognized argument: {unknown[0]}{_meant(unknown[0], args.parser)}")
     try:
         return int(args.run(args))
     except SettingsError as error:
@@ -59,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         "serve", help="run the proxy in front of replicas", description="Run the proxy in front of replicas."
     )
     _add_settings(serve)
-    serve.set_defaults(run=_serve)
+    serve.set_defaults(run=_serve, parser=serve)
 
     config = commands.add_parser(
         "config",
@@ -67,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Print the settings in force, as TOML.",
     )
     _add_settings(config)
-    config.set_defaults(run=_config)
+    config.set_defaults(run=_config, parser=config)
 
     doctor_parser = commands.add_parser(
         "doctor",
@@ -75,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Check every replica: reachable, version, KV events and replay, usage details, block size, hash domain.",
     )
     _add_settings(doctor_parser)
-    doctor_parser.set_defaults(run=_doctor)
+    doctor_parser.set_defaults(run=_doctor, parser=doctor_parser)
 
     sim_parser = commands.add_parser(
         "sim",
@@ -83,14 +87,20 @@ def _parser() -> argparse.ArgumentParser:
         description="Run the embedded engine: a replica without a GPU that speaks vLLM's API.",
     )
     sim.add_arguments(sim_parser)
-    sim_parser.set_defaults(run=sim.run)
+    sim_parser.set_defaults(run=sim.run, parser=sim_parser)
 
     demo_parser = commands.add_parser(
         "demo", help="see KV-aware routing beside round-robin on three embedded engines", description=demo.DESCRIPTION
     )
     demo.add_arguments(demo_parser)
-    demo_parser.set_defaults(run=demo.run)
+    demo_parser.set_defaults(run=demo.run, parser=demo_parser)
     return parser
+
+
+def _meant(flag: str, parser: argparse.ArgumentParser) -> str:
+    known = re.findall(r"--[a-z][a-z-]*", parser.format_help())
+    close = get_close_matches(flag.partition("=")[0], known, n=1)
+    return f"; did you mean `{close[0]}`?" if close else ""
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:

@@ -53,9 +53,7 @@ class Discovery:
         try:
             while True:
                 try:
-                    if member.is_healthy:
-                        await self._adapter.load(http, member.settings.url)
-                    else:
+                    if not (member.is_healthy and await self._is_as_known(member, http)):
                         feed = await self._admit(member, await self._adapter.discover(http, member.settings.url), feed)
                     failures = 0
                 except Exception as error:  # noqa: BLE001 - the watch outlives any answer of a replica
@@ -65,10 +63,20 @@ class Discovery:
         finally:
             await _end(feed)
 
+    async def _is_as_known(self, member: Member, http: httpx.AsyncClient) -> bool:
+        """Whether a replica is still the process that was admitted; an engine may restart between two checks."""
+        started_at = (await self._adapter.load(http, member.settings.url)).started_at
+        known = None if member.facts is None else member.facts.load.started_at
+        if started_at is None or known is None or started_at == known:
+            return True
+        logger.warning("%s restarted: what it held is gone", member.id)
+        return False
+
     def _note_failure(self, member: Member, failures: int, error: Exception) -> None:
         if failures == self._settings.fleet.unhealthy_after or (failures == 1 and member.facts is None):
             is_bug = not isinstance(error, (httpx.HTTPError, ValueError))
-            logger.warning("%s is not answering: %s", member.id, str(error) or type(error).__name__, exc_info=is_bug)
+            said = str(error).partition("\n")[0] or type(error).__name__
+            logger.warning("%s is not answering: %s", member.id, said, exc_info=is_bug)
         if failures >= self._settings.fleet.unhealthy_after:
             member.is_healthy = False
 
@@ -87,6 +95,8 @@ class Discovery:
             num_blocks=facts.load.num_blocks,
             has_events=source is not None,
         )
+        # It may have restarted while nobody looked: what was predicted of it is worth less than a miss.
+        self._index.drop_blocks(member.id)
         member.feed = "none"
         member.is_healthy = True
         logger.info("%s serves %s; KV events: %s", member.id, ", ".join(facts.models), source.endpoint if source else "none")

@@ -81,7 +81,7 @@ async def examine(replica: Replica, adapter: EngineAdapter, http: httpx.AsyncCli
     try:
         facts = await adapter.discover(http, replica.url)
     except (httpx.HTTPError, ValueError) as error:
-        why = str(error) or type(error).__name__
+        why = str(error).partition("\n")[0] or type(error).__name__
         return [Check("reachable", Mark.FAIL, why, "is it running, and is this its base URL (no path)?")], None
     load = facts.load
     checks = [

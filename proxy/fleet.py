@@ -16,6 +16,9 @@ from turnwise.proxy.wire.ports import Origin
 from turnwise.settings import PolicySettings, Replica, Settings
 from turnwise.types import FleetView, Outcome, Placement, ReplicaId, ReplicaView, Request
 
+MAX_QUOTED_CHARS = 100
+"""Of a model's name in a message: a name may be as large as a body."""
+
 FEED_STATES = ("none", "connecting", "live", "partial", "stale")
 """What the event feed of a replica can be: absent, not yet heard, whole, without what was stored before it, or broken."""
 
@@ -209,9 +212,10 @@ class Fleet:
 
     def _raise_unserved(self, model: str | None) -> None:
         unknown = [member.id for member in self.members.values() if member.facts is None]
-        if unknown or model is None:
-            raise Overloaded(f"no replica has been reached yet: {', '.join(unknown) or 'the fleet is empty'}")
         served = ", ".join(self.models()) or "none"
+        if unknown or model is None:
+            waits = f"not reached yet: {', '.join(unknown) or 'none, the fleet is empty'}"
+            raise Overloaded(f"no replica is known to serve {_quoted(model)} ({waits}; served: {served})")
         raise ClientFault(
             f"The model {_quoted(model)} does not exist; the fleet serves: {served}",
             reason=Reason.UNKNOWN_MODEL,
@@ -221,7 +225,9 @@ class Fleet:
 
 
 def _quoted(model: str | None) -> str:
-    return "any model" if model is None else f"`{model}`"
+    if model is None:
+        return "any model"
+    return f"`{model}`" if len(model) <= MAX_QUOTED_CHARS else f"`{model[:MAX_QUOTED_CHARS]}...`"
 
 
 def _why(members: Iterable[Member], exclude: Collection[ReplicaId]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from urllib.parse import unquote
 
 import msgspec
 
@@ -81,7 +82,8 @@ class Front:
             body = {"object": "list", "data": [self._model(*model) for model in self._fleet.models().items()]}
             self._answer(client, 200, msgspec.json.encode(body), identity)
         elif path.startswith("/v1/models/"):
-            self._answer_model(path.removeprefix("/v1/models/"), client, identity)
+            # Clients escape the slash in a name such as `org/model`; nothing of this path reaches a replica.
+            self._answer_model(unquote(path.removeprefix("/v1/models/")), client, identity)
         else:
             return False
         return True

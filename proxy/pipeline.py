@@ -42,7 +42,8 @@ class Pipeline:
             placement = place(request, view, self._settings.policy)  # 4 pure
             with self._fleet.book(request, placement, now) as lease:  # 5 ... to here: load and predicted residency, at once
                 outcome = await self._forward(request, lease, attempt.number, client)  # 6 I/O
-            if not outcome.is_retryable or attempt.is_last:
+            is_only_one = len(view.replicas) == 1
+            if not outcome.is_retryable or attempt.is_last or is_only_one:
                 self._recorder.settle(outcome, lease.work_tokens)  # 7 index, fleet, metrics, one log line
                 return outcome
             self._recorder.failed(outcome)

@@ -86,6 +86,7 @@ class SimEngine:
         self._preparer = Preparer(options, self.preset, self._wall_time)
         self._generator = Generator(self.core)
         self._running: asyncio.Task[None] | None = None
+        self._started_at = 0.0
         self._routes: dict[tuple[str, str], _Handler] = {
             ("POST", "/v1/chat/completions"): self._chat,
             ("POST", "/v1/completions"): self._completion,
@@ -103,6 +104,7 @@ class SimEngine:
 
     async def __aenter__(self) -> Self:
         """Start the engine's loop."""
+        self._started_at = self._wall_time()
         self._running = asyncio.create_task(self.core.run(), name=f"sim {self.options.model}")
         return self
 
@@ -134,7 +136,9 @@ class SimEngine:
         try:
             answer = await handler(body, lowered)
         except SimFault as fault:
-            answer = SimAnswer(fault.status, (("content-type", "application/json"),), fault.body())
+            answer = _refusal(fault)
+        except RecursionError:
+            answer = _refusal(SimFault(400, "the body is nested too deeply"))
         if request_id := lowered.get("x-request-id"):
             answer = msgspec.structs.replace(answer, headers=(*answer.headers, ("x-request-id", request_id)))
         return answer
@@ -220,11 +224,15 @@ class SimEngine:
 
     async def _metrics(self, _body: bytes, _headers: Mapping[str, str]) -> SimAnswer:
         head = (("content-type", "text/plain; version=0.0.4; charset=utf-8"),)
-        return SimAnswer(200, head, expose(self.core, self.options.model, self.control_calls))
+        return SimAnswer(200, head, expose(self.core, self.options.model, self.control_calls, self._started_at))
 
 
 def _json(status: int, value: Any) -> SimAnswer:
     return SimAnswer(status, (("content-type", "application/json"),), msgspec.json.encode(value))
+
+
+def _refusal(fault: SimFault) -> SimAnswer:
+    return SimAnswer(fault.status, (("content-type", "application/json"),), fault.body())
 
 
 def _empty() -> SimAnswer:

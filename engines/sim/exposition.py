@@ -10,12 +10,13 @@ from turnwise.engines.sim.metrics import family, sample
 HASH_ALGORITHM = "sim_xxh3_64"
 
 
-def expose(core: EngineCore, model: str, control_calls: Mapping[str, int]) -> bytes:
-    """All metrics of one engine; `control_calls` is ours and counts calls of control paths."""
+def expose(core: EngineCore, model: str, control_calls: Mapping[str, int], started_at: float) -> bytes:
+    """All metrics of one engine, up since Unix time `started_at`; `control_calls` is ours and counts calls of control paths."""
     labels = {"model_name": model, "engine": "0"}
     lines = _cache_config(core) + _load(core, labels) + _totals(core, labels)
     counted = [sample("sim:control_calls_total", {"path": path}, count) for path, count in sorted(control_calls.items())]
     lines += family("sim:control_calls", "counter", counted)
+    lines += family("process_start_time_seconds", "gauge", [sample("process_start_time_seconds", {}, started_at)])
     return ("\n".join(lines) + "\n").encode()
 
 

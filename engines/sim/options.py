@@ -6,6 +6,8 @@ import msgspec
 
 from turnwise.engines.sim.cost import PRESETS, Preset
 
+MAX_PORT = 65535
+
 
 class SimOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Options of one embedded engine; None takes the preset's own figure. Ports of 0 take a free one."""
@@ -41,6 +43,9 @@ class SimOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"unknown preset `{self.preset}`; there are: {', '.join(PRESETS)}")
         if self.speed <= 0:
             raise ValueError(f"speed must be above 0, not {self.speed}")
+        for name in ("port", "events_port", "replay_port"):
+            if not 0 <= getattr(self, name) <= MAX_PORT:
+                raise ValueError(f"{name} must be from 0 to {MAX_PORT}, not {getattr(self, name)}")
         names = ("block_size", "num_blocks", "max_batch_tokens", "max_num_seqs", "max_model_len")
         chosen = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         for name, value in chosen.items():

@@ -46,7 +46,13 @@ async def serve_sim(engine: SimEngine) -> AsyncIterator[SimAddress]:
             replays = asyncio.create_task(publisher.serve_replays(), name="sim replays")
             stack.push_async_callback(_cancel, replays)
             engine.endpoints = EventEndpoints(publisher.endpoint, publisher.replay_endpoint)
-        runner = web.AppRunner(_application(engine), handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_S)
+        runner = web.AppRunner(
+            _application(engine),
+            handler_cancellation=True,
+            access_log=None,
+            shutdown_timeout=SHUTDOWN_S,
+            auto_decompress=False,  # as vLLM, which takes a body as it came
+        )
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
         await web.TCPSite(runner, options.host, options.port).start()

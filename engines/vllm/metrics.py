@@ -12,6 +12,7 @@ Value = TypeVar("Value")
 
 _GAUGE = re.compile(rb"^vllm:(num_requests_running|num_requests_waiting|kv_cache_usage_perc)(?:\{(.*)\})? (\S+)", re.MULTILINE)
 _CACHE_CONFIG = re.compile(rb"^vllm:cache_config_info\{(.*)\} ", re.MULTILINE)
+_STARTED = re.compile(rb"^process_start_time_seconds(?:\{.*\})? (\S+)", re.MULTILINE)
 _ENGINE = re.compile(rb'engine="(\d+)"')
 
 
@@ -36,6 +37,7 @@ def read_load(page: bytes) -> LoadReport:
         block_size=_label(labels, b"block_size", int),
         num_blocks=_label(labels, b"num_gpu_blocks", int),
         hash_algorithm=_label(labels, b"prefix_caching_hash_algo", str),
+        started_at=_value(_STARTED.search(page), float),
     )
 
 
@@ -50,7 +52,10 @@ def _total(values: list[float] | None) -> int | None:
 
 
 def _label(labels: bytes, name: bytes, kind: Callable[[str], Value]) -> Value | None:
-    found = re.search(rb'(?:^|,)%s="([^"]*)"' % name, labels)
+    return _value(re.search(rb'(?:^|,)%s="([^"]*)"' % name, labels), kind)
+
+
+def _value(found: re.Match[bytes] | None, kind: Callable[[str], Value]) -> Value | None:
     try:
         return kind(found[1].decode()) if found else None
     except ValueError:

@@ -13,6 +13,9 @@ from turnwise.proxy.fleet import Fleet
 from turnwise.settings import Settings
 from turnwise.types import ReplicaId
 
+MAX_DIGITS = 9
+"""Of a number in a query."""
+
 
 class AdminApi:
     """An aiohttp application on a port of its own."""
@@ -71,7 +74,7 @@ class AdminApi:
     async def get_calls(self, request: web.Request) -> web.Response:
         """Recent calls, newest first, each with why it went where it went; `?limit=` bounds them."""
         text = request.query.get("limit", "20")
-        if not text.isdecimal():
+        if not text.isdecimal() or len(text) > MAX_DIGITS:
             return _json({"error": {"message": "`limit` must be a whole number", "param": "limit"}}, status=400)
         return _json({"calls": list(self._recorder.recent)[::-1][: int(text)]})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
@@ -26,6 +26,8 @@ class Metrics:
     """All metrics of one proxy, in a registry of its own."""
 
     def __init__(self) -> None:
+        # Without this each counter has a second family, `_created`, that is documented nowhere and doubles the page.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._calls = self._counter(names.CALLS)
         self._refused = self._counter(names.REFUSED)

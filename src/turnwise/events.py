@@ -60,6 +60,8 @@ class LoadReport(msgspec.Struct, frozen=True, gc=False):
     block_size: int | None = None
     num_blocks: int | None = None
     hash_algorithm: str | None = None
+    started_at: float | None = None
+    """Unix time at which the engine's process started: another one means that its cache is empty again."""
 
 
 class EventSourceInfo(msgspec.Struct, frozen=True, gc=False):

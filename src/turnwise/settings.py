@@ -130,7 +130,9 @@ class Edits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class Surface(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which paths reach a replica."""
 
-    allow_paths: Annotated[tuple[str, ...], Meta(description="Paths relayed besides the built-in list.")] = ()
+    allow_paths: Annotated[
+        tuple[Annotated[str, Meta(pattern="^/[^?#]*$")], ...], Meta(description="Paths relayed besides the built-in list.")
+    ] = ()
 
 
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

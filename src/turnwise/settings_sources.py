@@ -27,6 +27,7 @@ RESERVED_ENV = ("TURNWISE_CONFIG", "TURNWISE_FUZZ_CASES", "TURNWISE_VLLM_URLS")
 """Variables that are read elsewhere and are no settings."""
 
 _REPLICAS = "replicas"
+_GOT = re.compile(r", got `\w+`$")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9a-f:.]*:[0-9a-f:.]*")
 
 
@@ -158,14 +159,16 @@ def _convert(given: _Given) -> object:
     try:
         converted: object = msgspec.convert(value, leaf.type, strict=not given.is_text)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"{source}: `{key}`: {_explain(error)}, got {value!r}") from None
+        raise SettingsError(f"{source}: `{key}`: {_explain(error, leaf.type)}, got {value!r}") from None
     if isinstance(converted, float) and not math.isfinite(converted):
         raise SettingsError(f"{source}: `{key}`: must be finite, got {value!r}")
     return converted
 
 
-def _explain(error: msgspec.ValidationError) -> str:
-    text = str(error)
+def _explain(error: msgspec.ValidationError, wanted: Any = None) -> str:
+    if get_origin(_base(wanted)) is Literal:
+        return f"must be {_range(_base(wanted), ())}"
+    text = _GOT.sub("", str(error))
     return text[0].lower() + text[1:]
 
 
@@ -211,8 +214,8 @@ def _address(where: str, url: str) -> str:
         raise SettingsError(f"{where}: {url}: write http://host:port")
     if "@" in parts.netloc:
         raise SettingsError(f"{where}: the URL of a replica must not carry a user or password")
-    if not _HOST.fullmatch(host):
-        raise SettingsError(f"{where}: {url}: there is no host in it")
+    if not _HOST.fullmatch(host) or port == 0:
+        raise SettingsError(f"{where}: {url}: there is no {'port' if port == 0 else 'host'} in it to connect to")
     if parts.path not in ("", "/") or "?" in url or "#" in url:
         raise SettingsError(f"{where}: {url}: must be http://host:port without a path; callers' paths are sent on as they are")
     return f"{host}:{80 if port is None else port}"
@@ -244,13 +247,8 @@ def _doc(key: str, leaf: _Leaf) -> SettingDoc:
     base = _base(leaf.type)
     metas = [meta for meta in getattr(leaf.type, "__metadata__", ()) if isinstance(meta, Meta)]
     default = "" if leaf.default is msgspec.NODEFAULT else _toml(leaf.default)
-    return SettingDoc(
-        key=key,
-        type=_type_name(base),
-        default=default,
-        range=_range(base, metas),
-        sentence=next((meta.description for meta in metas if meta.description), ""),
-    )
+    sentence = next((meta.description for meta in metas if meta.description), "")
+    return SettingDoc(key=key, type=_type_name(base), default=default, range=_range(base, metas), sentence=sentence)
 
 
 def _type_name(base: Any) -> str:

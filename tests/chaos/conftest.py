@@ -9,6 +9,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+import pytest_asyncio
+
+from turnwise.engines.sim import SimEngine, SimOptions, serve_sim
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hello"}], "stream": True}
 
@@ -22,6 +25,8 @@ class Replica:
         self.model = model
         self.calls = 0
         self.paths = []
+        self.heads = []
+        """Request heads of the calls as they came, byte for byte."""
         self.client_left = asyncio.Event()
         self.server = None
         self.connections = set()
@@ -51,7 +56,8 @@ class Replica:
             writer.transport.abort()
 
     async def _one(self, reader, writer):
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        raw_head = await reader.readuntil(b"\r\n\r\n")
+        head = raw_head.decode("latin-1").split("\r\n")
         method, path, _ = head[0].split(" ", 2)
         fields = dict(line.lower().split(": ", 1) for line in head[1:] if line)
         body = await reader.readexactly(int(fields.get("content-length", 0)))
@@ -60,6 +66,7 @@ class Replica:
             return True
         self.calls += 1
         self.paths.append((path, fields, body))
+        self.heads.append(raw_head)
         watch = asyncio.create_task(reader.read(1))
         watch.add_done_callback(lambda _: self.client_left.set())
         keeps = await self.on_call(self, writer)
@@ -119,36 +126,106 @@ class Proxy:
         raise AssertionError("no VmRSS")
 
 
+async def start_proxy(stack, replicas, arguments=()):
+    """Start `turnwise serve` before (name, url) pairs, and end it with `stack`."""
+    command = [sys.executable, "-m", "turnwise.proxy", "serve", "--port", "0", "--admin-port", "0"]
+    command += ["--log-level", "warning", "--set", "fleet.check_interval_s=0.1", *arguments]
+    for name, url in replicas:
+        command += ["--replica", f"{name}={url}"]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL)
+
+    async def stop():
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGTERM)
+            await process.wait()
+        process._transport.close()
+
+    stack.push_async_callback(stop)
+    line = await asyncio.wait_for(process.stdout.readline(), 30)
+    addresses = json.loads(line)
+    proxy = Proxy(process, addresses["url"], addresses["admin_url"])
+    await until_routable(proxy, len(replicas))
+    return proxy
+
+
 @pytest.fixture
 async def serve():
     """Starts `turnwise serve` before given replicas; every process and replica is stopped after the test."""
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(*replicas, arguments=()):
-            command = [sys.executable, "-m", "turnwise.proxy", "serve", "--port", "0", "--admin-port", "0"]
-            command += ["--log-level", "warning", "--set", "fleet.check_interval_s=0.1", *arguments]
             for replica in replicas:
                 stack.push_async_callback(replica.stop)
-                command += ["--replica", f"{replica.name}={replica.url}"]
-            process = await asyncio.create_subprocess_exec(
-                *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
-            )
-
-            async def stop():
-                if process.returncode is None:
-                    process.send_signal(signal.SIGTERM)
-                    process.send_signal(signal.SIGTERM)
-                    await process.wait()
-                process._transport.close()
-
-            stack.push_async_callback(stop)
-            line = await asyncio.wait_for(process.stdout.readline(), 30)
-            addresses = json.loads(line)
-            proxy = Proxy(process, addresses["url"], addresses["admin_url"])
-            await until_routable(proxy, len(replicas))
-            return proxy
+            return await start_proxy(stack, [(replica.name, replica.url) for replica in replicas], arguments)
 
         yield start
+
+
+@pytest.fixture
+async def serve_sims():
+    """Starts `turnwise serve` before the URLs of engines that the test serves itself."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(*urls, arguments=()):
+            return await start_proxy(stack, [(f"r{number}", url) for number, url in enumerate(urls)], arguments)
+
+        yield start
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def sim_proxy():
+    """One `turnwise serve` before one embedded engine, for all tests of a module: the proxy, and the engine's own URL."""
+    async with contextlib.AsyncExitStack() as stack:
+        address = await stack.enter_async_context(serve_sim(SimEngine(SimOptions(model="m", speed=1000))))
+        yield await start_proxy(stack, [("sim", address.url)]), address.url
+
+
+class Answer:
+    """One HTTP answer: `fields` has lower-case names."""
+
+    def __init__(self, status, fields, body):
+        self.status = status
+        self.fields = fields
+        self.body = body
+
+
+class RawClient:
+    """A kept connection that sends what it is told, which no HTTP library would; nothing may take longer than 20 s."""
+
+    @classmethod
+    async def connect(cls, url):
+        client = cls()
+        host, port = url.removeprefix("http://").split(":")
+        client.reader, client.writer = await asyncio.open_connection(host, int(port))
+        return client
+
+    def close(self):
+        self.writer.transport.abort()
+
+    async def ask(self, path, body=b"", headers=(), method="POST"):
+        """Send one request with its true length and read the answer."""
+        lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
+        if not any(name.lower() == "host" for name, _ in headers):
+            lines.append("Host: turnwise")
+        lines.append(f"Content-Length: {len(body)}")
+        self.writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        return await self.read()
+
+    async def read(self):
+        async with asyncio.timeout(20):
+            head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
+            return Answer(int(head[0].split(" ")[1]), fields, await self._body(fields))
+
+    async def _body(self, fields):
+        if fields.get("transfer-encoding") != "chunked":
+            return await self.reader.readexactly(int(fields["content-length"]))
+        body = b""
+        while size := int(await self.reader.readline(), 16):
+            body += (await self.reader.readexactly(size + 2))[:-2]
+        await self.reader.readexactly(2)
+        return body
 
 
 async def until_routable(proxy, count):
@@ -160,7 +237,7 @@ async def until_routable(proxy, count):
             await asyncio.sleep(0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def faulty():
     """What these tests are written in: replicas and the pieces of their answers."""
 
@@ -168,9 +245,11 @@ def faulty():
         CHAT = CHAT
         STREAM_HEAD = STREAM_HEAD
         Replica = Replica
+        RawClient = RawClient
         chunk = staticmethod(chunk)
         event = staticmethod(event)
         answer_well = staticmethod(answer_well)
         until_routable = staticmethod(until_routable)
+        start_proxy = staticmethod(start_proxy)
 
     return Faulty

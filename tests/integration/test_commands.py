@@ -35,6 +35,15 @@ def test_a_wrong_flag_says_so_and_exits_2(capsys):
     status, _, err = run(capsys, "serve", "--replcia", "http://127.0.0.1:1")
     assert status == 2
     assert "--replcia" in err
+    assert "did you mean `--replica`?" in err
+
+
+@pytest.mark.parametrize(("command", "flag", "meant"), [("sim", "--even-port", "--events-port"), ("config", "--sett", "--set")])
+def test_a_wrong_flag_is_answered_with_the_commands_own(capsys, command, flag, meant):
+    status, _, err = run(capsys, command, flag, "1")
+    assert status == 2
+    assert err.startswith(f"usage: turnwise {command}")
+    assert f"`{meant}`" in err
 
 
 def test_a_wrong_setting_says_what_was_meant(capsys):

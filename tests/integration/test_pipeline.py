@@ -143,8 +143,9 @@ def test_a_fleet_of_dead_replicas_is_a_503_in_the_callers_dialect(virtually, wor
             return chat_client, messages, proxy
 
     chat_client, messages, proxy = virtually(main())
-    assert chat_client.head.status in {502, 503}
-    assert "error" in chat_client.json()
+    assert chat_client.head.status == 502
+    assert chat_client.json()["error"]["code"] == "connect_failed"
+    assert [call["reason"] for call in proxy.recorder.recent] == ["connect_failed", "connect_failed"]
     assert messages.json()["type"] == "error"
     assert all(member.num_running == 0 for member in proxy.fleet.members.values())
 

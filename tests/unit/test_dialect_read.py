@@ -227,6 +227,7 @@ def test_embeddings_in_place_of_a_prompt_are_placed_by_load_alone():
         (b'{"model":"m","prompt":null}', "is missing"),
         (b'{"model":"m","prompt":[]}', "must not be empty"),
         (b'{"model":"m","prompt":[ ]}', "must not be empty"),
+        (b'{"model":"m","prompt":[' + b'"",' * 50_000 + b'""]}', "more than 50000"),
         (b'{"model":"m","prompt":3}', "must be a string, a list"),
         (b'{"model":"m","prompt":{}}', "must be a string, a list"),
     ],

@@ -66,9 +66,20 @@ def test_texts_become_values_of_the_settings_type(override, read):
 
 def test_toml_values_are_typed_strictly(tmp_path):
     message = refusal(tmp_path, '[server]\nport = "8080"')
-    assert message == f"{tmp_path / 'turnwise.toml'}: `server.port`: expected `int`, got `str`, got '8080'"
+    assert message == f"{tmp_path / 'turnwise.toml'}: `server.port`: expected `int`, got '8080'"
     assert "`edits.request_id`" in refusal(tmp_path, "[edits]\nrequest_id = 1")
     assert "`surface.allow_paths`" in refusal(tmp_path, '[surface]\nallow_paths = "/a,/b"')
+
+
+def test_a_value_that_is_none_of_the_allowed_ones_is_answered_with_all_of_them():
+    message = refusal(overrides=["policy.name=kv"])
+    assert message.startswith("--set: `policy.name`: must be one of kv_aware, ")
+    assert message.endswith("round_robin, got 'kv'")
+
+
+@pytest.mark.parametrize("path", ["sleep", "", "/x?y=1", "/x#y"])
+def test_a_path_that_no_request_can_have_is_not_allowed(path):
+    assert "`surface.allow_paths`" in refusal(flags={"surface.allow_paths": [path]})
 
 
 @pytest.mark.parametrize(
@@ -150,6 +161,7 @@ def test_a_replica_on_ipv6_is_named_without_brackets():
         ("http://", "no host"),
         ("http://a b:1", "no host"),
         ("http://a:99999", "Port out of range"),
+        ("http://a:0", "no port"),
         ("http://a:x", "Port could not be cast"),
         ("localhost:8000", "write http://host:port"),
         ("bad name=http://a:1", "matching regex"),

@@ -375,7 +375,22 @@ def test_adapters_are_served_under_their_names_and_do_not_share_blocks():
     assert on_engine(scenario, model="base", loras=("ad1",)) == (["base", "ad1"], 0)
 
 
-@pytest.mark.parametrize("options", [{"preset": "none"}, {"speed": 0.0}, {"num_blocks": 0}])
+@pytest.mark.parametrize(
+    "options", [{"preset": "none"}, {"speed": 0.0}, {"num_blocks": 0}, {"port": 99999}, {"replay_port": -1}]
+)
 def test_options_that_cannot_be_are_named(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         SimOptions(**options).resolve()
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/tokenize"])
+def test_a_body_nested_too_deeply_is_refused_wherever_it_is_noticed(path):
+    async def scenario(engine):
+        statuses = set()
+        for depth in range(900, 1100, 3):
+            tools = '[{"type":"function","function":{"name":"f"},"x":' + "[" * depth + "]" * depth + "}]"
+            raw = f'{{"messages":[{{"role":"user","content":"x"}}],"max_tokens":1,"tools":{tools}}}'
+            statuses.add((await post(engine, path, raw.encode()))[0])
+        return statuses
+
+    assert on_engine(scenario) == {200, 400}

@@ -15,6 +15,7 @@ vllm:num_requests_waiting{engine="0",model_name="lab"} 2.0
 vllm:num_requests_waiting_by_reason{engine="0",model_name="lab",reason="capacity"} 9.0
 vllm:kv_cache_usage_perc{engine="0",model_name="odd}name"} 0.25
 vllm:cache_config_info{block_size="32",engine="0",num_gpu_blocks="264",prefix_caching_hash_algo="sha256_cbor"} 1.0
+process_start_time_seconds 1.79e+09
 process_open_fds 51.0
 """
 MODELS = {
@@ -58,7 +59,7 @@ async def test_discovery_reads_models_version_events_and_cache():
     assert facts.models == ("lab", "ad1")
     assert (facts.max_model_len, facts.engine, facts.version) == (8192, "vllm", "0.32.0")
     assert facts.event_sources == (EventSourceInfo(0, "tcp://10.0.0.7:5557", "tcp://10.0.0.7:5558", "kv-events"),)
-    assert facts.load == LoadReport(3, 2, 0.25, 32, 264, "sha256_cbor")
+    assert facts.load == LoadReport(3, 2, 0.25, 32, 264, "sha256_cbor", started_at=1.79e9)
 
 
 async def test_only_the_list_of_models_must_answer():
@@ -132,7 +133,7 @@ def test_a_cache_size_that_is_not_a_number_is_unknown():
 
 def test_the_embedded_engines_metrics_are_read():
     async def main():
-        async with SimEngine(SimOptions()) as engine:
+        async with SimEngine(SimOptions(wall_epoch_s=5e8)) as engine:
             return (await engine.handle("GET", "/metrics", {}, b"")).body
 
-    assert read_load(run_virtual(main())) == LoadReport(0, 0, 0.0, 16, 1024, "sim_xxh3_64")
+    assert read_load(run_virtual(main())) == LoadReport(0, 0, 0.0, 16, 1024, "sim_xxh3_64", started_at=5e8)

@@ -12,6 +12,9 @@ from turnwise.dialects.body import Body
 from turnwise.dialects.openai import OpenAIGeneration, root_arguments
 from turnwise.types import DialectName, Headers, Prompt, Segment, SegmentKind
 
+MAX_PROMPTS = 50_000
+"""Each prompt costs about half a microsecond: without a bound, 32 MiB of empty ones would hold the loop for seconds."""
+
 TEMPLATE_ARGUMENTS = ("add_special_tokens", "truncate_prompt_tokens")
 """What changes the tokens that an engine makes of the text."""
 
@@ -62,7 +65,10 @@ def _prompts(document: Body, raw: bytes) -> list[bytes]:
         raise document.fault("prompt", "must not be empty")
     if first not in _FIRST_BYTES_OF_A_PROMPT:
         return [raw]
-    return [bytes(item) for item in _LIST.decode(raw)]
+    prompts = _LIST.decode(raw)
+    if len(prompts) > MAX_PROMPTS:
+        raise document.fault("prompt", f"must not hold more than {MAX_PROMPTS} prompts")
+    return [bytes(item) for item in prompts]
 
 
 def _segments(raw: bytes) -> Iterator[Segment]:

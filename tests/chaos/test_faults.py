@@ -173,7 +173,7 @@ async def _until_refused(proxy):
         while True:
             try:
                 _, writer = await asyncio.open_connection(host, int(port))
-            except ConnectionRefusedError:
+            except (ConnectionRefusedError, ConnectionResetError):  # reset: it closed with this connection in its queue
                 return
             writer.close()
             await asyncio.sleep(0)

@@ -15,8 +15,9 @@ from statistics import fmean
 import msgspec
 
 from turnwise.engines.sim.options import SimOptions
+from turnwise.engines.sim.prepare import HEADER_TOOL_CALLS
 from turnwise.engines.sim.virtual_time import run_virtual
-from turnwise.proxy.demo.drive import TOOL_CALLS_HEADER, Reply, chat_body
+from turnwise.proxy.demo.drive import Reply, chat_body
 from turnwise.proxy.demo.fleet import MODEL, NUM_BLOCKS, NUM_REPLICAS, PRESET, SPEED
 from turnwise.proxy.demo.workload import Program, programs
 from turnwise.proxy.memory import MemoryProxy
@@ -91,7 +92,7 @@ async def _play(proxy: MemoryProxy, program: Program, lines: list[dict[str, obje
     messages = [*program.agent.head, {"role": "user", "content": program.goal}]
     for number, turn in enumerate(program.turns, 1):
         num_tools = 0 if number == len(program.turns) else 1
-        headers = ((TOOL_CALLS_HEADER.encode(), b"%d" % num_tools),)
+        headers = ((HEADER_TOOL_CALLS.encode(), b"%d" % num_tools),)
         client = await proxy.call(chat_body(MODEL, program, messages, num_tools=num_tools), headers=headers)
         lines.append(proxy.recorder.recent[-1])
         reply = Reply()

@@ -248,6 +248,8 @@ class KvIndex:
             self._counts.num_missing_heads += outcome is Learned.HEADLESS
             return Lesson()
         self._domains.trim(self._settings.max_evidence_bytes)
-        self._counts.num_taught += 1
-        self._counts.num_contradicted += outcome is Learned.CONTRADICTED
+        if outcome is Learned.CONTRADICTED:
+            self._counts.num_contradicted += 1
+        else:
+            self._counts.num_taught += 1
         return Lesson(is_taught=True, is_contradiction=outcome is Learned.CONTRADICTED)

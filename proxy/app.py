@@ -53,7 +53,7 @@ async def run(settings: Settings, *, stop: asyncio.Event, on_ready: Callable[[Ad
     pool = Pool(settings.upstream, clock=clock)
     pipeline = Pipeline(settings, fleet, pool, recorder, clock)
     front = Front(pipeline, fleet, metrics, allow_paths=settings.surface.allow_paths, clock=clock)
-    admin = web.AppRunner(AdminApi(settings, fleet, metrics, recorder, clock=clock).application(), access_log=None)
+    admin = web.AppRunner(AdminApi(settings, fleet, metrics, recorder, index, clock=clock).application(), access_log=None)
     discovery = Discovery(settings, fleet, index, metrics, VllmAdapter(), clock=clock)
     server = await serve(
         front.handle, settings.server, clock=clock, render_error=front.render_error, new_id=front.new_request_id
@@ -76,6 +76,7 @@ async def run(settings: Settings, *, stop: asyncio.Event, on_ready: Callable[[Ad
             )
             await stop.wait()
             front.is_draining = True
+            await asyncio.sleep(settings.server.drain_delay_s)
             logger.info("stopping: %d connections may end their calls", server.num_connections)
             await server.drain(settings.server.drain_timeout_s)
             for task in background:

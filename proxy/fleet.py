@@ -6,10 +6,9 @@ from collections.abc import Collection, Iterable
 from statistics import fmean
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 
 from turnwise.errors import ClientFault, Overloaded, Reason
-from turnwise.events import ReplicaFacts
+from turnwise.events import LoadReport, ReplicaFacts
 from turnwise.index import KvIndex
 from turnwise.proxy.policy.calibrate import decayed, learned_rate
 from turnwise.proxy.wire.ports import Origin
@@ -27,13 +26,13 @@ class Member:
     """One replica as the fleet keeps it; written by discovery, the feed and leases, read through views."""
 
     def __init__(self, replica: Replica, policy: PolicySettings) -> None:
-        parts = urlsplit(replica.url)
-        assert parts.hostname is not None
         self.id = ReplicaId(replica.name)
         self.settings = replica
-        self.origin = Origin(host=parts.hostname, port=parts.port or 80)
+        self.origin = Origin.of(replica.url)
         self.facts: ReplicaFacts | None = None
         """None until discovery has reached it once."""
+        self.load: LoadReport | None = None
+        """What it last said of itself."""
         self.is_healthy = False
         self.is_draining = False
         self.feed = "none"
@@ -133,7 +132,6 @@ class Fleet:
                 prefill_tokens_per_s=self.prefill_tokens_per_s(member),
                 decode_s_per_call=policy.decode_s_per_call,
                 free_tokens=None if member.capacity_tokens is None else member.capacity_tokens - member.running_tokens,
-                is_stale=member.feed == "stale",
             )
             for member in members
         )
@@ -162,7 +160,8 @@ class Fleet:
     def learn(self, outcome: Outcome, work_tokens: float) -> None:
         """Learn the replica's speed from a call that got its first token."""
         usage, first_token_at = outcome.usage, outcome.first_token_at
-        if usage is None or usage.cached_tokens is None or first_token_at is None:
+        is_timed = outcome.request.is_stream  # an answer in one piece comes when decoding ends, not when prefill does
+        if not is_timed or usage is None or usage.cached_tokens is None or first_token_at is None:
             return
         member = self.members[outcome.placement.replica]
         surprise = (usage.prompt_tokens - usage.cached_tokens) - outcome.placement.uncached_tokens
@@ -194,9 +193,9 @@ class Fleet:
                     lengths[name] = max(known, default=None)
         return lengths
 
-    def is_ready(self, now: float) -> bool:
+    def is_ready(self) -> bool:
         """Whether some replica can take calls."""
-        return any(member.is_routable(now) for member in self.members.values())
+        return any(member.is_healthy and not member.is_draining for member in self.members.values())
 
     def _candidates(self, model: str | None, exclude: Collection[ReplicaId], now: float) -> list[Member]:
         known = [member for member in self.members.values() if member.serves(model)]

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import msgspec
 
 from turnwise import names
-from turnwise.dialects import DIALECTS, dialect_for_path, match
+from turnwise.dialects import DIALECTS, dialect_for_path, match, wrong_method
 from turnwise.errors import ClientFault, Overloaded, ProxyFault, Reason, TurnwiseError
 from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.fleet import Fleet
@@ -25,6 +25,8 @@ from turnwise.types import Headers
 logger = logging.getLogger(__name__)
 
 JSON = (b"content-type", b"application/json")
+OWN_PATHS = frozenset({"/health", "/ready", "/v1/models"})
+OWN_METHODS = ("GET", "HEAD")
 RETRY_AFTER_S = 1
 """What an overloaded fleet tells clients to wait: about one health check."""
 
@@ -72,26 +74,27 @@ class Front:
 
     def _answer_own(self, raw: RawRequest, path: str, client: Client, identity: str) -> bool:
         """Answer the paths that are the proxy's own; False where `path` is none of them."""
-        if raw.method not in {"GET", "HEAD"}:
+        is_model = path.startswith("/v1/models/")
+        if not is_model and path not in OWN_PATHS:
             return False
-        if path == "/health":
-            self._answer(client, 200, b'{"status":"alive"}', identity)
-        elif path == "/ready":
-            self._answer_ready(client, identity)
+        if raw.method not in OWN_METHODS:
+            raise wrong_method(path, raw.method, OWN_METHODS)
+        if is_model:
+            # Clients escape the slash in a name such as `org/model`; nothing of this path reaches a replica.
+            self._answer_model(unquote(path.removeprefix("/v1/models/")), client, identity)
         elif path == "/v1/models":
             body = {"object": "list", "data": [self._model(*model) for model in self._fleet.models().items()]}
             self._answer(client, 200, msgspec.json.encode(body), identity)
-        elif path.startswith("/v1/models/"):
-            # Clients escape the slash in a name such as `org/model`; nothing of this path reaches a replica.
-            self._answer_model(unquote(path.removeprefix("/v1/models/")), client, identity)
+        elif path == "/ready":
+            self._answer_ready(client, identity)
         else:
-            return False
+            self._answer(client, 200, b'{"status":"alive"}', identity)
         return True
 
     def _answer_ready(self, client: Client, identity: str) -> None:
         if self.is_draining:
             raise Overloaded("the proxy is shutting down", reason=Reason.DRAINING)
-        if not self._fleet.is_ready(self._clock()):
+        if not self._fleet.is_ready():
             raise Overloaded("no replica can take calls")
         self._answer(client, 200, b'{"status":"ready"}', identity)
 
@@ -111,6 +114,8 @@ class Front:
         extra: Headers = ((names.HEADER_REASON, str(fault.reason).encode()),)
         if isinstance(fault, Overloaded):
             extra += ((b"retry-after", str(RETRY_AFTER_S).encode()),)
+        if isinstance(fault, ClientFault) and fault.allowed_methods:
+            extra += ((b"allow", ", ".join(fault.allowed_methods).encode()),)
         self._answer(client, fault.status, self.render_error(fault, raw.target), identity, extra)
 
     def render_error(self, fault: TurnwiseError, target: str | None) -> bytes:

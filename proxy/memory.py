@@ -156,7 +156,7 @@ class MemoryAdapter:
     async def discover(self, http: httpx.AsyncClient, base_url: str) -> ReplicaFacts:
         """See `EngineAdapter.discover`."""
         del http
-        engine = self._upstream.engines[origin_of(base_url)]
+        engine = self._upstream.engines[Origin.of(base_url)]
         sources = (EventSourceInfo(rank=0, endpoint=base_url, replay_endpoint=base_url),) if self._has_events else ()
         return ReplicaFacts(
             models=(engine.options.model, *engine.options.loras),
@@ -169,19 +169,13 @@ class MemoryAdapter:
     async def load(self, http: httpx.AsyncClient, base_url: str) -> LoadReport:
         """See `EngineAdapter.load`."""
         del http
-        if origin_of(base_url) in self._upstream.killed:
+        if Origin.of(base_url) in self._upstream.killed:
             raise httpx.ConnectError("refused")
         return LoadReport()
 
     def events(self, source: EventSourceInfo) -> EventSource:
         """See `EngineAdapter.events`."""
-        return self._upstream.engines[origin_of(source.endpoint)].event_source()
-
-
-def origin_of(url: str) -> Origin:
-    """Where the engine of a replica's URL stands."""
-    parsed = httpx.URL(url)
-    return Origin(host=parsed.host, port=parsed.port or 80)
+        return self._upstream.engines[Origin.of(source.endpoint)].event_source()
 
 
 class MemoryProxy:
@@ -191,7 +185,7 @@ class MemoryProxy:
         self.clock = asyncio.get_running_loop().time
         self.upstream = MemoryUpstream()
         for replica in settings.replicas:
-            self.upstream.engines[origin_of(replica.url)] = SimEngine(options)
+            self.upstream.engines[Origin.of(replica.url)] = SimEngine(options)
         self.index = KvIndex(settings.index)
         self.fleet = Fleet(settings, self.index)
         self.metrics = Metrics()

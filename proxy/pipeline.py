@@ -42,12 +42,12 @@ class Pipeline:
             placement = place(request, view, self._settings.policy)  # 4 pure
             with self._fleet.book(request, placement, now) as lease:  # 5 ... to here: load and predicted residency, at once
                 outcome = await self._forward(request, lease, attempt.number, client)  # 6 I/O
-            is_only_one = len(view.replicas) == 1
-            if not outcome.is_retryable or attempt.is_last or is_only_one:
+            if outcome.is_retryable:
+                self._fleet.refused(placement.replica, self._clock())
+            if not outcome.is_retryable or attempt.is_last or len(view.replicas) == 1:
                 self._recorder.settle(outcome, lease.work_tokens)  # 7 index, fleet, metrics, one log line
                 return outcome
             self._recorder.failed(outcome)
-            self._fleet.refused(placement.replica, self._clock())
             attempts.failed(placement.replica)
         raise ProxyFault
 
@@ -80,8 +80,10 @@ class Pipeline:
             booked_at=lease.booked_at,
             sent_at=result.sent_at,
             head_at=result.head_at,
+            first_byte_at=result.first_byte_at,
             first_token_at=tap.first_token_at,
             first_visible_at=tap.first_visible_at,
+            last_byte_at=result.last_byte_at,
             ended_at=self._clock(),
             body_bytes=result.body_bytes,
         )

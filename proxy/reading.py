@@ -19,7 +19,7 @@ VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
 SESSION_HEADERS = (
     b"x-session-affinity",
-    b"x-session-id",
+    names.HEADER_STAMP,  # some clients name their session in the very header that stamps
     b"session-id",
     b"thread-id",
     b"x-claude-code-session-id",
@@ -70,6 +70,7 @@ class Reader:
             headers=raw.headers,
             body=call.body,
             arrived_at=raw.arrived_at,
+            read_at=raw.read_at,
             model=call.model,
             chain=chain,
             is_stream=call.is_stream,
@@ -77,7 +78,7 @@ class Reader:
             max_tokens=call.max_tokens,
             session=_session(raw.headers, call.prompt, chain),
             wants_usage=not call.adds_usage,
-            wants_debug=self._edits.debug_header or header(raw.headers, names.HEADER_DEBUG) is not None,
+            wants_debug=self._edits.debug_header or header(raw.headers, names.HEADER_DEBUG) in {b"1", b"true"},
         )
 
     def _call(self, raw: RawRequest, route: Route) -> ReadCall:

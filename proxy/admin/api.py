@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 from aiohttp import web
 
+from turnwise.index import KvIndex
 from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.export.record import Recorder
 from turnwise.proxy.fleet import Fleet
@@ -26,6 +27,7 @@ class AdminApi:
         fleet: Fleet,
         metrics: Metrics,
         recorder: Recorder,
+        index: KvIndex,
         *,
         clock: Callable[[], float],
     ) -> None:
@@ -33,6 +35,7 @@ class AdminApi:
         self._fleet = fleet
         self._metrics = metrics
         self._recorder = recorder
+        self._index = index
         self._clock = clock
 
     def application(self) -> web.Application:
@@ -46,6 +49,7 @@ class AdminApi:
                 web.post("/v1/replicas/{name}/drain", self.post_drain),
                 web.post("/v1/replicas/{name}/undrain", self.post_undrain),
                 web.get("/v1/calls", self.get_calls),
+                web.get("/v1/index", self.get_index),
                 web.get("/v1/settings", self.get_settings),
             ]
         )
@@ -78,6 +82,10 @@ class AdminApi:
             return _json({"error": {"message": "`limit` must be a whole number", "param": "limit"}}, status=400)
         return _json({"calls": list(self._recorder.recent)[::-1][: int(text)]})
 
+    async def get_index(self, _: web.Request) -> web.Response:
+        """What the index remembers, and how teaching goes."""
+        return _json(self._index.stats())
+
     async def get_settings(self, _: web.Request) -> web.Response:
         """The settings in force."""
         return _json(self._settings)
@@ -93,6 +101,7 @@ class AdminApi:
     def _replica(self, name: ReplicaId) -> dict[str, object]:
         member = self._fleet.members[name]
         now = self._clock()
+        stats = self._index.stats().replicas
         return {
             "name": member.id,
             "url": member.settings.url,
@@ -101,6 +110,8 @@ class AdminApi:
             "is_draining": member.is_draining,
             "is_routable": member.is_routable(now),
             "feed": member.feed,
+            "load": member.load,
+            "cache": stats.get(member.id),
             "num_running": member.num_running,
             "pending_prefill_tokens": member.pending_prefill_tokens,
             "recent_assigned_s": member.recent_assigned_s(now),

@@ -29,11 +29,18 @@ THEIRS: PolicyName = "round_robin"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `turnwise demo`."""
     parser.add_argument(
-        "--seeds", type=int, default=1, help="how many workloads to play, each under both policies (default: 1)"
+        "--seeds", type=_count, default=1, help="how many workloads to play, each under both policies (default: 1)"
     )
     parser.add_argument("--seed", type=int, default=1, help="the first workload's seed (default: 1)")
-    parser.add_argument("--programs", type=int, default=16, help="programs in a workload (default: 16)")
-    parser.add_argument("--live", type=int, default=8, help="programs that run at once (default: 8)")
+    parser.add_argument("--programs", type=_count, default=16, help="programs in a workload (default: 16)")
+    parser.add_argument("--live", type=_count, default=8, help="programs that run at once (default: 8)")
+
+
+def _count(text: str) -> int:
+    """A whole number from 1; the type of an argument."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {text!r}")
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:

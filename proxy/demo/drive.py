@@ -11,10 +11,8 @@ import aiohttp
 import msgspec
 
 from turnwise import names
+from turnwise.engines.sim.prepare import HEADER_TOOL_CALLS
 from turnwise.proxy.demo.workload import MAX_TOKENS, Program
-
-TOOL_CALLS_HEADER = "x-sim-tool-calls"
-"""Tells the embedded engine how many tools to call, so that programs take the turns that their seed says."""
 
 
 class CallRecord(msgspec.Struct, frozen=True):
@@ -155,7 +153,7 @@ async def _call(
     http: aiohttp.ClientSession, model: str, program: Program, messages: list[dict[str, Any]], *, num_tools: int
 ) -> _Answer:
     body = chat_body(model, program, messages, num_tools=num_tools)
-    headers = {TOOL_CALLS_HEADER: str(num_tools), names.HEADER_DEBUG.decode(): "1"}
+    headers = {HEADER_TOOL_CALLS: str(num_tools), names.HEADER_DEBUG.decode(): "1"}
     async with http.post("/v1/chat/completions", json=body, headers=headers) as response:
         if response.status != 200:
             raise DemoError(f"{program.name}: HTTP {response.status}: {(await response.text())[:300]}")

@@ -87,7 +87,7 @@ async def _stop(process: Process) -> None:
 
 async def _until_ready(url: str, admin_url: str, policy: PolicyName) -> None:
     """Wait until every replica takes calls and, where the policy listens, every feed is live."""
-    async with httpx.AsyncClient(timeout=2) as http, asyncio.timeout(START_S):
+    async with httpx.AsyncClient(timeout=2, trust_env=False) as http, asyncio.timeout(START_S):
         while True:
             replicas = (await http.get(f"{admin_url}/v1/replicas")).json()["replicas"]
             feed = "live" if policy == "kv_aware" else "none"

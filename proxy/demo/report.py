@@ -84,7 +84,8 @@ def program_tree(records: Sequence[CallRecord]) -> Tree:
         call = tree.add(f"call {record.turn} [cyan]{where.get('replica', '?')}[/]: {share}, {wait}")
         expected = f"expected {where.get('hit_tokens', '?')} cached ({where.get('hit_source', '?')})"
         call.add(f"[dim]{where.get('reason', '?')}: {expected}, cost {where.get('cost_s', '?')} s[/]")
-        call.add(f"[dim]elsewhere: {where.get('others', '?')}[/]")
+        others = where.get("others", "?").replace(":", " ").replace(",", " s, ")
+        call.add(f"[dim]elsewhere: {others} s[/]")
         if record.tool_name is not None:
             call.add(f"tool {record.tool_name}: {record.tool_s * 1000:.0f} ms")
     return tree

@@ -64,7 +64,7 @@ class Metrics:
         self._call_seconds.labels(request.dialect).observe(outcome.ended_at - request.arrived_at)
         if outcome.sent_at is not None:
             self._proxy_seconds.observe(outcome.sent_at - request.arrived_at)
-        if outcome.first_token_at is not None:
+        if outcome.first_token_at is not None and request.is_stream:
             self._first_token_seconds.labels(request.dialect).observe(outcome.first_token_at - request.arrived_at)
         self._tokens(outcome, replica)
 

@@ -46,7 +46,7 @@ class Recorder:
                 now=self._clock(),
             )
             if learned.is_contradiction:
-                lesson = "contradiction"
+                lesson = "contradicted"
             elif learned.is_taught:
                 lesson = "taught"
             elif learned.is_pending:

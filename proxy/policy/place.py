@@ -95,6 +95,7 @@ def _placement(
         policy=settings.name,
         reason="only_one" if len(view.replicas) == 1 else reason,
         prompt_tokens=view.prompt_tokens,
+        is_taught=view.is_taught,
         hit=replica.hit,
         terms=score(replica, view.prompt_tokens, settings) if terms is None else terms,
         costs_s=costs_s,

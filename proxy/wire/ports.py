@@ -7,6 +7,7 @@ loop. The sockets live in `server` and `upstream`; tests put in-memory ones in t
 from __future__ import annotations
 
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -33,6 +34,13 @@ class Origin(msgspec.Struct, frozen=True):
 
     host: str
     port: int
+
+    @classmethod
+    def of(cls, url: str) -> Origin:
+        """Where the replica of a checked base URL listens."""
+        parts = urlsplit(url)
+        assert parts.hostname is not None
+        return cls(host=parts.hostname, port=80 if parts.port is None else parts.port)
 
 
 class Outgoing(msgspec.Struct, frozen=True):

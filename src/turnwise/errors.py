@@ -70,9 +70,16 @@ class ClientFault(TurnwiseError):
     status = 400
 
     def __init__(
-        self, message: str, *, reason: Reason = Reason.BAD_REQUEST, status: int | None = None, param: str | None = None
+        self,
+        message: str,
+        *,
+        reason: Reason = Reason.BAD_REQUEST,
+        status: int | None = None,
+        param: str | None = None,
+        allowed_methods: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message, reason=reason, status=status, param=param)
+        self.allowed_methods = allowed_methods
 
 
 class Overloaded(TurnwiseError):

@@ -29,7 +29,7 @@ REFUSED = Metric("turnwise_refused_total", "counter", ("reason",), "Requests ans
 ATTEMPTS_FAILED = Metric("turnwise_attempts_failed_total", "counter", ("replica", "reason"), "Attempts that a replica failed.")
 CALL_SECONDS = Metric("turnwise_call_seconds", "histogram", ("dialect",), "From the request's head to the answer's last byte.")
 FIRST_TOKEN_SECONDS = Metric(
-    "turnwise_first_token_seconds", "histogram", ("dialect",), "From the request's head to the first token."
+    "turnwise_first_token_seconds", "histogram", ("dialect",), "From the request's head to the first token, of streams."
 )
 PROXY_SECONDS = Metric(
     "turnwise_proxy_seconds", "histogram", (), "From the request's head to its leaving for a replica, body included."

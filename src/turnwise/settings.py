@@ -12,6 +12,7 @@ from msgspec import Meta
 
 PolicyName = Literal["kv_aware", "prefix", "session_hash", "least_request", "round_robin"]
 EventsMode = Literal["auto", "off"]
+ENDPOINT = r"^((tcp://[^/\s]+:[0-9]{1,5}|ipc://\S+))?$"
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -29,6 +30,10 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     head_timeout_s: Annotated[float, Meta(gt=0, description="Time for a request head to arrive once begun; then 408.")] = 10.0
     body_timeout_s: Annotated[float, Meta(gt=0, description="Longest silence while a request body arrives; then 408.")] = 60.0
     keepalive_timeout_s: Annotated[float, Meta(gt=0, description="How long an idle client connection is kept.")] = 75.0
+    drain_delay_s: Annotated[
+        float,
+        Meta(ge=0, description="How long new calls are taken after SIGTERM, while `/ready` says 503 and balancers move on."),
+    ] = 0.0
     drain_timeout_s: Annotated[float, Meta(ge=0, description="How long running calls may go on after SIGTERM.")] = 300.0
 
 
@@ -54,8 +59,12 @@ class Replica(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     events: Annotated[
         EventsMode, Meta(description="`auto` asks the replica where it publishes KV events; `off` never listens.")
     ] = "auto"
-    events_endpoint: Annotated[str, Meta(description="ZMQ address of its KV events, where it cannot be asked.")] = ""
-    replay_endpoint: Annotated[str, Meta(description="ZMQ address of its event replay, where it cannot be asked.")] = ""
+    events_endpoint: Annotated[
+        str, Meta(pattern="^((tcp|ipc)://.+)?$", description="ZMQ address of its KV events, where it cannot be asked.")
+    ] = ""
+    replay_endpoint: Annotated[
+        str, Meta(pattern="^((tcp|ipc)://.+)?$", description="ZMQ address of its event replay, where it cannot be asked.")
+    ] = ""
     stamp: Annotated[bool, Meta(description="Send our call id as `X-Session-ID`, so that its KV events teach us.")] = True
 
 
@@ -65,7 +74,9 @@ class Fleet(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     check_interval_s: Annotated[float, Meta(gt=0, description="Time between two health and load checks of a replica.")] = 2.0
     check_timeout_s: Annotated[float, Meta(gt=0, description="Time for one check to answer.")] = 5.0
     unhealthy_after: Annotated[int, Meta(ge=1, description="Failed checks in a row that take a replica out.")] = 2
-    breaker_open_s: Annotated[float, Meta(gt=0, description="How long a replica that refused connections gets no calls.")] = 2.0
+    breaker_open_s: Annotated[
+        float, Meta(gt=0, description="How long a replica that failed a call before answering gets no new ones.")
+    ] = 2.0
 
 
 class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -23,8 +23,6 @@ from turnwise.errors import SettingsError
 from turnwise.settings import Replica, Settings
 
 ENV_PREFIX = "TURNWISE_"
-RESERVED_ENV = ("TURNWISE_CONFIG", "TURNWISE_FUZZ_CASES", "TURNWISE_VLLM_URLS")
-"""Variables that are read elsewhere and are no settings."""
 
 _REPLICAS = "replicas"
 _GOT = re.compile(r", got `\w+`$")
@@ -121,7 +119,8 @@ def _flatten(source: str, tree: Mapping[str, object], prefix: str = "") -> Itera
 def _from_environ(environ: Mapping[str, str]) -> Iterator[_Given]:
     variables = {_variable(key): key for key in _LEAVES}
     for name, value in sorted(environ.items()):
-        if name.startswith(ENV_PREFIX) and name not in RESERVED_ENV:
+        # Names without `__` may be somebody else's: Kubernetes sets TURNWISE_PORT beside a service of that name.
+        if name in variables or (name.startswith(ENV_PREFIX) and "__" in name):
             if name not in variables:
                 raise SettingsError(f"{name}: no setting has this variable{_meant(name, variables)}")
             yield _Given(name, variables[name], value, is_text=True)
@@ -177,11 +176,12 @@ def _replicas(source: str, value: object) -> tuple[Replica, ...]:
     if not isinstance(value, (list, tuple)):
         raise SettingsError(f"{source}: `{_REPLICAS}` must be a list of replicas, got {value!r}")
     replicas = tuple(_replica(f"{source}: `{_REPLICAS}[{position}]`", item) for position, item in enumerate(value))
-    seen: set[str] = set()
-    for replica in replicas:
-        if replica.name in seen:
-            raise SettingsError(f"{source}: `{_REPLICAS}`: two replicas are named {replica.name}")
-        seen.add(replica.name)
+    for given, what in (
+        ([replica.name for replica in replicas], "are named"),
+        ([replica.url for replica in replicas], "are at"),
+    ):
+        if repeated := next((value for value in given if given.count(value) > 1), None):
+            raise SettingsError(f"{source}: `{_REPLICAS}`: two replicas {what} {repeated}")
     return replicas
 
 
@@ -198,7 +198,7 @@ def _replica(where: str, item: object) -> Replica:
         replica = msgspec.convert(item, Replica)
     except msgspec.ValidationError as error:
         raise SettingsError(f"{where}: {_explain(error)}, got {item!r}") from None
-    return replica if replica.name else msgspec.structs.replace(replica, name=address)
+    return msgspec.structs.replace(replica, name=replica.name or address, url=replica.url.rstrip("/"))
 
 
 def _address(where: str, url: str) -> str:

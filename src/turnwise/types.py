@@ -1,7 +1,7 @@
 """The values that walk through the seven steps; every one is frozen and none knows how it is carried.
 
 Units end a name: `_s` seconds, `_bytes` bytes; a bare count is a count of tokens, blocks or calls, as named.
-Times are seconds on one monotonic clock (`loop.time()`), so that a virtual clock serves as well.
+Times are seconds on one monotonic clock, real or virtual, that is handed to whoever needs it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,6 @@ ReplicaId = NewType("ReplicaId", str)
 
 CallId = NewType("CallId", str)
 """Our own id of one call. It stamps KV events, so it is never taken from a client."""
-
-ProgramId = NewType("ProgramId", str)
-"""Id of all calls and tool runs that serve one user goal."""
 
 BlockHash = NewType("BlockHash", int)
 """Low 60 bits of the engine's block hash: a Python int of 60 bits is 32 bytes, one of 64 bits is 48."""
@@ -109,6 +106,8 @@ class Request(msgspec.Struct, frozen=True):
     headers: Headers
     body: bytes
     arrived_at: float
+    read_at: float
+    """When its body was complete."""
     model: str | None = None
     """None where the path names no model (any replica will do)."""
     chain: PromptChain | None = None
@@ -117,7 +116,7 @@ class Request(msgspec.Struct, frozen=True):
     num_choices: int = 1
     max_tokens: int | None = None
     session: str | None = None
-    """Key for `session_hash`: a client's session header, else None."""
+    """Key for `session_hash`: a client's session header, else the digest of the prompt up to its first user turn."""
     wants_usage: bool = True
     """False where we spliced `include_usage` and must drop the usage chunk that the client did not ask for."""
     wants_debug: bool = False
@@ -167,8 +166,6 @@ class ReplicaView(msgspec.Struct, frozen=True, gc=False):
     """Seconds that each running call adds to a new call's first token."""
     free_tokens: float | None = None
     """KV room beside what running calls add to the cache; None where the capacity is unknown."""
-    is_stale: bool = False
-    """Whether its event feed is down: what the index says of it is old."""
 
 
 class FleetView(msgspec.Struct, frozen=True, gc=False):
@@ -188,12 +185,11 @@ class Terms(msgspec.Struct, frozen=True, gc=False):
     prefill_s: float = 0.0
     eviction_s: float = 0.0
     recent_s: float = 0.0
-    transfer_s: float = 0.0
 
     @property
     def total_s(self) -> float:
         """Sum of the terms."""
-        return self.queue_s + self.prefill_s + self.eviction_s + self.recent_s + self.transfer_s
+        return self.queue_s + self.prefill_s + self.eviction_s + self.recent_s
 
 
 class Placement(msgspec.Struct, frozen=True, gc=False):
@@ -204,6 +200,8 @@ class Placement(msgspec.Struct, frozen=True, gc=False):
     reason: str
     """One word of a closed list per policy: `lowest_cost`, `only_one`, `next_in_turn`, ..."""
     prompt_tokens: int
+    is_taught: bool
+    """Whether the engine has taught how long this prompt is, or a prefix of it."""
     hit: Hit
     terms: Terms
     costs_s: tuple[tuple[ReplicaId, float], ...] = ()
@@ -234,8 +232,10 @@ class Outcome(msgspec.Struct, frozen=True):
     booked_at: float
     sent_at: float | None
     head_at: float | None
+    first_byte_at: float | None
     first_token_at: float | None
     first_visible_at: float | None
+    last_byte_at: float | None
     ended_at: float
     body_bytes: int
 

@@ -2,12 +2,14 @@
 
 import importlib.util
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from turnwise import names
 from turnwise.errors import Reason
+from turnwise.proxy import __main__ as cli
 from turnwise.settings import Edits
 
 ROOT = Path(__file__).parents[2]
@@ -72,3 +74,24 @@ def test_every_link_to_a_file_in_a_paper_leads_there(paper):
 def test_the_readme_tells_how_to_see_it_and_how_to_test_it_on_its_first_screen():
     first_screen = "\n".join((ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:30])
     assert {"demo", "test"} <= set(MAKE_COMMAND.findall(first_screen))
+
+
+def turnwise_commands():
+    """Every `turnwise ...` line of a shell block in a paper, continued lines joined, comments and placeholders cut."""
+    for paper in PAPERS:
+        for block in re.findall(r"```sh\n(.*?)```", paper.read_text(encoding="utf-8"), re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                if words and Path(words[0]).name == "turnwise":
+                    yield pytest.param(words[1:], id=f"{paper.name}: {' '.join(words)}")
+
+
+@pytest.mark.parametrize("arguments", list(turnwise_commands()))
+def test_every_turnwise_command_in_a_paper_is_understood(arguments):
+    parsed = cli._parser().parse_args(arguments)
+    assert callable(parsed.run)
+
+
+def test_the_papers_show_the_commands_that_matter():
+    shown = {param.values[0][0] for param in turnwise_commands()}
+    assert {"doctor", "serve"} <= shown

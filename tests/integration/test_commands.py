@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import os
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -44,6 +47,24 @@ def test_a_wrong_flag_is_answered_with_the_commands_own(capsys, command, flag, m
     assert status == 2
     assert err.startswith(f"usage: turnwise {command}")
     assert f"`{meant}`" in err
+
+
+@pytest.mark.parametrize("flag", ["--seeds", "--programs", "--live"])
+@pytest.mark.parametrize("number", ["0", "-3", "x"])
+def test_a_demo_of_nothing_is_refused(capsys, flag, number):
+    status, _, err = run(capsys, "demo", f"{flag}={number}")
+    assert status == 2
+    assert "must be a whole number from 1" in err
+
+
+def test_a_reader_of_the_output_that_leaves_is_no_crash():
+    script = "import sys; from turnwise.proxy.__main__ import main; sys.exit(main(['config']))"
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-u", "-c", script], stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert done.returncode == 141
+    assert done.stderr == b""
 
 
 def test_a_wrong_setting_says_what_was_meant(capsys):

@@ -7,7 +7,7 @@ import pytest
 
 from turnwise.engines.sim.api import CONTROL_PATHS
 from turnwise.proxy.memory import MemoryClient
-from turnwise.settings import Edits, Fleet, PolicySettings
+from turnwise.settings import Edits, Fleet, PolicySettings, UpstreamSettings
 
 
 def words(count, salt):
@@ -116,6 +116,40 @@ def test_a_replica_gone_before_its_first_byte_is_replaced_once(virtually, world)
     refused = [origin for origin, _ in proxy.upstream.requests if origin.port == 9000]
     assert len(refused) == 1, "the breaker keeps later calls away"
     assert b'turnwise_attempts_failed_total{reason="connect_failed",replica="r0"} 1.0' in proxy.metrics.render()
+
+
+def test_the_only_attempt_of_a_call_opens_the_breaker_too(virtually, world):
+    async def main():
+        upstream = UpstreamSettings(max_attempts=1)
+        async with world(2, policy=PolicySettings(name="round_robin"), changes={"upstream": upstream}) as proxy:
+            proxy.upstream.killed.add(next(iter(proxy.upstream.engines)))
+            return [(await proxy.call(chat("hello"))).head.status for _ in range(6)]
+
+    statuses = virtually(main())
+    assert sorted(statuses) == [200] * 5 + [502]
+
+
+def test_an_answer_in_one_piece_teaches_no_prefill_speed(virtually, world):
+    async def main(is_stream):
+        async with world(1, preset="h100-8b") as proxy:
+            for number in range(4):
+                await proxy.call(chat(words(300, f"v{number}x"), stream=is_stream, max_tokens=200))
+            return proxy.fleet.members["r0"].learned_tokens_per_s
+
+    assert virtually(main(is_stream=False)) is None
+    assert virtually(main(is_stream=True)) > 0
+
+
+def test_a_known_path_with_another_method_says_which_it_takes(virtually, world):
+    async def main():
+        async with world(1) as proxy:
+            paths = ("/v1/chat/completions", "/v1/models", "/v1/models/sim", "/ready")
+            methods = ("GET", "POST", "DELETE", "POST")
+            return [await proxy.call(b"", path=path, method=method) for path, method in zip(paths, methods, strict=True)]
+
+    clients = virtually(main())
+    assert [client.head.status for client in clients] == [405] * 4
+    assert [client.headers["allow"] for client in clients] == ["POST", "GET, HEAD", "GET, HEAD", "GET, HEAD"]
 
 
 def test_a_stream_that_breaks_after_its_first_byte_ends_in_an_error_event_and_is_not_retried(virtually, world):

@@ -49,6 +49,7 @@ def request(session: str | None = None) -> Request:
         headers=(),
         body=b"",
         arrived_at=0.0,
+        read_at=0.0,
         session=session,
     )
 

@@ -73,6 +73,7 @@ def test_the_splice_has_a_switch():
 
 def test_the_debug_header_is_a_wish_of_the_call():
     assert read(chat("u"), headers=((b"x-turnwise-debug", b"1"),)).wants_debug
+    assert not read(chat("u"), headers=((b"x-turnwise-debug", b"0"),)).wants_debug
     assert not read(chat("u")).wants_debug
     assert read(chat("u"), edits=Edits(debug_header=True)).wants_debug
 

@@ -105,9 +105,19 @@ def test_a_wrong_value_or_key_names_its_source_and_what_was_meant(kwargs, parts)
         assert part in message
 
 
-def test_variables_of_others_and_reserved_ones_are_left_alone():
-    environ = {"PATH": "/bin", "TURNWISE_CONFIG": "x", "TURNWISE_FUZZ_CASES": "10", "TURNWISE_VLLM_URLS": "http://a"}
+def test_variables_of_others_are_left_alone():
+    environ = {
+        "PATH": "/bin",
+        "TURNWISE_CONFIG": "x",
+        "TURNWISE_PORT": "tcp://10.0.0.1:8080",
+        "TURNWISE_TORCH_INDEX": "http://a",
+    }
     assert load_from(environ=environ).settings == Settings()
+
+
+def test_two_replicas_cannot_share_a_url():
+    with pytest.raises(SettingsError, match="two replicas are at http://a:1"):
+        load(file=None, environ={}, overrides=(), flags={"replicas": ["x=http://a:1", "y=http://a:1/"]})
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
@@ -133,7 +143,7 @@ def test_replicas_are_read_from_tables_texts_and_flags(tmp_path):
     toml = '[[replicas]]\nurl = "http://a:8000"\nevents = "off"\n[[replicas]]\nurl = "http://b:8000/"\nname = "second"'
     first, second = load_from(tmp_path, toml).settings.replicas
     assert (first.name, first.events) == ("a:8000", "off")
-    assert second == Replica(url="http://b:8000/", name="second")
+    assert second == Replica(url="http://b:8000", name="second")
     expected = (
         Replica(url="http://a:1", name="a:1"),
         Replica(url="http://b", name="two"),

@@ -12,10 +12,21 @@ from turnwise.dialects.base import Dialect, ReadCall, StreamFilter, Tap
 from turnwise.dialects.chat import ChatDialect
 from turnwise.dialects.completions import CompletionsDialect
 from turnwise.dialects.relayed import RelayedDialect
-from turnwise.dialects.surface import ROUTES, Route, dialect_for_path, match
+from turnwise.dialects.surface import ROUTES, Route, dialect_for_path, match, wrong_method
 from turnwise.types import DialectName
 
-__all__ = ["DIALECTS", "ROUTES", "Dialect", "ReadCall", "Route", "StreamFilter", "Tap", "dialect_for_path", "match"]
+__all__ = [
+    "DIALECTS",
+    "ROUTES",
+    "Dialect",
+    "ReadCall",
+    "Route",
+    "StreamFilter",
+    "Tap",
+    "dialect_for_path",
+    "match",
+    "wrong_method",
+]
 
 _UNDERSTOOD: tuple[Dialect, ...] = (ChatDialect(), CompletionsDialect())
 _RELAYED: tuple[Dialect, ...] = tuple(

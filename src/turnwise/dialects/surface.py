@@ -75,9 +75,14 @@ def match(method: str, target: str, extra_paths: Collection[str] = ()) -> Route:
     if route is None:
         raise ClientFault(f"there is no {path} here", reason=Reason.UNKNOWN_PATH, status=404)
     if route.methods and method not in route.methods:
-        allowed = " or ".join(route.methods)
-        raise ClientFault(f"{path} takes {allowed}, not {method}", reason=Reason.METHOD_NOT_ALLOWED, status=405)
+        raise wrong_method(path, method, route.methods)
     return route
+
+
+def wrong_method(path: str, method: str, allowed: tuple[str, ...]) -> ClientFault:
+    """The fault of a request whose path exists, with other methods."""
+    message = f"{path} takes {' or '.join(allowed)}, not {method}"
+    return ClientFault(message, reason=Reason.METHOD_NOT_ALLOWED, status=405, allowed_methods=allowed)
 
 
 def dialect_for_path(path: str) -> DialectName:

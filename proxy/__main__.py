@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import re
+import resource
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -139,6 +141,7 @@ def _serve(args: argparse.Namespace) -> int:
     if not settings.replicas:
         raise SettingsError("no replica is given: use `--replica http://host:port`, or `[[replicas]]` in a `--config` file")
     audit.set_up(settings.log.level)
+    _open_as_many_files_as_allowed()
 
     async def serve() -> None:
         stop = asyncio.Event()
@@ -163,6 +166,13 @@ def _serve(args: argparse.Namespace) -> int:
         print(f"turnwise: cannot listen: {error.strerror or error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _open_as_many_files_as_allowed() -> None:
+    """Raise the soft limit to the hard one: every client and every upstream connection is an open file."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # some platforms refuse what they report
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _announce(addresses: app.Addresses, server: Server) -> None:

@@ -155,22 +155,28 @@ class MemoryAdapter:
 
     async def discover(self, http: httpx.AsyncClient, base_url: str) -> ReplicaFacts:
         """See `EngineAdapter.discover`."""
-        del http
+        models = await self.models(http, base_url)
         engine = self._upstream.engines[Origin.of(base_url)]
         sources = (EventSourceInfo(rank=0, endpoint=base_url, replay_endpoint=base_url),) if self._has_events else ()
         return ReplicaFacts(
-            models=(engine.options.model, *engine.options.loras),
+            models=models,
             event_sources=sources,
             load=LoadReport(
                 block_size=engine.preset.block_size, num_blocks=engine.preset.num_blocks, hash_algorithm="sim_xxh3_64"
             ),
         )
 
-    async def load(self, http: httpx.AsyncClient, base_url: str) -> LoadReport:
-        """See `EngineAdapter.load`."""
+    async def models(self, http: httpx.AsyncClient, base_url: str) -> tuple[str, ...]:
+        """See `EngineAdapter.models`."""
         del http
         if Origin.of(base_url) in self._upstream.killed:
             raise httpx.ConnectError("refused")
+        options = self._upstream.engines[Origin.of(base_url)].options
+        return (options.model, *options.loras)
+
+    async def load(self, http: httpx.AsyncClient, base_url: str) -> LoadReport:
+        """See `EngineAdapter.load`."""
+        del http, base_url
         return LoadReport()
 
     def events(self, source: EventSourceInfo) -> EventSource:

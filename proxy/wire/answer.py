@@ -138,6 +138,13 @@ class Answer:
             self.is_gone = True
             self._transport.abort()
 
+    def closing(self) -> bool:
+        """Tell the watcher that the server closes; False where nobody watches."""
+        if self._watcher is None:
+            return False
+        self._watcher.on_closing()
+        return True
+
     def gone(self) -> None:
         """Tell the watcher that the connection is closed."""
         if self.is_gone or self.is_finished:

@@ -6,24 +6,18 @@ import asyncio
 import logging
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
 from typing import cast
 
-from turnwise import names
-from turnwise.errors import ClientFault, ProxyFault, Reason, TurnwiseError
+from turnwise.errors import ClientFault, Overloaded, ProxyFault, Reason, TurnwiseError
 from turnwise.proxy.wire.answer import Answer, status_line
 from turnwise.proxy.wire.deadline import Deadline
 from turnwise.proxy.wire.framing import bad_framing
 from turnwise.proxy.wire.headers import date_line, encode
-from turnwise.proxy.wire.ports import Client, RawRequest, ResponseHead
+from turnwise.proxy.wire.hub import Hub
+from turnwise.proxy.wire.ports import RawRequest, ResponseHead
 from turnwise.proxy.wire.reader import Received, RequestReader
-from turnwise.settings import Server
-from turnwise.types import Headers
 
 logger = logging.getLogger("turnwise.wire")
-
-Handler = Callable[[RawRequest, Client], Awaitable[None]]
-RenderError = Callable[[TurnwiseError, str | None], bytes]
 
 WRITE_HIGH_BYTES = 64 * 1024
 """Unsent bytes of one client above which its upstream is paused."""
@@ -34,58 +28,6 @@ LINGER_S = 2.0
 UNREAD_CHECK_S = 1.0
 """How often a connection that is left unread is asked whether its client has closed: unread, it does not tell."""
 _TCP_ESTABLISHED = 1
-
-
-class Hub:
-    """What the connections of one server share."""
-
-    def __init__(
-        self,
-        handler: Handler,
-        settings: Server,
-        *,
-        clock: Callable[[], float],
-        render_error: RenderError,
-        new_id: Callable[[], str],
-    ) -> None:
-        self.handler = handler
-        self.settings = settings
-        self.clock = clock
-        self.render_error = render_error
-        self.new_id = new_id
-        self.connections: set[Connection] = set()
-        self.tasks: set[asyncio.Task[None]] = set()
-        self.is_draining = False
-        self.is_empty = asyncio.Event()
-        """Set while no connection is open."""
-        self.is_empty.set()
-
-    def add(self, connection: Connection) -> None:
-        """Count a connection in."""
-        self.connections.add(connection)
-        self.is_empty.clear()
-
-    def remove(self, connection: Connection) -> None:
-        """Count a connection out."""
-        self.connections.discard(connection)
-        if not self.connections:
-            self.is_empty.set()
-
-    def run(self, work: Coroutine[None, None, None]) -> None:
-        """Run a coroutine as a task that somebody holds."""
-        task = asyncio.create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-
-    def error_answer(self, fault: TurnwiseError, target: str | None) -> tuple[Headers, bytes]:
-        """Header fields and body that tell a client of a fault."""
-        body = self.render_error(fault, target)
-        fields = (
-            (b"Content-Type", b"application/json"),
-            (names.HEADER_REASON, fault.reason.value.encode()),
-            (names.HEADER_REQUEST_ID, self.new_id().encode()),
-        )
-        return fields, body
 
 
 class Connection(asyncio.Protocol):
@@ -114,7 +56,10 @@ class Connection(asyncio.Protocol):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
         self._hub.add(self)
-        self._deadline.move(self._hub.clock() + self._hub.settings.keepalive_timeout_s)
+        if self._hub.is_over_limit:
+            self._turn_away()
+        else:
+            self._deadline.move(self._hub.clock() + self._hub.settings.keepalive_timeout_s)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Forget the connection; whoever answers on it hears at once."""
@@ -163,6 +108,13 @@ class Connection(asyncio.Protocol):
         """Close now if no request is under way; else the answer under way is the last one."""
         if self._answer is None and self._reader.is_idle and not self._is_refused:
             self._transport.close()
+
+    def end(self) -> None:
+        """Let whoever answers end the answer at once; close the connection where there is no answer to end."""
+        if self._answer is None:
+            self._transport.close()
+        elif not self._answer.closing():
+            self.abort()
 
     def abort(self) -> None:
         """Cut the connection; whoever answers on it hears at once."""
@@ -239,7 +191,14 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         self._read_on()
 
-    def _refuse(self, fault: ClientFault) -> None:
+    def _turn_away(self) -> None:
+        if self._hub.turn_away(self):
+            self._refuse(Overloaded("the proxy serves no more connections", reason=Reason.TOO_MANY_CONNECTIONS))
+        else:
+            self._is_refused = True
+            self._transport.abort()
+
+    def _refuse(self, fault: TurnwiseError) -> None:
         """Tell the client what is wrong and end the connection without losing that answer."""
         self._is_refused = True
         head = self._reader.head

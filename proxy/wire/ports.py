@@ -67,6 +67,9 @@ class ClientWatcher(Protocol):
     def on_gone(self) -> None:
         """The client has left; nothing that is written reaches it."""
 
+    def on_closing(self) -> None:
+        """The server closes: end the answer now, in a way that shows that it is not whole."""
+
     def on_pause(self) -> None:
         """The client reads slower than we write: stop reading upstream."""
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from turnwise.dialects.base import StreamFilter, Tap
-from turnwise.errors import EngineFault, TurnwiseError
+from turnwise.errors import Overloaded, Reason, TurnwiseError
 from turnwise.proxy.wire.ports import Client, Exchange, Origin, Outgoing, ResponseHead, Upstream
 
 
@@ -20,9 +20,10 @@ class RelayResult(msgspec.Struct, frozen=True, kw_only=True):
     is_complete: bool
     """Whether the whole answer was written to the client."""
     has_started: bool
-    """Whether the client has seen any of it; if not, another replica may be tried."""
+    """Whether anything was written to the client; if not, another replica may be tried."""
     is_client_gone: bool
-    fault: EngineFault | None
+    fault: TurnwiseError | None
+    """What ended it early; a retryable one asks for another replica only where nothing has started."""
     sent_at: float | None
     head_at: float | None
     first_byte_at: float | None
@@ -45,7 +46,8 @@ async def relay(
 ) -> RelayResult:
     """Send a request to a replica and its answer to the client, and say what became of it.
 
-    The head is held until the first byte of the body or the end, so a failure before leaves the client untouched.
+    The head is held until the first byte of the body that passes the filter, or the end: a failure before leaves the client
+    untouched. A server that closes ends the answer as a failure of the replica would.
     `answer_headers` makes the head that the client gets. After the first byte a failure ends a stream with `error_event`, and
     cuts any other answer. Cancelling it drops the request at the replica.
     """
@@ -101,7 +103,7 @@ class _Push:
         self._has_started = False
         self._is_complete = False
         self._is_client_gone = False
-        self._fault: EngineFault | None = None
+        self._fault: TurnwiseError | None = None
         self._sent_at: float | None = None
         self._head_at: float | None = None
         self._first_byte_at: float | None = None
@@ -139,9 +141,11 @@ class _Push:
 
     def on_body(self, data: bytes) -> None:
         """See `Sink.on_body`."""
-        if not self._has_started:
-            self._start()
-        self._client.write(data if self._filter is None else self._filter.feed(data))
+        passed = data if self._filter is None else self._filter.feed(data)
+        if passed:
+            if not self._has_started:
+                self._start()
+            self._client.write(passed)
         now = self._last_byte_at = self._clock()
         if self._first_byte_at is None:
             self._first_byte_at = now
@@ -160,13 +164,12 @@ class _Push:
             self._tap.close(self._clock())
         self._resolve()
 
-    def on_failed(self, fault: EngineFault) -> None:
+    def on_failed(self, fault: TurnwiseError) -> None:
         """See `Sink.on_failed`."""
         self._fault = fault
         if self._has_started and self._can_append:
             self._write_held()
-            # A replica may break off within an event; a blank line ends that one and means nothing elsewhere.
-            self._client.write(b"\n\n" + self._error_event(fault))
+            self._client.write(self._error_event(fault))
             self._client.finish()
         elif self._has_started:
             self._client.abort()
@@ -178,6 +181,12 @@ class _Push:
         if self.exchange is not None:
             self.exchange.abort()
         self._resolve()
+
+    def on_closing(self) -> None:
+        """See `ClientWatcher.on_closing`."""
+        if self.exchange is not None:
+            self.exchange.abort()
+        self.on_failed(Overloaded("the proxy is shutting down", reason=Reason.DRAINING))
 
     def on_pause(self) -> None:
         """See `ClientWatcher.on_pause`."""
@@ -199,7 +208,7 @@ class _Push:
         self._client.start(head)
 
     def _write_held(self) -> None:
-        """Write what the filter holds back; what follows in the stream begins a new event."""
+        """Write what the filter holds back: the stream may have stopped within an event."""
         if self._filter is not None:
             self._client.write(self._filter.close())
 

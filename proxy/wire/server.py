@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
-from turnwise.proxy.wire.connection import Connection, Handler, Hub, RenderError
+from turnwise.proxy.wire.connection import Connection
+from turnwise.proxy.wire.hub import Handler, Hub, RenderError
 from turnwise.settings import Server
 
 _BACKLOG = 2048
 _SETTLE_S = 1.0
-"""How long handlers whose clients were cut may take to settle before they are cancelled."""
+"""How long handlers may take to end their answers, and clients to read them, before both are cut."""
 
 
 class RunningServer:
@@ -39,25 +41,33 @@ class RunningServer:
             connection.close_when_idle()
         try:
             async with asyncio.timeout(timeout):
-                await hub.is_empty.wait()
-                if hub.tasks:
-                    await asyncio.wait(tuple(hub.tasks))
+                await self._ended()
         except TimeoutError:
             return False
         return True
 
     async def close(self) -> None:
-        """Accept nobody, cut every connection, and wait until the handlers have settled; those that do not are cancelled."""
+        """Accept nobody, let every answer under way end at once, and cut what has not ended soon."""
+        hub = self._hub
         self._stop_accepting()
-        for connection in tuple(self._hub.connections):
+        for connection in tuple(hub.connections):
+            connection.end()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SETTLE_S):
+                await self._ended()
+        for connection in tuple(hub.connections):
             connection.abort()
-        tasks = tuple(self._hub.tasks)
-        if tasks:
-            await asyncio.wait(tasks, timeout=_SETTLE_S)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        tasks = tuple(hub.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await hub.is_empty.wait()
+
+    async def _ended(self) -> None:
+        """Wait until no connection is open and no handler runs."""
         await self._hub.is_empty.wait()
+        if self._hub.tasks:
+            await asyncio.wait(tuple(self._hub.tasks))
 
     def _stop_accepting(self) -> None:
         self._hub.is_draining = True

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 
 from turnwise.errors import EngineFault, Reason
 from turnwise.proxy.wire.ports import Origin, Outgoing, ResponseHead, Sink
 from turnwise.proxy.wire.upstream_connection import UpstreamConnection, encode_request
 from turnwise.settings import UpstreamSettings
+
+KEEPALIVE_RACE_S = 0.1
+"""How long after a request was written its kept connection may turn out to be closed, so that nobody has read the request.
+
+The news takes one round trip, and here a turn of a busy loop. What dies later may have died of the request, and where it is
+sent again is then the caller's choice.
+"""
 
 
 class Pool:
@@ -35,7 +43,7 @@ class Pool:
 
     def open(self, origin: Origin, outgoing: Outgoing, sink: Sink) -> SocketExchange:
         """See `Upstream.open`; raises `ValueError` on a header field that holds a line break."""
-        exchange = SocketExchange(self, origin, outgoing, sink)
+        exchange = SocketExchange(self, origin, outgoing, sink, clock=self._clock)
         connection = self._pop_idle(origin)
         if connection is not None:
             exchange.send_on(connection, is_reused=True)
@@ -121,20 +129,20 @@ class SocketExchange:
     """One request under way: on a connection, or waiting for one."""
 
     __slots__ = (
+        "_clock",
         "_connection",
-        "_has_body",
         "_head",
         "_is_over",
         "_is_paused",
-        "_is_reused",
         "_outgoing",
         "_pool",
+        "_race_until",
         "_sink",
         "connecting",
         "origin",
     )
 
-    def __init__(self, pool: Pool, origin: Origin, outgoing: Outgoing, sink: Sink) -> None:
+    def __init__(self, pool: Pool, origin: Origin, outgoing: Outgoing, sink: Sink, *, clock: Callable[[], float]) -> None:
         self.origin = origin
         self.connecting: asyncio.Task[None] | None = None
         self._pool = pool
@@ -142,9 +150,9 @@ class SocketExchange:
         self._head = encode_request(origin, outgoing)
         self._sink = sink
         self._connection: UpstreamConnection | None = None
-        self._is_reused = False
+        self._clock = clock
+        self._race_until = -math.inf
         self._is_paused = False
-        self._has_body = False
         self._is_over = False
 
     def pause(self) -> None:
@@ -178,7 +186,7 @@ class SocketExchange:
     def send_on(self, connection: UpstreamConnection, *, is_reused: bool) -> None:
         """Write the request on a connection."""
         self._connection = connection
-        self._is_reused = is_reused
+        self._race_until = self._clock() + KEEPALIVE_RACE_S if is_reused else -math.inf
         is_head_request = self._outgoing.method == "HEAD"
         connection.send(self._head, self._outgoing.body, self, is_head_request=is_head_request)
         if self._is_paused:
@@ -200,7 +208,6 @@ class SocketExchange:
 
     def on_body(self, data: bytes) -> None:
         """See `Listener.on_body`."""
-        self._has_body = True
         self._sink.on_body(data)
 
     def on_end(self) -> None:
@@ -212,11 +219,10 @@ class SocketExchange:
     def on_broken(self, why: str, *, had_bytes: bool) -> None:
         """See `Listener.on_broken`; a kept connection may have been closed while our request was on its way to it."""
         self._connection = None
-        if self._is_reused and not had_bytes:
-            self._is_reused = False
+        if not had_bytes and self._clock() <= self._race_until:
             self._pool.connect(self)
             return
-        self._fail(f"the replica broke off: {why}", Reason.STREAM_BROKEN, is_retryable=not self._has_body)
+        self._fail(f"the replica broke off: {why}", Reason.STREAM_BROKEN, is_retryable=True)
 
     def on_silent(self) -> None:
         """See `Listener.on_silent`."""

@@ -28,6 +28,7 @@ class Reason(StrEnum):
     UPGRADE = "upgrade"
     UNKNOWN_PATH = "unknown_path"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    TOO_MANY_CONNECTIONS = "too_many_connections"
     UNKNOWN_MODEL = "unknown_model"
     NO_REPLICA = "no_replica"
     DRAINING = "draining"

@@ -27,6 +27,9 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ] = 9080
     max_head_bytes: Annotated[int, Meta(ge=1024, description="Largest request head; a larger one gets 431.")] = 65536
     max_body_bytes: Annotated[int, Meta(ge=1024, description="Largest request body; a larger one gets 413.")] = 32 * 1024 * 1024
+    max_connections: Annotated[
+        int, Meta(ge=1, description="Client connections served at once; one more is answered 503 and closed.")
+    ] = 4096
     head_timeout_s: Annotated[float, Meta(gt=0, description="Time for a request head to arrive once begun; then 408.")] = 10.0
     body_timeout_s: Annotated[float, Meta(gt=0, description="Longest silence while a request body arrives; then 408.")] = 60.0
     keepalive_timeout_s: Annotated[float, Meta(gt=0, description="How long an idle client connection is kept.")] = 75.0

@@ -215,7 +215,10 @@ class Bench:
         return pool
 
     async def proxy(self, origins, *, server=None, tap=None, stream_filter=None, pool=None, **upstream):
-        """A server that relays to the first origin that answers; results of every attempt go to `results`."""
+        """A server that relays to the first origin that answers; results of every attempt go to `results`.
+
+        `stream_filter` makes the filter of each attempt.
+        """
         pool = pool or self.pool(**upstream)
 
         async def handler(raw, client):
@@ -227,8 +230,8 @@ class Bench:
                     client,
                     answer_headers=lambda head: head,
                     tap=tap,
-                    stream_filter=stream_filter,
-                    error_event=lambda fault: b"event: error\ndata: " + fault.reason.encode() + b"\n\n",
+                    stream_filter=None if stream_filter is None else stream_filter(),
+                    error_event=lambda fault: b"\n\nevent: error\ndata: " + fault.reason.encode() + b"\n\n",
                     clock=self.clock,
                 )
                 self.results.put_nowait(result)

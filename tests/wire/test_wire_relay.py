@@ -80,7 +80,7 @@ async def test_a_filter_changes_streams_and_only_streams(bench, replica):
         await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc")
 
     replica.script = script
-    client = await bench.connect(await bench.proxy([replica.origin], stream_filter=Shout()))
+    client = await bench.connect(await bench.proxy([replica.origin], stream_filter=Shout))
     client.send(POST)
     assert (await client.answer())[2] == b"ABCD"
     client.send(POST)
@@ -149,11 +149,53 @@ async def test_a_replica_that_dies_within_a_stream_gives_an_error_event_and_the_
     event = b"\n\nevent: error\ndata: stream_broken\n\n"
     assert await client.exactly(len(chunk(event)) + 5) == chunk(event) + b"0\r\n\r\n"
     result = await bench.result()
-    assert (result.has_started, result.is_complete, result.fault.retryable) == (True, False, False)
+    assert (result.has_started, result.is_complete, result.fault.reason) == (True, False, Reason.STREAM_BROKEN)
     assert len(replica.requests) == 1
     replica.script = script
     client.send(POST)
     assert (await client.head())[0] == 200
+
+
+async def test_what_a_filter_holds_back_has_not_reached_the_client_so_another_replica_may_be_tried(bench, replica):
+    async def script(connection):
+        await connection.request()
+        if connection.number == 1:
+            await connection.send(STREAM_HEAD + chunk(b"x"))
+            await replica.fed.wait()
+            connection.reset()
+        else:
+            await connection.send(STREAM_HEAD + chunk(b"y") + b"0\r\n\r\n")
+
+    class Telling(Shout):
+        def feed(self, data):
+            replica.fed.set()
+            return super().feed(data)
+
+    replica.fed = asyncio.Event()
+    replica.script = script
+    client = await bench.connect(await bench.proxy([replica.origin, replica.origin], stream_filter=Telling))
+    client.send(POST)
+    status, _, body = await client.answer()
+    assert (status, body) == (200, b"Y")
+    first, second = await bench.result(), await bench.result()
+    assert (first.has_started, first.body_bytes, first.fault.retryable) == (False, 1, True)
+    assert (second.has_started, second.is_complete) == (True, True)
+
+
+async def test_a_stream_that_a_filter_swallows_whole_is_an_empty_answer(bench, replica):
+    class Silence(Shout):
+        def feed(self, data):
+            return b""
+
+    async def script(connection):
+        await connection.request()
+        await connection.send(STREAM_HEAD + chunk(b"x") + b"0\r\n\r\n")
+
+    replica.script = script
+    client = await bench.connect(await bench.proxy([replica.origin], stream_filter=Silence))
+    client.send(POST)
+    status, fields, body = await client.answer()
+    assert (status, fields[b"content-type"], body) == (200, b"text/event-stream", b"")
 
 
 async def test_a_replica_that_dies_within_any_other_answer_cuts_the_client(bench, replica):

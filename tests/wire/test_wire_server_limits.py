@@ -1,4 +1,4 @@
-"""Where the server says no: malformed or oversized requests, clients that stall, draining and closing."""
+"""Where the server says no: malformed or oversized requests, clients that stall, and one too many."""
 
 import asyncio
 import json
@@ -92,51 +92,31 @@ async def test_a_client_that_reads_nothing_for_long_is_cut(bench):
     await asyncio.wait_for(gone.wait(), 20)
 
 
-async def test_draining_lets_the_answer_under_way_end_and_closes_idle_connections(bench):
-    gate, begun = asyncio.Event(), asyncio.Event()
-
-    async def handler(raw, client):
-        begun.set()
-        await gate.wait()
-        client.start(ResponseHead(200, b"OK", (), 2))
-        client.write(b"ok")
-        client.finish()
-
-    server = await bench.serve(handler)
-    idle, busy = await bench.connect(server), await bench.connect(server)
-    busy.send(GET)
-    await begun.wait()
-    assert server.num_connections == 2
-    assert await server.drain(0.01) is False
-    assert await idle.rest() == b""
-    draining = asyncio.create_task(server.drain(20))
-    gate.set()
-    status, fields, body = await busy.answer()
-    assert (status, fields[b"connection"], body) == (200, b"close", b"ok")
-    assert await draining is True
-    assert server.num_connections == 0
-    with pytest.raises(OSError):
-        await bench.connect(server)
+async def test_one_connection_too_many_is_told_so_and_those_there_are_served(bench, echo):
+    server = await bench.serve(echo, max_connections=1)
+    first = await bench.connect(server)
+    first.send(GET)
+    await first.answer()
+    second = await bench.connect(server)
+    second.send(GET)
+    status, fields, body = await second.answer()
+    assert (status, fields[b"x-turnwise-reason"], fields[b"connection"]) == (503, b"too_many_connections", b"close")
+    assert json.loads(body)["error"]["reason"] == "too_many_connections"
+    assert await second.rest() == b""
+    first.send(GET)
+    assert (await first.answer())[0] == 200
+    assert len(echo.requests) == 2
+    first.close()
+    await bench.until(lambda: len(server._hub.connections) == len(server._hub.turned_away))
+    third = await bench.connect(server)
+    third.send(GET)
+    assert (await third.answer())[0] == 200
 
 
-async def test_closing_tells_the_handlers_that_their_clients_are_gone(bench):
-    begun, settled = asyncio.Event(), asyncio.Event()
-    gone = asyncio.Event()
-
-    class Watcher:
-        def on_gone(self):
-            gone.set()
-
-    async def handler(raw, client):
-        client.watch(Watcher())
-        begun.set()
-        await gone.wait()
-        settled.set()
-
-    server = await bench.serve(handler)
-    client = await bench.connect(server)
-    client.send(GET)
-    await begun.wait()
-    await server.close()
-    assert settled.is_set()
-    assert server.num_connections == 0
+async def test_a_flood_of_connections_is_cut_without_an_answer(bench, echo):
+    server = await bench.serve(echo, max_connections=1)
+    served, told = await bench.connect(server), await bench.connect(server)
+    assert (await told.answer())[0] == 503
+    assert await (await bench.connect(server)).rest() == b""
+    served.send(GET)
+    assert (await served.answer())[0] == 200

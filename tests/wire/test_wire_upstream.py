@@ -6,6 +6,7 @@ import pytest
 
 from turnwise.errors import Reason
 from turnwise.proxy.wire.ports import Origin, Outgoing
+from turnwise.proxy.wire.upstream import KEEPALIVE_RACE_S
 from turnwise.proxy.wire.upstream_connection import encode_request
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -125,22 +126,39 @@ async def test_a_refused_connection_is_a_retryable_fault(bench, replica):
     assert (sink.events, sink.fault.reason, sink.fault.retryable) == (["failed"], Reason.CONNECT_FAILED, True)
 
 
-async def test_a_kept_connection_that_dies_under_the_request_is_replaced_once(bench, replica):
+async def test_a_kept_connection_that_dies_under_the_request_is_replaced_once(bench, replica, hand_clock):
     async def script(connection):
         await connection.request()
         if connection.number == 1:
             await connection.send(OK)
             await connection.request()
+            hand_clock.now += KEEPALIVE_RACE_S
             connection.reset()
         else:
             await connection.send(OK)
             await connection.closed()
 
     replica.script = script
-    pool = bench.pool()
+    pool = bench.pool(clock=hand_clock)
     await bench.call(pool, replica.origin)
     sink = await bench.call(pool, replica.origin)
     assert (sink.body, sink.fault, replica.num_connections) == (b"ok", None, 2)
+
+
+async def test_a_kept_connection_that_dies_while_the_replica_works_is_a_failed_attempt(bench, replica, hand_clock):
+    async def script(connection):
+        await connection.request()
+        await connection.send(OK)
+        await connection.request()
+        hand_clock.now += 1.0
+        connection.reset()
+
+    replica.script = script
+    pool = bench.pool(clock=hand_clock)
+    await bench.call(pool, replica.origin)
+    sink = await bench.call(pool, replica.origin)
+    assert (sink.events, sink.fault.reason, sink.fault.retryable) == (["sent", "failed"], Reason.STREAM_BROKEN, True)
+    assert (len(replica.requests), replica.num_connections) == (2, 1)
 
 
 async def test_a_fresh_connection_that_dies_is_not_replaced(bench, replica):
@@ -153,10 +171,10 @@ async def test_a_fresh_connection_that_dies_is_not_replaced(bench, replica):
     assert (sink.fault.reason, sink.fault.retryable, replica.num_connections) == (Reason.STREAM_BROKEN, True, 1)
 
 
-async def test_a_replica_that_dies_within_the_body_is_not_retryable(bench, replica):
+async def test_a_replica_that_dies_within_the_body_breaks_the_stream(bench, replica):
     replica.script = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart", then_close=True)
     sink = await bench.call(bench.pool(), replica.origin)
-    assert (sink.body, sink.fault.reason, sink.fault.retryable) == (b"part", Reason.STREAM_BROKEN, False)
+    assert (sink.body, sink.events, sink.fault.reason) == (b"part", ["sent", "head", "body", "failed"], Reason.STREAM_BROKEN)
 
 
 async def test_a_silent_replica_is_a_504(bench, replica):

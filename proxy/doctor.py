@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from contextlib import AsyncExitStack
 from enum import StrEnum
 from urllib.parse import urlsplit
 
@@ -11,11 +12,13 @@ import httpx
 import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from turnwise.engines.base import EngineAdapter, EventSource, ReplayUnavailable
+from turnwise.engines.base import EngineAdapter, EventSource, FeedLost, ReplayUnavailable
 from turnwise.engines.vllm import VllmAdapter
 from turnwise.errors import SettingsError
 from turnwise.events import BlocksStored, EventSourceInfo, ReplicaFacts
+from turnwise.proxy.discovery import event_source
 from turnwise.settings import Replica, Settings
 
 EVENTS_FLAG = (
@@ -25,6 +28,8 @@ EVENTS_FLAG = (
 REPLAY_FLAG = '"replay_endpoint": "tcp://*:5558" in --kv-events-config'
 DETAILS_FLAG = "--enable-prompt-tokens-details"
 CACHING_FLAG = "--enable-prefix-caching"
+
+STAMPED = "stamped events"
 
 PROBE_TIMEOUT_S = 30.0
 EVENT_TIMEOUT_S = 3.0
@@ -51,6 +56,15 @@ class Check(msgspec.Struct, frozen=True):
     advice: str = ""
 
 
+class _Usage(msgspec.Struct, frozen=True):
+    prompt_tokens: int
+    prompt_tokens_details: dict[str, object] | None = None
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    usage: _Usage | None = None
+
+
 def run(settings: Settings) -> int:
     """Check every replica of `settings` and print a table for each; returns 0 if all is well, else 1."""
     if not settings.replicas:
@@ -64,7 +78,7 @@ async def _run(settings: Settings) -> int:
     for replica, (checks, _) in zip(settings.replicas, examined, strict=True):
         console.print(_table(replica, checks))
     for line in domains([(replica.name, facts) for replica, (_, facts) in zip(settings.replicas, examined, strict=True)]):
-        console.print(line)
+        console.print(Text(line))
     is_well = all(check.mark is not Mark.FAIL for checks, _ in examined for check in checks)
     console.print("all replicas can be routed to" if is_well else "some checks failed; see the right column")
     return 0 if is_well else 1
@@ -72,7 +86,7 @@ async def _run(settings: Settings) -> int:
 
 async def examine_one(replica: Replica) -> tuple[list[Check], ReplicaFacts | None]:
     """Run every check on one replica, over a connection of its own."""
-    async with httpx.AsyncClient(timeout=PROBE_TIMEOUT_S) as http:
+    async with httpx.AsyncClient(timeout=PROBE_TIMEOUT_S, trust_env=False) as http:
         return await examine(replica, VllmAdapter(), http)
 
 
@@ -92,18 +106,22 @@ async def examine(replica: Replica, adapter: EngineAdapter, http: httpx.AsyncCli
         _known("cache size (blocks)", load.num_blocks, "the setting index.max_predicted_tokens bounds predictions"),
         _known("hash algorithm", load.hash_algorithm, f"is prefix caching on? {CACHING_FLAG}"),
     ]
-    source = _source(replica, facts)
+    source = event_source(replica, facts)
+    stamp = "doctor-" + secrets.token_hex(8)
     if source is None:
-        checks.append(Check("KV events", Mark.WARN, "not published: its cache is predicted, not known", EVENTS_FLAG))
-        checks.append(await _usage(replica, facts, http, "doctor-" + secrets.token_hex(8)))
+        checks += [_unheard(replica, facts), await _usage(replica, facts, http, stamp)]
         return checks, facts
     checks.append(await _reach("KV events", source.endpoint, EVENTS_FLAG))
-    async with adapter.events(source) as events:
-        checks.append(await _replay(source, events))
-        stamp = "doctor-" + secrets.token_hex(8)
-        heard = asyncio.create_task(_hear(events, stamp))
-        checks.append(await _usage(replica, facts, http, stamp))
-        checks.append(await _stamped(heard))
+    checks.append(await _replay(source, adapter.events(source)))
+    async with AsyncExitStack() as stack:
+        try:
+            events = await stack.enter_async_context(adapter.events(source))
+        except FeedLost as error:
+            checks += [await _usage(replica, facts, http, stamp), Check(STAMPED, Mark.FAIL, str(error), EVENTS_FLAG)]
+        else:
+            heard = asyncio.create_task(_hear(events, stamp))
+            stack.callback(heard.cancel)
+            checks += [await _usage(replica, facts, http, stamp), await _stamped(heard)]
     return checks, facts
 
 
@@ -118,10 +136,15 @@ def domains(fleet: list[tuple[str, ReplicaFacts | None]]) -> list[str]:
     return [f"hash domain ({key}): {', '.join(names)}" for key, names in groups.items()]
 
 
-def _source(replica: Replica, facts: ReplicaFacts) -> EventSourceInfo | None:
-    if replica.events_endpoint:
-        return EventSourceInfo(rank=0, endpoint=replica.events_endpoint, replay_endpoint=replica.replay_endpoint or None)
-    return facts.event_sources[0] if facts.event_sources else None
+def _unheard(replica: Replica, facts: ReplicaFacts) -> Check:
+    """Why a replica's events are not listened to."""
+    name = "KV events"
+    if replica.events == "off":
+        return Check(name, Mark.OK, "off by setting: its cache is predicted")
+    if len(facts.event_sources) > 1:
+        ranks = f"predicted: several ranks ({len(facts.event_sources)}), and which of them takes a call is not known"
+        return Check(name, Mark.WARN, ranks, "give each rank a port and a replica of its own")
+    return Check(name, Mark.WARN, "not published: its cache is predicted, not known", EVENTS_FLAG)
 
 
 def _models(facts: ReplicaFacts) -> Check:
@@ -136,13 +159,13 @@ def _known(name: str, value: object, without: str) -> Check:
 
 async def _reach(name: str, endpoint: str, advice: str) -> Check:
     """Open and close a TCP connection to a ZMQ endpoint."""
-    parts = urlsplit(endpoint)
-    if parts.scheme != "tcp" or parts.hostname is None or parts.port is None:
-        return Check(name, Mark.WARN, f"{endpoint}: not a TCP address, not tried")
     try:
+        parts = urlsplit(endpoint)
+        if parts.scheme != "tcp" or parts.hostname is None or parts.port is None:
+            return Check(name, Mark.WARN, f"{endpoint}: not a TCP address, not tried")
         _, writer = await asyncio.wait_for(asyncio.open_connection(parts.hostname, parts.port), CONNECT_TIMEOUT_S)
-    except OSError as error:
-        return Check(name, Mark.FAIL, f"{endpoint}: {error}", f"open the port, or {advice}")
+    except (OSError, ValueError) as error:
+        return Check(name, Mark.FAIL, f"{endpoint}: {str(error) or type(error).__name__}", f"open the port, or {advice}")
     writer.close()
     return Check(name, Mark.OK, endpoint)
 
@@ -152,7 +175,7 @@ async def _replay(source: EventSourceInfo, events: EventSource) -> Check:
         return Check("replay", Mark.FAIL, "no endpoint: a lost event cannot be made good", REPLAY_FLAG)
     try:
         batches = await events.replay(0)
-    except ReplayUnavailable as error:
+    except (ReplayUnavailable, ValueError) as error:
         return Check("replay", Mark.FAIL, f"{source.replay_endpoint}: {error}", f"open the port, or {REPLAY_FLAG}")
     return Check("replay", Mark.OK, f"{source.replay_endpoint}, {len(batches)} batches kept")
 
@@ -167,12 +190,15 @@ async def _hear(events: EventSource, stamp: str) -> None:
 
 
 async def _stamped(heard: asyncio.Task[None]) -> Check:
-    name = "stamped events"
     try:
         await asyncio.wait_for(heard, EVENT_TIMEOUT_S)
     except TimeoutError:
-        return Check(name, Mark.WARN, "none heard: prompts cannot be taught, hits are predicted", "vLLM 0.32 or later stamps")
-    return Check(name, Mark.OK, "the engine stamps events with X-Session-ID")
+        return Check(
+            STAMPED, Mark.WARN, "none heard: prompts cannot be taught, hits are predicted", "vLLM 0.32 or later stamps"
+        )
+    except (FeedLost, ValueError) as error:
+        return Check(STAMPED, Mark.FAIL, str(error), "see the engine's log")
+    return Check(STAMPED, Mark.OK, "the engine stamps events with X-Session-ID")
 
 
 async def _usage(replica: Replica, facts: ReplicaFacts, http: httpx.AsyncClient, stamp: str) -> Check:
@@ -181,23 +207,24 @@ async def _usage(replica: Replica, facts: ReplicaFacts, http: httpx.AsyncClient,
     words = " ".join(secrets.token_hex(2) for _ in range(PROBE_WORDS))
     body = {"model": facts.models[0] if facts.models else "", "prompt": words, "max_tokens": 1}
     try:
-        answer = await http.post(f"{replica.url}/v1/completions", json=body, headers={"x-session-id": stamp})
-        answer.raise_for_status()
-        usage = answer.json().get("usage") or {}
-    except (httpx.HTTPError, ValueError) as error:
-        return Check(name, Mark.FAIL, f"a call failed: {str(error) or type(error).__name__}", "see the engine's log")
-    if usage.get("prompt_tokens_details") is None:
+        answer = await http.post(f"{replica.url.rstrip('/')}/v1/completions", json=body, headers={"x-session-id": stamp})
+        usage = msgspec.json.decode(answer.raise_for_status().content, type=_Answer).usage
+    except (httpx.HTTPError, msgspec.DecodeError, ValueError) as error:
+        why = str(error).partition("\n")[0] or type(error).__name__
+        return Check(name, Mark.FAIL, f"a call failed: {why}", "see the engine's log")
+    if usage is None or usage.prompt_tokens_details is None:
         return Check(name, Mark.FAIL, "usage does not tell cached tokens", DETAILS_FLAG)
-    return Check(name, Mark.OK, f"{usage['prompt_tokens']} prompt tokens, cached tokens are told")
+    return Check(name, Mark.OK, f"{usage.prompt_tokens} prompt tokens, cached tokens are told")
 
 
 def _table(replica: Replica, checks: list[Check]) -> Table:
     colours = {Mark.OK: "green", Mark.WARN: "yellow", Mark.FAIL: "red"}
-    table = Table(title=f"{replica.name}  {replica.url}", title_justify="left", title_style="bold", expand=False)
+    table = Table(title=Text(f"{replica.name}  {replica.url}"), title_justify="left", title_style="bold", expand=False)
     table.add_column("check")
     table.add_column("")
     table.add_column("found", overflow="fold")
     table.add_column("what to change", overflow="fold")
     for check in checks:
-        table.add_row(check.name, f"[{colours[check.mark]}]{check.mark}[/]", check.found, check.advice)
+        # As text: what a replica says may look like markup.
+        table.add_row(check.name, Text(check.mark, colours[check.mark]), Text(check.found), Text(check.advice))
     return table

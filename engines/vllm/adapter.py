@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Any
 
@@ -11,6 +12,8 @@ import msgspec
 from turnwise.engines.vllm.events import ZmqEventSource
 from turnwise.engines.vllm.metrics import count_ranks, read_load
 from turnwise.events import EventSourceInfo, LoadReport, ReplicaFacts
+
+logger = logging.getLogger(__name__)
 
 _TCP = re.compile(r"^tcp://(?P<host>.+):(?P<port>\d+)$")
 _WILDCARDS = {"*", "0.0.0.0", "[::]", "::"}
@@ -42,28 +45,31 @@ class VllmAdapter:
     """An `EngineAdapter` for vLLM; `engine` in its facts is what the replica calls itself in `owned_by`."""
 
     async def discover(self, http: httpx.AsyncClient, base_url: str) -> ReplicaFacts:
-        """Ask a replica who it is; raises `httpx.HTTPError` where it cannot be reached or answers wrongly.
+        """Ask a replica who it is; raises `httpx.HTTPError` where it cannot be reached or its models cannot be read.
 
-        Only `/v1/models` must answer: the rest is absent in older versions or behind a flag.
+        The rest is absent in older versions or behind a flag, so an error or an unreadable answer leaves it unknown.
         """
-        models = _read(await _get(http, base_url, "/v1/models"), _Models)
-        version = await http.get(_join(base_url, "/version"))
-        sources = await http.get(_join(base_url, "/kv_event_sources"))
-        metrics = await http.get(_join(base_url, "/metrics"))
-        page = metrics.content if metrics.is_success else b""
-        lengths = [card.max_model_len for card in models.data if card.max_model_len is not None]
+        cards = await _cards(http, base_url)
+        version = await _ask_if_told(http, base_url, "/version", _Version)
+        sources = await _ask_if_told(http, base_url, "/kv_event_sources", dict[str, _Source])
+        page = await _metrics_page(http, base_url)
+        lengths = [card.max_model_len for card in cards if card.max_model_len is not None]
         return ReplicaFacts(
-            models=tuple(card.id for card in models.data),
+            models=_names(cards),
             max_model_len=lengths[0] if lengths else None,
-            engine=models.data[0].owned_by if models.data else "unknown",
-            version=_read(version, _Version).version if version.is_success else None,
-            event_sources=_event_sources(sources, base_url, count_ranks(page)) if sources.is_success else (),
+            engine=cards[0].owned_by if cards else "unknown",
+            version=version.version if version is not None else None,
+            event_sources=_event_sources(sources, base_url, count_ranks(page)) if sources is not None else (),
             load=read_load(page),
         )
 
+    async def models(self, http: httpx.AsyncClient, base_url: str) -> tuple[str, ...]:
+        """Ask a replica what it serves, adapters included; raises `httpx.HTTPError`."""
+        return _names(await _cards(http, base_url))
+
     async def load(self, http: httpx.AsyncClient, base_url: str) -> LoadReport:
-        """Ask a replica how busy it is; raises `httpx.HTTPError`."""
-        return read_load((await _get(http, base_url, "/metrics")).content)
+        """Ask a replica how busy it is; what it does not tell is None."""
+        return read_load(await _metrics_page(http, base_url))
 
     def events(self, source: EventSourceInfo) -> ZmqEventSource:
         """A subscription to one rank's events."""
@@ -85,9 +91,9 @@ def reachable_endpoint(endpoint: str, base_url: str, offset: int = 0) -> str:
     return f"tcp://{host}:{int(found['port']) + offset}"
 
 
-def _event_sources(answer: httpx.Response, base_url: str, num_ranks: int) -> tuple[EventSourceInfo, ...]:
+def _event_sources(sources: dict[str, _Source], base_url: str, num_ranks: int) -> tuple[EventSourceInfo, ...]:
     """One source for each rank: a rank that is not listed, or is listed under the ports of rank 0, adds its number to them."""
-    listed = {int(rank): source for rank, source in _read(answer, dict[str, _Source]).items() if rank.isdecimal()}
+    listed = {int(rank): source for rank, source in sources.items() if rank.isdecimal()}
     first = listed.get(0)
     found: list[EventSourceInfo] = []
     for rank in sorted(set(range(num_ranks if first else 0)) | set(listed)):
@@ -107,16 +113,43 @@ def _event_sources(answer: httpx.Response, base_url: str, num_ranks: int) -> tup
     return tuple(found)
 
 
-async def _get(http: httpx.AsyncClient, base_url: str, path: str) -> httpx.Response:
-    return (await http.get(_join(base_url, path))).raise_for_status()
+def _names(cards: tuple[_ModelCard, ...]) -> tuple[str, ...]:
+    return tuple(card.id for card in cards)
 
 
-def _join(base_url: str, path: str) -> str:
-    return base_url.rstrip("/") + path
+async def _cards(http: httpx.AsyncClient, base_url: str) -> tuple[_ModelCard, ...]:
+    models: _Models = await _ask(http, base_url, "/v1/models", _Models)
+    return models.data
 
 
-def _read(answer: httpx.Response, kind: Any) -> Any:
+async def _ask(http: httpx.AsyncClient, base_url: str, path: str, kind: Any) -> Any:
+    answer = await _get(http, base_url, path)
     try:
         return msgspec.json.decode(answer.content, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise httpx.DecodingError(f"{answer.url} answers wrongly: {error}", request=answer.request) from error
+
+
+async def _ask_if_told(http: httpx.AsyncClient, base_url: str, path: str, kind: Any) -> Any:
+    """What a path that need not be there answers, None where that is an error or cannot be read.
+
+    No answer at all raises: a replica too busy to tell must be asked again, not be taken for one that has nothing to tell.
+    """
+    try:
+        return await _ask(http, base_url, path, kind)
+    except (httpx.HTTPStatusError, httpx.DecodingError) as error:
+        logger.debug("%s%s is not told: %s", base_url, path, error)
+        return None
+
+
+async def _metrics_page(http: httpx.AsyncClient, base_url: str) -> bytes:
+    """The metrics, empty where they are not given; the next look at the load asks again."""
+    try:
+        return (await _get(http, base_url, "/metrics")).content
+    except httpx.HTTPError as error:
+        logger.debug("%s/metrics is not told: %s", base_url, error)
+        return b""
+
+
+async def _get(http: httpx.AsyncClient, base_url: str, path: str) -> httpx.Response:
+    return (await http.get(base_url.rstrip("/") + path)).raise_for_status()

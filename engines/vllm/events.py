@@ -1,17 +1,26 @@
-"""A subscription to one rank's KV events over ZMQ. The socket reconnects by itself, so an engine may come and go."""
+"""A subscription to one rank's KV events over ZMQ.
+
+A ZMQ socket reconnects by itself and says nothing, and what was published meanwhile is lost. So its monitor is watched: the
+source begins with the handshake, and ends with the first disconnection, of which heartbeats tell where the path is cut.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
 import zmq
 import zmq.asyncio
+from zmq.utils.monitor import recv_monitor_message
 
-from turnwise.engines.base import ReplayUnavailable
+from turnwise.engines.base import FeedLost, ReplayUnavailable
 from turnwise.engines.vllm.wire import END_OF_REPLAY, decode_batch
 from turnwise.events import EventBatch, EventSourceInfo
+
+logger = logging.getLogger(__name__)
 
 MAX_DRAIN = 256
 """Most batches given at once, so that a flood does not hold the loop."""
@@ -20,55 +29,77 @@ MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 RECEIVE_QUEUE = 100_000
 """Messages that may wait in the socket, as many as vLLM keeps on its side."""
 HEARTBEAT_MS = 5_000
-RECONNECT_MS, RECONNECT_MAX_MS = 100, 5_000
+RETRY_MS = 100
+"""Pause between two attempts to connect."""
 
 
 class ZmqEventSource:
-    """An `EventSource` of a vLLM replica; `replay` waits at most `replay_timeout_s` seconds."""
+    """An `EventSource` of a vLLM replica.
 
-    def __init__(self, info: EventSourceInfo, *, replay_timeout_s: float = 5.0) -> None:
-        self.num_unknown = 0
-        """Events of a type that this version does not know."""
+    Entering it waits at most `connect_timeout_s` seconds for the engine, `replay` at most `replay_timeout_s`.
+    """
+
+    def __init__(self, info: EventSourceInfo, *, connect_timeout_s: float = 5.0, replay_timeout_s: float = 5.0) -> None:
         self._info = info
+        self._connect_timeout_s = connect_timeout_s
         self._replay_timeout_s = replay_timeout_s
+        self._sockets = ExitStack()
         self._socket: zmq.asyncio.Socket | None = None
+        self._lost: asyncio.Task[None] | None = None
+        """Done once the connection is gone."""
         self._fault: ValueError | None = None
+        self._unknown: set[str] = set()
 
     async def __aenter__(self) -> Self:
-        """Connect; does not wait for the engine to be there."""
-        socket = _context().socket(zmq.SUB)
-        for option, value in (
-            (zmq.LINGER, 0),
-            (zmq.RCVHWM, RECEIVE_QUEUE),
-            (zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES),
-            (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
-            (zmq.RECONNECT_IVL, RECONNECT_MS),
-            (zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS),
-        ):
-            socket.setsockopt(option, value)
-        socket.setsockopt(zmq.SUBSCRIBE, self._info.topic.encode())
-        socket.connect(self._info.endpoint)
-        self._socket = socket
+        """Connect, and wait until the engine is there; raises `FeedLost` where it is not, or where its address is none."""
+        with ExitStack() as sockets:
+            socket = _context().socket(zmq.SUB)
+            sockets.callback(socket.close)
+            for option, value in (
+                (zmq.LINGER, 0),
+                (zmq.RCVHWM, RECEIVE_QUEUE),
+                (zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES),
+                (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
+                (zmq.RECONNECT_IVL, RETRY_MS),
+            ):
+                socket.setsockopt(option, value)
+            socket.setsockopt(zmq.SUBSCRIBE, self._info.topic.encode())
+            monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+            sockets.callback(monitor.close, 0)
+            sockets.callback(socket.disable_monitor)
+            try:
+                socket.connect(self._info.endpoint)
+                async with asyncio.timeout(self._connect_timeout_s):
+                    await _happens(monitor, zmq.EVENT_HANDSHAKE_SUCCEEDED)
+            except zmq.ZMQError as error:
+                raise FeedLost(f"{self._info.endpoint} cannot be connected to: {error}") from error
+            except TimeoutError as error:
+                raise FeedLost(f"no KV events from {self._info.endpoint} within {self._connect_timeout_s} s") from error
+            self._lost = asyncio.create_task(_happens(monitor, zmq.EVENT_DISCONNECTED), name=f"watch {self._info.endpoint}")
+            self._sockets, self._socket = sockets.pop_all(), socket
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the socket."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        """Close the sockets."""
+        with self._sockets:
+            if self._lost is not None:
+                self._lost.cancel()
+                await asyncio.wait([self._lost])
+        self._socket = None
 
     async def receive(self) -> list[EventBatch]:
-        """Wait for the next batches, at most `MAX_DRAIN`; raises `ValueError` on a message that cannot be read.
+        """Wait for the next batches, at most `MAX_DRAIN`.
 
-        What came whole before such a message is given first; what comes after it is not lost.
+        Raises `ValueError` on a message that cannot be read: what came whole before it is given first, and what comes after
+        it is not lost. Raises `FeedLost` once the connection is gone and all that had arrived was given.
         """
         assert self._socket is not None, "receive() is for an entered source"
         if self._fault is not None:
             fault, self._fault = self._fault, None
             raise fault
-        batches = [self._read(await self._socket.recv_multipart())]
+        batches = [self._read(await self._hear(self._socket))]
         while len(batches) < MAX_DRAIN:
             try:
                 frames = await self._socket.recv_multipart(flags=zmq.NOBLOCK)
@@ -97,12 +128,26 @@ class ZmqEventSource:
             async with asyncio.timeout(self._replay_timeout_s):
                 await socket.send_multipart([b"", start.to_bytes(8, "big")])
                 return await self._read_replay(socket)
+        except zmq.ZMQError as error:
+            raise ReplayUnavailable(f"{self._info.replay_endpoint} cannot be asked: {error}") from error
         except TimeoutError as error:
             raise ReplayUnavailable(
                 f"no whole answer from {self._info.replay_endpoint} within {self._replay_timeout_s} s"
             ) from error
         finally:
             socket.close()
+
+    async def _hear(self, socket: zmq.asyncio.Socket) -> list[bytes]:
+        assert self._lost is not None
+        message = asyncio.ensure_future(socket.recv_multipart())
+        try:
+            if not message.done():
+                await asyncio.wait([message, self._lost], return_when=asyncio.FIRST_COMPLETED)
+            if message.done():
+                return message.result()
+        finally:
+            message.cancel()
+        raise FeedLost(f"the connection to {self._info.endpoint} is gone")
 
     async def _read_replay(self, socket: zmq.asyncio.Socket) -> list[EventBatch]:
         batches: list[EventBatch] = []
@@ -118,10 +163,18 @@ class ZmqEventSource:
             raise ValueError(
                 f"a KV event message has 3 frames with 8 bytes in the second, not {[len(part) for part in frames]}"
             )
-        return decode_batch(frames[2], int.from_bytes(frames[1], "big"), rank=self._info.rank, on_unknown=self._count_unknown)
+        return decode_batch(frames[2], int.from_bytes(frames[1], "big"), rank=self._info.rank, on_unknown=self._note_unknown)
 
-    def _count_unknown(self, _kind: str) -> None:
-        self.num_unknown += 1
+    def _note_unknown(self, kind: str) -> None:
+        if kind not in self._unknown:
+            self._unknown.add(kind)
+            logger.warning("KV events of type %s from %s are not known here and are left out", kind, self._info.endpoint)
+
+
+async def _happens(monitor: zmq.asyncio.Socket, wanted: int) -> None:
+    """Wait for an event of a monitored socket."""
+    while (await recv_monitor_message(monitor))["event"] != wanted:
+        pass
 
 
 def _context() -> zmq.asyncio.Context:

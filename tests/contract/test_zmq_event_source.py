@@ -8,7 +8,7 @@ import pytest
 import zmq
 import zmq.asyncio
 
-from turnwise.engines.base import ReplayUnavailable
+from turnwise.engines.base import FeedLost, ReplayUnavailable
 from turnwise.engines.vllm import ZmqEventSource
 from turnwise.engines.vllm.events import MAX_DRAIN
 from turnwise.events import EventSourceInfo
@@ -92,31 +92,67 @@ async def test_a_message_that_cannot_be_read_is_told_and_the_rest_still_comes(br
     assert (seen, faults) == ([0, 2], 1)
 
 
-async def test_events_of_unknown_type_are_counted():
+async def test_each_unknown_type_of_event_is_told_once(caplog):
     async with subscribed() as (publisher, source):
-        await publisher.send_multipart([b"", number(0), msgspec.msgpack.encode([1.0, [{"type": "BlockMoved"}], 0])])
-        (batch,) = await source.receive()
-    assert (batch.events, source.num_unknown) == ((), 1)
+        for kinds in (["BlockMoved", "BlockMoved"], ["BlockMoved", "Later"]):
+            events = [{"type": kind} for kind in kinds]
+            await publisher.send_multipart([b"", number(0), msgspec.msgpack.encode([1.0, events, 0])])
+        batches = await collect(source, 2)
+    assert [batch.events for batch in batches] == [(), ()]
+    told = [record.getMessage() for record in caplog.records]
+    assert ["BlockMoved" in message for message in told] == [True, False]
+    assert "Later" in told[1]
 
 
-async def test_a_publisher_that_comes_back_on_its_address_is_heard_again():
-    async with subscribed() as (first, source):
-        endpoint = first.getsockopt_string(zmq.LAST_ENDPOINT)
-        heard = asyncio.create_task(source.receive())  # a reconnected socket renews its subscription within a receive
-        first.close()
-        second = zmq.asyncio.Context.instance().socket(zmq.XPUB)
-        try:
+async def test_a_publisher_that_goes_is_told_once_what_had_arrived_is_given():
+    async with subscribed() as (publisher, source):
+        for sequence in range(MAX_DRAIN + 1):
+            await publisher.send_multipart([b"", number(sequence), payload()])
+        first = await source.receive()
+        publisher.close(1000)
+        heard = first + await collect(source, MAX_DRAIN + 1 - len(first))
+        assert [batch.sequence for batch in heard] == list(range(MAX_DRAIN + 1))
+        for _ in range(2):
+            with pytest.raises(FeedLost, match="is gone"):
+                await source.receive()
+
+
+async def test_a_source_waits_for_its_publisher():
+    async with bound(zmq.XPUB) as (publisher, endpoint):
+        publisher.unbind(endpoint)
+        heard = asyncio.create_task(first_heard(EventSourceInfo(0, endpoint, None)))
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 try:
-                    second.bind(endpoint)
+                    publisher.bind(endpoint)
                     break
-                except zmq.ZMQError:  # the closed socket gives its port back a little later
+                except zmq.ZMQError:  # the port is given back a little later
                     await asyncio.sleep(0)
-            await second.recv()
-            await second.send_multipart([b"", number(0), payload()])
+            await publisher.recv()
+            await publisher.send_multipart([b"", number(0), payload()])
             assert [batch.sequence for batch in await heard] == [0]
-        finally:
-            second.close(0)
+
+
+async def first_heard(info):
+    async with ZmqEventSource(info, connect_timeout_s=PATIENCE_S) as source:
+        return await source.receive()
+
+
+async def test_a_publisher_that_never_comes_is_a_lost_feed():
+    async with bound(zmq.XPUB) as (publisher, endpoint):
+        publisher.unbind(endpoint)
+        source = ZmqEventSource(EventSourceInfo(0, endpoint, None), connect_timeout_s=0.05)
+        with pytest.raises(FeedLost, match="within"):
+            await source.__aenter__()
+
+
+@pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:port", "tcp://", "nonsense", "http://127.0.0.1:1"])
+async def test_an_address_that_is_none_is_a_lost_feed_and_no_replay(endpoint):
+    source = ZmqEventSource(EventSourceInfo(0, endpoint, endpoint))
+    with pytest.raises(FeedLost, match="cannot be connected to"):
+        await source.__aenter__()
+    with pytest.raises(ReplayUnavailable, match="cannot be asked"):
+        await source.replay(0)
 
 
 async def replayed(answers, start=2):

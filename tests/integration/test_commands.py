@@ -2,19 +2,33 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import subprocess
 import sys
 
+import httpx
+import msgspec
 import pytest
 
 from turnwise.engines.sim.api import SimEngine
 from turnwise.engines.sim.options import SimOptions
 from turnwise.engines.sim.server import serve_sim
+from turnwise.events import EventSourceInfo, ReplicaFacts
 from turnwise.proxy import doctor
 from turnwise.proxy.__main__ import main
-from turnwise.settings import Replica
+from turnwise.settings import Replica, Settings
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was():
+    """`serve` sets logging up for its process, which here is everybody's."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 def run(capsys, *argv):
@@ -112,10 +126,10 @@ def test_a_taken_port_is_said_in_one_line(capsys):
     assert "cannot listen" in err
 
 
-async def examine(**options):
+async def examine(engine=None, *, settings=None, **options):
     async with contextlib.AsyncExitStack() as stack:
-        address = await stack.enter_async_context(serve_sim(SimEngine(SimOptions(**options))))
-        replica = Replica(url=address.url, name="r")
+        address = await stack.enter_async_context(serve_sim(engine or SimEngine(SimOptions(**options))))
+        replica = msgspec.structs.replace(Replica(url=address.url, name="r"), **(settings or {}))
         checks, facts = await doctor.examine_one(replica)
     return {check.name: check for check in checks}, facts
 
@@ -142,6 +156,87 @@ async def test_the_doctor_says_when_nobody_is_there():
     checks, facts = await doctor.examine_one(Replica(url="http://127.0.0.1:9", name="r"))
     assert [(check.name, check.mark) for check in checks] == [("reachable", doctor.Mark.FAIL)]
     assert facts is None
+
+
+async def test_the_doctor_takes_a_base_url_that_ends_in_a_slash():
+    async with serve_sim(SimEngine(SimOptions())) as address:
+        checks, _ = await doctor.examine_one(Replica(url=address.url + "/", name="r"))
+    assert {check.mark for check in checks} == {doctor.Mark.OK}
+
+
+async def test_the_doctor_goes_to_the_replica_whatever_proxy_the_environment_names(monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    checks, _ = await examine()
+    assert {check.mark for check in checks.values()} == {doctor.Mark.OK}
+
+
+@pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:port", "nonsense"])
+async def test_the_doctor_finds_an_address_of_events_that_is_none(endpoint):
+    checks, _ = await examine(settings={"events_endpoint": endpoint, "replay_endpoint": endpoint})
+    assert checks["KV events"].mark != doctor.Mark.OK
+    assert checks["replay"].mark == checks["stamped events"].mark == doctor.Mark.FAIL
+    assert checks["prompt_tokens_details"].mark == doctor.Mark.OK
+
+
+async def test_the_doctor_listens_to_no_events_that_are_off():
+    checks, _ = await examine(settings={"events": "off"})
+    assert "off by setting" in checks["KV events"].found
+    assert "replay" not in checks
+
+
+async def test_the_doctor_asks_the_replay_endpoint_that_is_set():
+    checks, _ = await examine(settings={"replay_endpoint": "nonsense"})
+    assert checks["replay"].mark == doctor.Mark.FAIL
+    assert "nonsense" in checks["replay"].found
+    assert checks["stamped events"].mark == doctor.Mark.OK
+
+
+class Odd:
+    """An adapter and a transport for a replica that answers as no engine does."""
+
+    def __init__(self, answer=b"{}", sources=()):
+        self.answer = answer
+        self.sources = sources
+
+    async def discover(self, _http, _base_url):
+        return ReplicaFacts(models=("m",), event_sources=self.sources)
+
+    async def examine(self):
+        transport = httpx.MockTransport(lambda _: httpx.Response(200, content=self.answer))
+        async with httpx.AsyncClient(transport=transport) as http:
+            checks, _ = await doctor.examine(Replica(url="http://h:1", name="r"), self, http)
+        return {check.name: check for check in checks}
+
+
+async def test_the_doctor_says_that_several_ranks_are_predicted():
+    sources = tuple(EventSourceInfo(rank, f"tcp://h:{rank + 1}", None) for rank in range(2))
+    check = (await Odd(sources=sources).examine())["KV events"]
+    assert check.mark == doctor.Mark.WARN
+    assert "predicted: several ranks" in check.found
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"[]",
+        b"<html>",
+        b'"x"',
+        b"null",
+        b"\xff",
+        b'{"usage": 3}',
+        b'{"usage": {"prompt_tokens_details": {}}}',
+        b'{"usage": []}',
+    ],
+)
+async def test_the_doctor_survives_an_answer_that_is_none(answer):
+    assert (await Odd(answer=answer).examine())["prompt_tokens_details"].mark == doctor.Mark.FAIL
+
+
+async def test_the_doctor_prints_what_looks_like_markup(capsys):
+    async with serve_sim(SimEngine(SimOptions(model="[/b] [red]m"))) as address:
+        settings = Settings(replicas=(Replica(url=address.url, name="r"),))
+        assert await asyncio.to_thread(doctor.run, settings) == 0
+    assert capsys.readouterr().out.count("[/b] [red]m") == 2
 
 
 def test_the_doctor_fails_as_a_command_where_a_check_fails(capsys):

@@ -77,10 +77,47 @@ async def test_a_replica_without_a_readable_list_of_models_is_an_http_error(mode
             await VllmAdapter().discover(http, BASE)
 
 
-async def test_load_without_metrics_is_an_http_error():
+BAD_BODY = httpx.Response(200, content=b"<html>welcome</html>")
+
+
+@pytest.mark.parametrize("bad", [httpx.Response(500), BAD_BODY, httpx.Response(200, json=[{"version": []}])])
+@pytest.mark.parametrize("path", ["version", "kv_event_sources", "metrics"])
+async def test_what_need_not_be_there_may_answer_anything(path, bad):
+    async with whole_replica(**{path: bad}) as http:
+        facts = await VllmAdapter().discover(http, BASE)
+    assert facts.models == ("lab", "ad1")
+    assert (facts.version is None) == (path == "version")
+    assert (facts.event_sources == ()) == (path == "kv_event_sources")
+    assert (facts.load == LoadReport()) == (path == "metrics")
+
+
+async def test_a_replica_too_busy_to_tell_its_event_sources_is_asked_again():
+    def answer(request):
+        if request.url.path == "/kv_event_sources":
+            raise httpx.ReadTimeout("busy", request=request)
+        return httpx.Response(200, json=MODELS)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        with pytest.raises(httpx.ReadTimeout):
+            await VllmAdapter().discover(http, BASE)
+
+
+async def test_models_are_listed_with_adapters():
+    async with whole_replica() as http:
+        assert await VllmAdapter().models(http, BASE) == ("lab", "ad1")
+
+
+async def test_load_without_metrics_is_unknown():
     async with replica() as http:
-        with pytest.raises(httpx.HTTPError):
-            await VllmAdapter().load(http, BASE)
+        assert await VllmAdapter().load(http, BASE) == LoadReport()
+
+
+async def test_load_of_a_replica_that_does_not_answer_is_unknown():
+    def refuse(request):
+        raise httpx.ConnectError("refused", request=request)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(refuse)) as http:
+        assert await VllmAdapter().load(http, BASE) == LoadReport()
 
 
 @pytest.mark.parametrize("change", [{"enable_kv_cache_events": False}, {"publisher": "null"}, {"endpoint": None}])

@@ -105,6 +105,7 @@ class Discovery:
             await events.pause()
             self._index.add_replica(member.id, key, num_blocks=facts.load.num_blocks, has_events=source is not None)
             self._index.drop_blocks(member.id)
+            member.life += 1
             member.feed = "none"
             events.begin(origin, None if source is None else self._feed(member, source))
         member.facts, member.load, member.is_healthy = facts, facts.load, True

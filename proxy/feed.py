@@ -118,12 +118,14 @@ class Feed:
             self._metrics.feed_gap(self._member.id)
         else:
             logger.warning("%s restarted: its events do not go on from %d", self._member.id, last.sequence)
+            self._member.life += 1
             self._metrics.feed_restart(self._member.id)
 
     async def _take(self, source: EventSource, batch: EventBatch) -> None:
         if batch.sequence <= self._last_live:
             logger.warning("%s restarted: its event sequence went back to %d", self._member.id, batch.sequence)
             self._metrics.feed_restart(self._member.id)
+            self._member.life += 1
             self._forget()
             self._set_heard(is_whole=True)
         self._last_live = batch.sequence

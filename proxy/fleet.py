@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from statistics import fmean
 from types import TracebackType
@@ -10,6 +11,7 @@ from typing import Self
 from turnwise.errors import ClientFault, Overloaded, Reason
 from turnwise.events import LoadReport, ReplicaFacts
 from turnwise.index import KvIndex
+from turnwise.proxy.held import HeldState, Holder, lost
 from turnwise.proxy.policy.calibrate import decayed, learned_rate
 from turnwise.proxy.wire.ports import Origin
 from turnwise.settings import PolicySettings, Replica, Settings
@@ -20,6 +22,9 @@ MAX_QUOTED_CHARS = 100
 
 FEED_STATES = ("none", "connecting", "live", "partial", "stale")
 """What the event feed of a replica can be: absent, not yet heard, whole, without what was stored before it, or broken."""
+
+STEP_TOKENS = 4096
+"""Prompt tokens of one engine step, about; docs/decisions/0003 says why and what other figures did."""
 
 
 class Member:
@@ -35,12 +40,19 @@ class Member:
         """What it last said of itself."""
         self.is_healthy = False
         self.is_draining = False
+        self.life = 0
+        """Counts its starts, as far as they were noticed; what it held in an earlier life is gone."""
         self.feed = "none"
         """One of `FEED_STATES`."""
         self.num_running = 0
         self.running_tokens = 0
         """Uncached prompt tokens of running calls: what they add to the cache. (A shared prefix is there once.)"""
-        self.pending_prefill_tokens = 0.0
+        self.prefilling: OrderedDict[Lease, int] = OrderedDict()
+        """Calls whose first token has not come, oldest first, each with its uncached tokens."""
+        self.prefilling_tokens = 0
+        """Their sum."""
+        self.prefill_ended_at = 0.0
+        """When a call last got its first token."""
         self.learned_tokens_per_s: float | None = None
         """Prefill speed learned from its own calls."""
         self._open_until = 0.0
@@ -69,6 +81,18 @@ class Member:
         self._recent_s = self.recent_assigned_s(now) + seconds
         self._recent_at = now
 
+    def pending_prefill_tokens(self, now: float, tokens_per_s: float) -> float:
+        """Uncached tokens booked here and not computed by `now`: of the oldest call, those that it had time for are done.
+
+        Its last step counts whole, for whoever comes in the midst of a step waits for its end.
+        """
+        if not self.prefilling:
+            return 0.0
+        oldest, tokens = next(iter(self.prefilling.items()))
+        began_at = max(oldest.booked_at, self.prefill_ended_at)
+        done_tokens = min(tokens - STEP_TOKENS, (now - began_at) * tokens_per_s)
+        return self.prefilling_tokens - max(0.0, done_tokens)
+
     @property
     def capacity_tokens(self) -> int | None:
         """Tokens of KV that the replica says it has room for."""
@@ -80,29 +104,39 @@ class Member:
 class Lease:
     """What one attempt holds of its replica; leaving the `with` gives all of it back, whatever happened."""
 
-    def __init__(self, member: Member, placement: Placement, now: float) -> None:
+    def __init__(self, member: Member, placement: Placement, now: float, *, pending_tokens: float, held: HeldState) -> None:
         self.member = member
+        self._held = held
         self.placement = placement
         self.booked_at = now
-        self.work_tokens = member.pending_prefill_tokens + placement.uncached_tokens
+        self.work_tokens = pending_tokens + placement.uncached_tokens
         """Uncached tokens that the replica computes before this call's first token: those ahead of it and its own."""
-        self._pending_tokens = float(placement.uncached_tokens)
 
     def __enter__(self) -> Self:
         self.member.num_running += 1
         self.member.running_tokens += self.placement.uncached_tokens
-        self.member.pending_prefill_tokens += self._pending_tokens
+        self.member.prefilling[self] = self.placement.uncached_tokens
+        self.member.prefilling_tokens += self.placement.uncached_tokens
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.prefill_done()
+        self._leave_prefill()
         self.member.num_running -= 1
         self.member.running_tokens -= self.placement.uncached_tokens
 
-    def prefill_done(self) -> None:
-        """The first byte of the answer has come: its prefill no longer stands before others."""
-        self.member.pending_prefill_tokens -= self._pending_tokens
-        self._pending_tokens = 0.0
+    def prefill_done(self, now: float) -> None:
+        """The first token of the answer has come: its prefill no longer stands before others."""
+        if self._leave_prefill():
+            self.member.prefill_ended_at = now
+
+    def keep(self, response_id: str) -> None:
+        """The replica keeps this answer under `response_id`, for as long as it lives."""
+        self._held.put(response_id, Holder(self.member.id, self.member.life))
+
+    def _leave_prefill(self) -> bool:
+        tokens = self.member.prefilling.pop(self, None)
+        self.member.prefilling_tokens -= tokens or 0
+        return tokens is not None
 
 
 class Fleet:
@@ -110,6 +144,7 @@ class Fleet:
 
     def __init__(self, settings: Settings, index: KvIndex) -> None:
         self.members = {ReplicaId(replica.name): Member(replica, settings.policy) for replica in settings.replicas}
+        self.held = HeldState(settings.fleet.max_held_responses)
         self._settings = settings
         self._index = index
         self._num_placements = 0
@@ -117,9 +152,10 @@ class Fleet:
     def view(self, request: Request, *, exclude: Collection[ReplicaId], now: float) -> FleetView:
         """Freeze the replicas that may serve `request`.
 
-        Raises `ClientFault` (404) where no replica serves its model, `Overloaded` where none of those that do can take it.
+        Raises `ClientFault` (404) where no replica serves its model, or where what it continues is not held any more;
+        `Overloaded` where none of those that serve it can take it.
         """
-        members = self._candidates(request.model, exclude, now)
+        members = [self._holder(request, exclude)] if request.continues else self._candidates(request.model, exclude, now)
         residency = self._index.residency(request.chain, [member.id for member in members], now)
         policy = self._settings.policy
         replicas = tuple(
@@ -127,7 +163,7 @@ class Fleet:
                 id=member.id,
                 hit=residency.hits[member.id],
                 num_running=member.num_running,
-                pending_prefill_tokens=member.pending_prefill_tokens,
+                pending_prefill_tokens=self.pending_prefill_tokens(member, now),
                 recent_assigned_s=member.recent_assigned_s(now),
                 prefill_tokens_per_s=self.prefill_tokens_per_s(member),
                 decode_s_per_call=policy.decode_s_per_call,
@@ -151,7 +187,7 @@ class Fleet:
         )
         if request.chain is not None:
             self._index.book(request.chain, member.id, placement.prompt_tokens, now)
-        return Lease(member, placement, now)
+        return Lease(member, placement, now, pending_tokens=self.pending_prefill_tokens(member, now), held=self.held)
 
     def refused(self, replica: ReplicaId, now: float) -> None:
         """Note that `replica` failed a call before answering: others are preferred for a while."""
@@ -183,6 +219,10 @@ class Fleet:
         others = [other.learned_tokens_per_s for other in self.members.values() if other.learned_tokens_per_s is not None]
         return fmean(others) if others else self._settings.policy.prefill_tokens_per_s
 
+    def pending_prefill_tokens(self, member: Member, now: float) -> float:
+        """Uncached tokens that a replica has yet to compute, at the speed expected of it."""
+        return member.pending_prefill_tokens(now, self.prefill_tokens_per_s(member))
+
     def models(self) -> dict[str, int | None]:
         """Models that a replica in health serves, in the order of the fleet, with the longest prompt that any of them takes."""
         lengths: dict[str, int | None] = {}
@@ -196,6 +236,18 @@ class Fleet:
     def is_ready(self) -> bool:
         """Whether some replica can take calls."""
         return any(member.is_healthy and not member.is_draining for member in self.members.values())
+
+    def _holder(self, request: Request, exclude: Collection[ReplicaId]) -> Member:
+        """The one replica that keeps what `request` continues; an open breaker does not count, for there is no other."""
+        holder = self.held.holder(request)
+        member = self.members.get(holder.replica)
+        if member is None:
+            raise lost(request, holder.replica, "has left the fleet")
+        if member.life != holder.life:
+            raise lost(request, holder.replica, "has restarted since")
+        if not member.is_healthy or member.is_draining or member.id in exclude:
+            raise lost(request, holder.replica, f"is gone ({_state(member, exclude)})")
+        return member
 
     def _candidates(self, model: str | None, exclude: Collection[ReplicaId], now: float) -> list[Member]:
         known = [member for member in self.members.values() if member.serves(model)]
@@ -230,9 +282,10 @@ def _quoted(model: str | None) -> str:
 
 
 def _why(members: Iterable[Member], exclude: Collection[ReplicaId]) -> str:
-    def state(member: Member) -> str:
-        if member.id in exclude:
-            return "just failed"
-        return "draining" if member.is_draining else "not answering"
+    return ", ".join(f"{member.id}: {_state(member, exclude)}" for member in members)
 
-    return ", ".join(f"{member.id}: {state(member)}" for member in members)
+
+def _state(member: Member, exclude: Collection[ReplicaId]) -> str:
+    if member.id in exclude:
+        return "just failed"
+    return "draining" if member.is_draining else "not answering"

@@ -44,7 +44,9 @@ class Pipeline:
                 outcome = await self._forward(request, lease, attempt.number, client)  # 6 I/O
             if outcome.is_retryable:
                 self._fleet.refused(placement.replica, self._clock())
-            if not outcome.is_retryable or attempt.is_last or len(view.replicas) == 1:
+            # A call that continues what a replica holds asks once more, and is told that its holder is lost.
+            has_others = len(view.replicas) > 1 or bool(request.continues)
+            if not outcome.is_retryable or attempt.is_last or not has_others:
                 self._recorder.settle(outcome, lease.work_tokens)  # 7 index, fleet, metrics, one log line
                 return outcome
             self._recorder.failed(outcome)
@@ -54,7 +56,7 @@ class Pipeline:
     async def _forward(self, request: Request, lease: Lease, attempt: int, client: Client) -> Outcome:
         dialect = DIALECTS[request.dialect]
         member, placement = lease.member, lease.placement
-        tap = FirstByte(dialect.tap(), lease)
+        tap = FirstByte(dialect.tap(), lease, is_stored=request.is_stored)
         result = await relay(
             self._upstream,
             member.origin,

@@ -6,23 +6,23 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 
 from turnwise.engines.sim.blocks import CacheEvent
-from turnwise.engines.sim.bodies import ChatBody, CompletionBody, SimFault, TokenizeBody, check_messages, read
+from turnwise.engines.sim.bodies import SimFault
+from turnwise.engines.sim.calls import JSON, Calls, SimAnswer, json_answer
 from turnwise.engines.sim.core import EngineCore
 from turnwise.engines.sim.exposition import expose
-from turnwise.engines.sim.generate import Generator
 from turnwise.engines.sim.options import SimOptions
-from turnwise.engines.sim.prepare import Prepared, Preparer
 from turnwise.engines.sim.publisher import TOPIC, EventLog, InMemoryEventSource
-from turnwise.engines.sim.template import render_chat
-from turnwise.engines.sim.tokens import encode
+
+__all__ = ["CONTROL_PATHS", "OWNER", "VERSION", "EventEndpoints", "SimAnswer", "SimEngine"]
 
 VERSION = "0.32.0"
 """The vLLM whose API and events this engine speaks."""
@@ -53,14 +53,6 @@ CONTROL_PATHS = frozenset(
 """Paths by which a real replica can be stopped or changed; here they only count, so that a test can prove none is reached."""
 
 
-class SimAnswer(msgspec.Struct, frozen=True):
-    """An HTTP answer; a streamed body aborts its call when the generator is closed."""
-
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes | AsyncGenerator[bytes, None]
-
-
 class EventEndpoints(msgspec.Struct, frozen=True):
     """ZMQ addresses under which a server publishes this engine's events."""
 
@@ -68,6 +60,7 @@ class EventEndpoints(msgspec.Struct, frozen=True):
     replay: str
 
 
+_STORED_RESPONSE = re.compile(r"/v1/responses/(?P<id>[^/]+)(?P<cancel>/cancel)?")
 _Handler = Callable[[bytes, Mapping[str, str]], Awaitable[SimAnswer]]
 
 
@@ -83,14 +76,18 @@ class SimEngine:
         """Requests that reached one of `CONTROL_PATHS`."""
         self.log = EventLog(self.preset.block_size, options.loras, options.event_buffer if options.publishes_events else 0)
         self.core = EngineCore(self.preset, speed=options.speed, publish=self._publish)
-        self._preparer = Preparer(options, self.preset, self._wall_time)
-        self._generator = Generator(self.core)
+        self._calls = calls = Calls(options, self.preset, self.core, self._wall_time)
         self._running: asyncio.Task[None] | None = None
         self._started_at = 0.0
         self._routes: dict[tuple[str, str], _Handler] = {
-            ("POST", "/v1/chat/completions"): self._chat,
-            ("POST", "/v1/completions"): self._completion,
-            ("POST", "/tokenize"): self._tokenize,
+            ("POST", "/v1/chat/completions"): calls.chat,
+            ("POST", "/v1/completions"): calls.completion,
+            ("POST", "/v1/messages"): calls.messages,
+            ("POST", "/v1/messages/count_tokens"): calls.count_tokens,
+            ("POST", "/v1/responses"): calls.responses,
+            ("POST", "/v1/embeddings"): calls.embeddings,
+            ("POST", "/tokenize"): calls.tokenize,
+            ("POST", "/detokenize"): calls.detokenize,
             ("POST", "/reset_prefix_cache"): self._reset_prefix_cache,
             ("GET", "/v1/models"): self._models,
             ("GET", "/version"): self._version,
@@ -128,20 +125,28 @@ class SimEngine:
         path = path.partition("?")[0]
         if path in CONTROL_PATHS:
             self.control_calls[path] += 1
-            return _json(200, {})
-        handler = self._routes.get(("GET" if method == "HEAD" else method, path))
-        if handler is None:
-            is_known = path in self._paths
-            return _json(405 if is_known else 404, {"detail": "Method Not Allowed" if is_known else "Not Found"})
+            return json_answer(200, {})
         try:
-            answer = await handler(body, lowered)
+            answer = await self._routed("GET" if method == "HEAD" else method, path, lowered, body)
         except SimFault as fault:
-            answer = _refusal(fault)
+            answer = _refusal(fault, path)
         except RecursionError:
-            answer = _refusal(SimFault(400, "the body is nested too deeply"))
+            answer = _refusal(SimFault(400, "the body is nested too deeply"), path)
         if request_id := lowered.get("x-request-id"):
             answer = msgspec.structs.replace(answer, headers=(*answer.headers, ("x-request-id", request_id)))
         return answer
+
+    async def _routed(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> SimAnswer:
+        handler = self._routes.get((method, path))
+        if handler is not None:
+            return await handler(body, headers)
+        if stored := _STORED_RESPONSE.fullmatch(path):
+            if method == "GET" and not stored["cancel"]:
+                return await self._calls.retrieve_response(stored["id"])
+            if method == "POST" and stored["cancel"]:
+                return await self._calls.cancel_response(stored["id"])
+        is_known = path in self._paths or stored is not None
+        return json_answer(405 if is_known else 404, {"detail": "Method Not Allowed" if is_known else "Not Found"})
 
     def _publish(self, events: list[CacheEvent]) -> None:
         if self.options.publishes_events:
@@ -149,39 +154,6 @@ class SimEngine:
 
     def _wall_time(self) -> float:
         return self.options.wall_epoch_s + asyncio.get_running_loop().time()
-
-    def _check_model(self, model: str | None) -> None:
-        if model is not None and model not in (self.options.model, *self.options.loras):
-            raise SimFault(404, f"The model `{model}` does not exist.", kind="NotFoundError", param="model")
-
-    async def _chat(self, body: bytes, headers: Mapping[str, str]) -> SimAnswer:
-        call = read(body, ChatBody)
-        self._check_model(call.model)
-        return await self._answer(self._preparer.chat(call, headers), is_stream=bool(call.stream))
-
-    async def _completion(self, body: bytes, headers: Mapping[str, str]) -> SimAnswer:
-        call = read(body, CompletionBody)
-        self._check_model(call.model)
-        return await self._answer(self._preparer.completion(call, headers), is_stream=bool(call.stream))
-
-    async def _answer(self, prepared: Prepared, *, is_stream: bool) -> SimAnswer:
-        if is_stream:
-            head = (("content-type", "text/event-stream; charset=utf-8"),)
-            return SimAnswer(200, head, self._generator.stream(prepared))
-        return SimAnswer(200, (("content-type", "application/json"),), await self._generator.whole(prepared))
-
-    async def _tokenize(self, body: bytes, _headers: Mapping[str, str]) -> SimAnswer:
-        call = read(body, TokenizeBody)
-        self._check_model(call.model)
-        if call.messages is not None:
-            check_messages(call.messages)
-            text = render_chat(call.messages, call.tools or ())
-        elif call.prompt is not None:
-            text = call.prompt
-        else:
-            raise SimFault(400, "either prompt or messages is needed", param="prompt")
-        tokens = encode(text).tolist()
-        return _json(200, {"count": len(tokens), "max_model_len": self.preset.max_model_len, "tokens": tokens})
 
     async def _reset_prefix_cache(self, _body: bytes, _headers: Mapping[str, str]) -> SimAnswer:
         self.core.scheduler.pool.clear()
@@ -201,14 +173,14 @@ class SimEngine:
             }
             for name in (base, *self.options.loras)
         ]
-        return _json(200, {"object": "list", "data": cards})
+        return json_answer(200, {"object": "list", "data": cards})
 
     async def _version(self, _body: bytes, _headers: Mapping[str, str]) -> SimAnswer:
-        return _json(200, {"version": VERSION})
+        return json_answer(200, {"version": VERSION})
 
     async def _event_sources(self, _body: bytes, _headers: Mapping[str, str]) -> SimAnswer:
         if self.endpoints is None:
-            return _json(200, {})
+            return json_answer(200, {})
         source = {
             "enable_kv_cache_events": True,
             "publisher": "zmq",
@@ -217,7 +189,7 @@ class SimEngine:
             "buffer_steps": self.options.event_buffer,
             "topic": TOPIC,
         }
-        return _json(200, {"0": source})
+        return json_answer(200, {"0": source})
 
     async def _empty(self, _body: bytes, _headers: Mapping[str, str]) -> SimAnswer:
         return _empty()
@@ -227,12 +199,9 @@ class SimEngine:
         return SimAnswer(200, head, expose(self.core, self.options.model, self.control_calls, self._started_at))
 
 
-def _json(status: int, value: Any) -> SimAnswer:
-    return SimAnswer(status, (("content-type", "application/json"),), msgspec.json.encode(value))
-
-
-def _refusal(fault: SimFault) -> SimAnswer:
-    return SimAnswer(fault.status, (("content-type", "application/json"),), fault.body())
+def _refusal(fault: SimFault, path: str) -> SimAnswer:
+    shaped = fault.anthropic_body() if path.startswith("/v1/messages") else fault.openai_body()
+    return SimAnswer(fault.status, JSON, shaped)
 
 
 def _empty() -> SimAnswer:

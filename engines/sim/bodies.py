@@ -27,10 +27,15 @@ class SimFault(Exception):
         self.kind = kind
         self.param = param
 
-    def body(self) -> bytes:
+    def openai_body(self) -> bytes:
         """The error as vLLM words it in JSON."""
         error = {"message": str(self), "type": self.kind, "param": self.param, "code": self.status}
         return msgspec.json.encode({"error": error})
+
+    def anthropic_body(self) -> bytes:
+        """The error as Anthropic's clients know it."""
+        kind = "not_found_error" if self.status == 404 else "invalid_request_error"
+        return msgspec.json.encode({"type": "error", "error": {"type": kind, "message": str(self)}})
 
 
 class TextPart(msgspec.Struct, frozen=True):
@@ -146,6 +151,13 @@ class TokenizeBody(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[JsonObject, ...] | None = None
 
 
+class DetokenizeBody(msgspec.Struct, frozen=True, kw_only=True):
+    """`POST /detokenize`."""
+
+    tokens: tuple[TokenId, ...]
+    model: str | None = None
+
+
 class ToolFunction(msgspec.Struct, frozen=True):
     """The part of a tool that an answer needs."""
 
@@ -161,6 +173,7 @@ class _ToolShape(msgspec.Struct, frozen=True):
 def read(body: bytes, kind: type[Body]) -> Body:
     """Decode a body; raises `SimFault` 400 naming the field at fault."""
     try:
+        body.decode()  # msgspec does not look into what it skips
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         found = _AT.match(str(error))

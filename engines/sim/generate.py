@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-import msgspec
-
-from turnwise.engines.sim.answers import SSE_DONE, sse
+from turnwise.engines.sim.answers import Counts
 from turnwise.engines.sim.core import EngineCore, Generation
 from turnwise.engines.sim.prepare import Prepared
 
 
 class Generator:
-    """Runs the calls of one engine."""
+    """Runs the calls of one engine; `reports_cached_tokens` is whether usage tells of the cache."""
 
-    def __init__(self, core: EngineCore) -> None:
+    def __init__(self, core: EngineCore, *, reports_cached_tokens: bool) -> None:
         self._core = core
+        self._reports_cached_tokens = reports_cached_tokens
 
     async def whole(self, prepared: Prepared) -> bytes:
         """Run a call to its end and give the answer's JSON."""
@@ -30,33 +29,24 @@ class Generator:
             for generation in generations:
                 self._core.abort(generation)
         scripts = [script for group in prepared.scripts for script in group]
-        answer = prepared.frame.envelope(
-            [prepared.frame.whole(choice, script) for choice, script in enumerate(scripts)], is_chunk=False
-        )
-        answer["usage"] = self._usage(prepared, generations)
-        return msgspec.json.encode(answer)
+        return prepared.writer.whole(scripts, self._counts(prepared, generations))
 
     async def stream(self, prepared: Prepared) -> AsyncGenerator[bytes, None]:
         """Run a call and give server-sent events as its tokens come; closing the iterator aborts the call."""
         generations = self._submit(prepared)
-        frame = prepared.frame
-        opened: set[int] = set()
+        writer = prepared.writer
         try:
+            for event in writer.begin(prepared.num_prompt):
+                yield event
             for index, generation in enumerate(generations):
                 base = index * len(generation.sequences)
                 async with aclosing(generation.stream()) as stream:
                     async for said in stream:
-                        choice = base + said.choice
-                        if frame.is_chat and choice not in opened:
-                            opened.add(choice)
-                            yield sse(frame.first_chunk(choice))
-                        reason = prepared.scripts[index][said.choice].finish_reason if said.is_last else None
-                        chunk = frame.chunk(choice, said.piece, reason)
-                        if chunk is not None:
-                            yield sse(chunk)
-            if prepared.wants_usage:
-                yield sse({**frame.envelope([], is_chunk=True), "usage": self._usage(prepared, generations)})
-            yield SSE_DONE
+                        ended = prepared.scripts[index][said.choice] if said.is_last else None
+                        for event in writer.say(base + said.choice, said.piece, ended):
+                            yield event
+            for event in writer.end(self._counts(prepared, generations)):
+                yield event
         finally:
             for generation in generations:
                 self._core.abort(generation)
@@ -69,8 +59,11 @@ class Generator:
             for prompt, scripts in zip(prepared.prompts, prepared.scripts, strict=True)
         ]
 
-    def _usage(self, prepared: Prepared, generations: list[Generation]) -> dict[str, object]:
-        num_cached = sum(generation.num_cached for generation in generations)
-        return prepared.frame.usage(
-            prepared.num_prompt, prepared.num_completion, num_cached, self._core.scheduler.preset.block_size
-        )
+    def _counts(self, prepared: Prepared, generations: list[Generation]) -> Counts:
+        cached: int | None = None
+        created: int | None = None
+        if self._reports_cached_tokens:
+            block_size = self._core.scheduler.preset.block_size
+            cached = sum(generation.num_cached for generation in generations)
+            created = prepared.num_prompt // block_size * block_size - cached
+        return Counts(prompt=prepared.num_prompt, completion=prepared.num_completion, cached=cached, created=created)

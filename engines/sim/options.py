@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import msgspec
 
 from turnwise.engines.sim.cost import PRESETS, Preset
 
+ToolPolicy = Literal["header", "once", "never"]
+TOOL_POLICIES: tuple[str, ...] = get_args(ToolPolicy)
 MAX_PORT = 65535
 
 
@@ -34,13 +38,18 @@ class SimOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Batches kept for replay."""
     reports_cached_tokens: bool = True
     """Whether usage tells `cached_tokens`, as with vLLM's `--enable-prompt-tokens-details`."""
+    tool_policy: ToolPolicy = "header"
+    """When tools are called that the request offers and does not demand: as a header says and else by chance, once in each turn
+    of the user, or never. The header wins over all of them."""
     wall_epoch_s: float = 0.0
-    """Unix time at loop time 0; only enters `created`."""
+    """Unix time at loop time 0; enters `created` and ids only."""
 
     def resolve(self) -> Preset:
         """The preset with the overrides applied; raises `ValueError` naming the option that cannot be."""
         if self.preset not in PRESETS:
             raise ValueError(f"unknown preset `{self.preset}`; there are: {', '.join(PRESETS)}")
+        if self.tool_policy not in TOOL_POLICIES:
+            raise ValueError(f"unknown tool_policy `{self.tool_policy}`; there are: {', '.join(TOOL_POLICIES)}")
         if self.speed <= 0:
             raise ValueError(f"speed must be above 0, not {self.speed}")
         for name in ("port", "events_port", "replay_port"):

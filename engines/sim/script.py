@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from turnwise.engines.sim.tokens import END_OF_TURN, pieces, pseudo_sentence, pseudo_word, token_of
+from turnwise.engines.sim.invent import invent
+from turnwise.engines.sim.tokens import END_OF_TURN, pieces, pseudo_word, token_of
 
 FinishReason = Literal["stop", "length", "tool_calls"]
 
@@ -36,6 +37,28 @@ class Script(msgspec.Struct, frozen=True):
 
     pieces: tuple[Piece, ...]
     finish_reason: FinishReason
+    stop: str | None = None
+    """The stop text that ended it."""
+
+    @property
+    def text(self) -> str:
+        """All that a client reads."""
+        return "".join(piece.text for piece in self.pieces)
+
+    @property
+    def calls(self) -> tuple[SaidCall, ...]:
+        """The tool calls whose name was said; the arguments of the last may be cut short."""
+        names = {piece.call: piece.name for piece in self.pieces if piece.name and piece.call is not None}
+        said = {index: "".join(piece.arguments for piece in self.pieces if piece.call == index) for index in names}
+        return tuple(SaidCall(index, name, said[index]) for index, name in names.items())
+
+
+class SaidCall(msgspec.Struct, frozen=True):
+    """One tool call of an answer; `arguments` is JSON unless the answer was cut short."""
+
+    index: int
+    name: str
+    arguments: str
 
 
 class ToolRequest(msgspec.Struct, frozen=True):
@@ -59,9 +82,9 @@ def write_text(rng: random.Random, limits: Limits) -> Script:
     natural = rng.randint(MIN_WORDS, MAX_WORDS)
     length = limits.max_tokens if limits.ignores_end else min(limits.max_tokens, max(natural, limits.min_tokens))
     said = _words(rng, length)
-    cut = _first_stop(said, limits)
-    if cut is not None:
-        return Script(cut, "stop")
+    stopped = _first_stop(said, limits)
+    if stopped is not None:
+        return stopped
     if limits.ignores_end or length == limits.max_tokens:
         return Script(said, "length")
     return Script((*said, Piece(token_of(END_OF_TURN))), "stop")
@@ -96,17 +119,17 @@ def _words(rng: random.Random, count: int) -> tuple[Piece, ...]:
     return tuple(said)
 
 
-def _first_stop(said: tuple[Piece, ...], limits: Limits) -> tuple[Piece, ...] | None:
-    """The pieces up to the first stop text, which itself is not shown; None where none occurs."""
+def _first_stop(said: tuple[Piece, ...], limits: Limits) -> Script | None:
+    """The answer up to the first stop text, which itself is not shown; None where none occurs."""
     text = ""
     for index, piece in enumerate(said):
         text += piece.text
         if index + 1 < limits.min_tokens:
             continue
-        at = min((found for stop in limits.stops if (found := text.find(stop)) >= 0), default=None)
-        if at is None:
+        found = min(((at, stop) for stop in limits.stops if (at := text.find(stop)) >= 0), default=None)
+        if found is None:
             continue
-        return _clip(said[: index + 1], at)
+        return Script(_clip(said[: index + 1], found[0]), "stop", found[1])
     return None
 
 
@@ -133,26 +156,3 @@ def _tool_call(rng: random.Random, index: int, tool: ToolRequest) -> list[Piece]
         is_open = is_open or at >= begin
         said.append(Piece(token_of(text), call=index, name=name, arguments=shown))
     return said
-
-
-def invent(rng: random.Random, schema: dict[str, Any]) -> Any:
-    """A value that fits the common part of JSON schema: enum, const, objects with properties, arrays, scalars."""
-    if "const" in schema:
-        return schema["const"]
-    if options := schema.get("enum"):
-        return rng.choice(options)
-    kind = schema.get("type", "object" if "properties" in schema else "string")
-    if isinstance(kind, list):
-        kind = kind[0]
-    if kind == "object":
-        return {name: invent(rng, part) for name, part in schema.get("properties", {}).items() if isinstance(part, dict)}
-    if kind == "array":
-        items = schema.get("items")
-        return [invent(rng, items if isinstance(items, dict) else {"type": "string"})]
-    if kind == "integer":
-        return rng.randint(schema.get("minimum", 1), schema.get("maximum", schema.get("minimum", 1) + 99))
-    if kind == "number":
-        return round(rng.uniform(0, 100), 2)
-    if kind == "boolean":
-        return rng.random() < 0.5
-    return None if kind == "null" else pseudo_sentence(rng, rng.randint(1, 3))

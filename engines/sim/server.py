@@ -17,9 +17,9 @@ from aiohttp import web
 
 from turnwise.engines.sim.api import EventEndpoints, SimEngine
 from turnwise.engines.sim.cost import PRESETS
-from turnwise.engines.sim.options import SimOptions
-from turnwise.engines.sim.prepare import HEADER_TOOL_CALLS
+from turnwise.engines.sim.options import TOOL_POLICIES, SimOptions
 from turnwise.engines.sim.publisher import ZmqPublisher
+from turnwise.engines.sim.tool_choice import HEADER_TOOL_CALLS
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 SHUTDOWN_S = 1.0
@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add one flag for each option of the engine, and a word on what requests may ask of it."""
     parser.epilog = (
         f"A request with tools may carry the header {HEADER_TOOL_CALLS}: N to have N tools called; without it, "
-        "tool_choice decides, and else chance."
+        "tool_choice decides, and else --tool-policy."
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0 takes a free one (%(default)s)")
@@ -92,6 +92,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", choices=sorted(PRESETS), default="tiny", help="engine to be (%(default)s)")
     parser.add_argument("--speed", type=float, default=1.0, help="how many times faster than the preset (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="decides the answers, together with the prompt (%(default)s)")
+    parser.add_argument(
+        "--tool-policy",
+        choices=TOOL_POLICIES,
+        default="header",
+        help="tools that a request offers: by its header, else by chance; the first one once a turn; or never (%(default)s)",
+    )
     for name in ("block_size", "num_blocks", "max_batch_tokens", "max_num_seqs", "max_model_len"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, help="instead of the preset's")
     parser.add_argument("--no-events", dest="publishes_events", action="store_false", help="publish no KV events")

@@ -13,6 +13,7 @@ from turnwise.engines.sim.bodies import JsonObject, Message
 from turnwise.engines.sim.script import call_text
 
 GENERATION_HEADER = "<|im_start|>assistant\n"
+_TOOL_FIELDS = ("name", "description", "parameters", "strict")
 
 
 def render_chat(messages: Sequence[Message], tools: Sequence[JsonObject]) -> str:
@@ -40,8 +41,16 @@ def _message(message: Message) -> str:
 
 
 def _tool_catalogue(tools: Sequence[JsonObject]) -> str:
-    listed = "\n".join(msgspec.json.encode(tool).decode() for tool in tools)
+    listed = "\n".join(msgspec.json.encode(_in_order(tool)).decode() for tool in tools)
     return f"\n\n# Tools\n\nCall functions within <tool_call></tool_call>.\n<tools>\n{listed}\n</tools>"
+
+
+def _in_order(tool: JsonObject) -> JsonObject:
+    """A tool with its fields in one order and without nulls, so that it reads the same whichever API brought it."""
+    function = {name: value for name, value in tool["function"].items() if value is not None}
+    known = {name: function.pop(name) for name in _TOOL_FIELDS if name in function}
+    others = {name: value for name, value in tool.items() if name not in {"type", "function"}}
+    return {"type": "function", "function": {**known, **function}, **others}
 
 
 def _turn(role: str, text: str) -> str:

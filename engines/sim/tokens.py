@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import re
 from array import array
+from collections.abc import Iterable
 
 import xxhash
 
@@ -32,15 +33,22 @@ _CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
 class _PieceIds(dict[str, int]):
     """Memo from piece to id; starts afresh when full, so that no stream of odd text can grow it."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: dict[int, str] = {}
+        """The last piece met for each id."""
+
     def __missing__(self, piece: str) -> int:
         if len(self) >= _MEMO_LIMIT:
             self.clear()
+            self.texts.clear()
         if piece in SPECIAL:
             token = SPECIAL.index(piece)
         else:
             digest = xxhash.xxh3_64_intdigest(piece.encode("utf-8", "surrogatepass"))
             token = NUM_SPECIAL + digest % (VOCABULARY - NUM_SPECIAL)
         self[piece] = token
+        self.texts[token] = piece
         return token
 
 
@@ -60,6 +68,11 @@ def token_of(piece: str) -> int:
 def encode(text: str) -> array[int]:
     """Token ids of a text, as unsigned 32-bit integers."""
     return array("I", map(_ids.__getitem__, pieces(text)))
+
+
+def decode(tokens: Iterable[int]) -> str:
+    """Text of token ids, as far as it has been met: ids are hashes, so others are given as U+FFFD."""
+    return "".join(_ids.texts.get(token, "\ufffd") for token in tokens)
 
 
 def pseudo_word(rng: random.Random) -> str:

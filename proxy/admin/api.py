@@ -113,7 +113,7 @@ class AdminApi:
             "load": member.load,
             "cache": stats.get(member.id),
             "num_running": member.num_running,
-            "pending_prefill_tokens": member.pending_prefill_tokens,
+            "pending_prefill_tokens": round(self._fleet.pending_prefill_tokens(member, now)),
             "recent_assigned_s": member.recent_assigned_s(now),
             "prefill_tokens_per_s": self._fleet.prefill_tokens_per_s(member),
         }

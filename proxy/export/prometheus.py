@@ -40,6 +40,7 @@ class Metrics:
         self._cached_tokens = self._counter(names.CACHED_TOKENS)
         self._predicted_tokens = self._counter(names.PREDICTED_TOKENS)
         self._prediction_error = self._counter(names.PREDICTION_ERROR_TOKENS)
+        self._unhashed_bytes = self._counter(names.UNHASHED_BYTES)
         self._feed_batches = self._counter(names.FEED_BATCHES)
         self._feed_gaps = self._counter(names.FEED_GAPS)
         self._feed_restarts = self._counter(names.FEED_RESTARTS)
@@ -61,6 +62,7 @@ class Metrics:
             reason = "" if outcome.fault is None else str(outcome.fault.reason)
         status = "" if outcome.status is None else str(outcome.status)
         self._calls.labels(request.dialect, replica, status, reason).inc()
+        self._unhashed_bytes.labels(request.dialect).inc(request.unhashed_bytes)
         self._call_seconds.labels(request.dialect).observe(outcome.ended_at - request.arrived_at)
         if outcome.sent_at is not None:
             self._proxy_seconds.observe(outcome.sent_at - request.arrived_at)
@@ -123,8 +125,12 @@ class Gauges(Collector):
         now = self._clock()
         members = self._fleet.members.values()
         yield _gauge(names.RUNNING, {(member.id,): member.num_running for member in members})
-        yield _gauge(names.PENDING_PREFILL, {(member.id,): member.pending_prefill_tokens for member in members})
-        yield _gauge(names.PREFILL_RATE, {(member.id,): self._fleet.prefill_tokens_per_s(member) for member in members})
+        rates = {member: self._fleet.prefill_tokens_per_s(member) for member in members}
+        yield _gauge(
+            names.PENDING_PREFILL,
+            {(member.id,): member.pending_prefill_tokens(now, rate) for member, rate in rates.items()},
+        )
+        yield _gauge(names.PREFILL_RATE, {(member.id,): rate for member, rate in rates.items()})
         yield _gauge(names.ROUTABLE, {(member.id,): float(member.is_routable(now)) for member in members})
         yield _gauge(
             names.FEED_STATE,
@@ -144,6 +150,7 @@ class Gauges(Collector):
         lessons: dict[tuple[str, ...], float] = {("taught",): stats.num_taught, ("untaught",): stats.num_untaught}
         lessons["contradicted",] = stats.num_contradicted
         yield _counter(names.LESSONS, lessons)
+        yield _gauge(names.HELD_RESPONSES, {(): len(self._fleet.held)})
         yield _gauge(names.CONNECTIONS, {(): self._num_connections()})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import msgspec
 import xxhash
 
 from turnwise.proxy.policy.score import score
@@ -14,8 +15,12 @@ Policy = Callable[[Request, FleetView, PolicySettings], Placement]
 
 
 def place(request: Request, view: FleetView, settings: PolicySettings) -> Placement:
-    """Choose a replica of `view` for `request` by the policy that `settings` names."""
-    return POLICIES[settings.name](request, view, settings)
+    """Choose a replica of `view` for `request` by the policy that `settings` names.
+
+    A call that continues what one replica keeps has no choice: the view holds that replica alone, and the reason says so.
+    """
+    placement = POLICIES[settings.name](request, view, settings)
+    return msgspec.structs.replace(placement, reason="holder") if request.continues else placement
 
 
 def kv_aware(request: Request, view: FleetView, settings: PolicySettings) -> Placement:

@@ -2,7 +2,7 @@
 
     TurnwiseError             status   retryable
     ├─ SettingsError          -        no     refuses to start
-    ├─ ClientFault            4xx      no     BadRequest · BadFraming · UnknownModel · UnknownPath
+    ├─ ClientFault            4xx      no     BadRequest · BadFraming · UnknownModel · UnknownPath · HolderLost
     ├─ Overloaded             503      later  NoReplica
     ├─ EngineFault            502/504  maybe  ConnectFailed (yes) · StreamBroken (before the first body byte) · EngineTimeout
     └─ ProxyFault             500      no     a bug; logged with its traceback
@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 
@@ -30,6 +31,8 @@ class Reason(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     TOO_MANY_CONNECTIONS = "too_many_connections"
     UNKNOWN_MODEL = "unknown_model"
+    UNKNOWN_RESPONSE = "unknown_response"
+    HOLDER_LOST = "holder_lost"
     NO_REPLICA = "no_replica"
     DRAINING = "draining"
     CONNECT_FAILED = "connect_failed"
@@ -66,7 +69,10 @@ class SettingsError(TurnwiseError):
 
 
 class ClientFault(TurnwiseError):
-    """What the client sent cannot be served."""
+    """What the client sent cannot be served.
+
+    `details` is what an SDK reads to find its way; only Anthropic's error shape carries it.
+    """
 
     status = 400
 
@@ -78,9 +84,11 @@ class ClientFault(TurnwiseError):
         status: int | None = None,
         param: str | None = None,
         allowed_methods: tuple[str, ...] = (),
+        details: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(message, reason=reason, status=status, param=param)
         self.allowed_methods = allowed_methods
+        self.details = details
 
 
 class Overloaded(TurnwiseError):

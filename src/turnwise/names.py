@@ -53,6 +53,12 @@ PREDICTION_ERROR_TOKENS = Metric(
     ("replica", "direction"),
     "Tokens by which the prediction was over or under.",
 )
+UNHASHED_BYTES = Metric(
+    "turnwise_unhashed_prompt_bytes_total",
+    "counter",
+    ("dialect",),
+    "Bytes that the engine's template may see and that routing did not hash; anything but 0 is a defect.",
+)
 LESSONS = Metric(
     "turnwise_lessons_total", "counter", ("result",), "Calls by what their KV events taught: taught, untaught or contradicted."
 )
@@ -82,6 +88,9 @@ INDEX_MISSING_HEADS = Metric(
     "turnwise_index_missing_heads_total", "counter", (), "Calls whose block chain began before the proxy listened."
 )
 INDEX_HOLES = Metric("turnwise_index_holes_total", "counter", (), "Lookups that found a block missing within a prefix.")
+HELD_RESPONSES = Metric(
+    "turnwise_held_responses", "gauge", (), "Stored responses of which it is known which replica keeps them."
+)
 CONNECTIONS = Metric("turnwise_client_connections", "gauge", (), "Open client connections.")
 
 METRICS = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

@@ -77,6 +77,9 @@ class Fleet(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     check_interval_s: Annotated[float, Meta(gt=0, description="Time between two health and load checks of a replica.")] = 2.0
     check_timeout_s: Annotated[float, Meta(gt=0, description="Time for one check to answer.")] = 5.0
     unhealthy_after: Annotated[int, Meta(ge=1, description="Failed checks in a row that take a replica out.")] = 2
+    max_held_responses: Annotated[
+        int, Meta(ge=1, description="Response ids remembered with the replica that keeps them; the least recently used goes.")
+    ] = 100_000
     breaker_open_s: Annotated[
         float, Meta(gt=0, description="How long a replica that failed a call before answering gets no new ones.")
     ] = 2.0
@@ -91,7 +94,7 @@ class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     miss_weight: Annotated[
         float,
         Meta(ge=0, description="How many times an uncached prefill second counts; above 1 favours hits over short queues."),
-    ] = 2.0
+    ] = 1.5
     queue_weight: Annotated[float, Meta(ge=0, description="How many times a second of waiting behind other calls counts.")] = (
         1.0
     )

@@ -89,7 +89,11 @@ class DialectName(StrEnum):
     CHAT = "chat"
     COMPLETIONS = "completions"
     MESSAGES = "messages"
+    COUNT_TOKENS = "count_tokens"
+    """`/v1/messages/count_tokens`: nothing is generated or cached, so it is relayed; errors in Anthropic's shape."""
     RESPONSES = "responses"
+    STORED = "stored"
+    """`/v1/responses/{id}`: a stored response is read or cancelled, so it is relayed; errors as in responses."""
     OPENAI = "openai"
     """Any other path of the OpenAI family (embeddings, rerank, tokenize): relayed, errors in OpenAI's shape."""
 
@@ -120,6 +124,12 @@ class Request(msgspec.Struct, frozen=True):
     wants_usage: bool = True
     """False where we spliced `include_usage` and must drop the usage chunk that the client did not ask for."""
     wants_debug: bool = False
+    continues: tuple[str, ...] = ()
+    """Ids of state that one replica keeps and this call needs; it may go nowhere else."""
+    is_stored: bool = False
+    """Whether the replica is asked to keep the answer for later calls."""
+    unhashed_bytes: int = 0
+    """Bytes that the engine's template may see and `chain` does not cover."""
 
 
 class HitSource(StrEnum):

@@ -203,7 +203,7 @@ async def test_what_one_replica_serves_is_not_sent_to_another(serve, faulty):
     proxy = await serve(one, two)
     async with httpx.AsyncClient(timeout=20) as http:
         for path in ("/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1/embeddings"):
-            body = {**faulty.CHAT, "model": "b", "max_tokens": 1}
+            body = {**faulty.CHAT, "model": "b", "max_tokens": 1, "input": "hello"}
             assert "two" in (await http.post(f"{proxy.url}{path}", json=body)).text
         models = (await http.get(f"{proxy.url}/v1/models")).json()
         missing = await http.post(f"{proxy.url}/v1/messages", json={**faulty.CHAT, "model": "c"})

@@ -11,6 +11,8 @@ FOLDER = Path(__file__).parents[1] / "data" / "captures"
 FILES = sorted(path.stem for path in FOLDER.glob("*.jsonl"))
 OURS = {"x-request-id", "accept-encoding", "x-session-id"}
 """Fields that an edit of docs/edits.md sets."""
+UNDERSTOOD = {"/v1/chat/completions", "/v1/messages", "/v1/responses"}
+"""Paths whose prompts are read, so that the replica's KV events are stamped."""
 OF_THE_CONNECTION = {"host", "connection", "content-length"}
 USAGE = b'"stream_options":{"include_usage":true},'
 
@@ -58,12 +60,22 @@ async def test_a_replica_receives_what_the_client_sent_but_for_the_listed_edits(
         sent = encode(row["body"], separators)
         headers = [(key, value) for key, value in row["headers"] if key.lower() not in OF_THE_CONNECTION]
         answer = await client.ask(row["path"], sent, headers)
+        if "thread" in row["body"]:
+            assert answer.status == 400
+            assert json.loads(answer.body)["error"]["details"]["error_code"] == "thread_unsupported_request"
+            assert not replica.paths, "a thread that no engine keeps never reaches one"
+            continue
+        if row["body"].get("previous_response_id") or row["body"].get("conversation"):
+            assert answer.status == 404
+            assert answer.fields["x-turnwise-reason"] == "unknown_response"
+            assert not replica.paths, "what nobody holds is asked of nobody"
+            continue
         assert answer.status == 200
         head, (path, _, body) = replica.heads.pop(), replica.paths.pop()
         assert path == row["path"]
         assert body == (b"{" + USAGE + sent[1:] if gets_usage_spliced(row) else sent)
         received = fields_of(head)
-        touched = OURS if row["path"] == "/v1/chat/completions" else OURS - {"x-session-id"}
+        touched = OURS if row["path"].partition("?")[0] in UNDERSTOOD else OURS - {"x-session-id"}
         assert [field for field in received if field[0].lower() not in touched | OF_THE_CONNECTION] == [
             field for field in headers if field[0].lower() not in touched
         ]

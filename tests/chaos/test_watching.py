@@ -78,7 +78,8 @@ async def test_an_adapter_loaded_later_is_served_and_the_cache_stays_known(serve
         proxy = await serve_sims(address.url)
         await until(http, proxy, lambda replica: replica["feed"] == "live")
         assert (await http.post(f"{proxy.url}/v1/chat/completions", json=body("hello "))).status_code == 200
-        engine.options = msgspec.structs.replace(engine.options, loras=("later",))
+        loaded = msgspec.structs.replace(engine.options, loras=("later",))
+        engine.options = engine._calls._options = loaded
         await until(http, proxy, lambda replica: "later" in replica["facts"]["models"])
         answer = await http.post(f"{proxy.url}/v1/chat/completions", json=body("hello ", model="later"))
         assert answer.json()["model"] == "later"

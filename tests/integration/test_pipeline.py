@@ -168,12 +168,12 @@ def test_a_stream_that_breaks_after_its_first_byte_ends_in_an_error_event_and_is
     assert proxy.recorder.recent[-1]["reason"] == "stream_broken"
 
 
-def test_a_fleet_of_dead_replicas_is_a_503_in_the_callers_dialect(virtually, world):
+def test_a_fleet_of_dead_replicas_is_a_502_in_the_callers_dialect(virtually, world):
     async def main():
         async with world(2) as proxy:
             proxy.upstream.killed.update(proxy.upstream.engines)
             chat_client = await proxy.call(chat("hello"))
-            messages = await proxy.call({"model": "sim", "messages": []}, path="/v1/messages")
+            messages = await proxy.call(chat("hello"), path="/v1/messages")
             return chat_client, messages, proxy
 
     chat_client, messages, proxy = virtually(main())
@@ -220,7 +220,7 @@ def test_a_client_that_leaves_ends_its_call_and_frees_its_lease(virtually, world
     assert aborted == 1
     assert proxy.recorder.recent[-1]["reason"] == "client_gone"
     assert proxy.fleet.members["r0"].num_running == 0
-    assert proxy.fleet.members["r0"].pending_prefill_tokens == 0
+    assert proxy.fleet.members["r0"].prefilling_tokens == 0
 
 
 def test_no_control_path_of_a_replica_can_be_reached(virtually, world):

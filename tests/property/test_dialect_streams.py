@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnwise.dialects.tap import GenerationTap
+from turnwise.dialects.openai_tap import GenerationTap
 from turnwise.dialects.usage_filter import MAX_EVENT_BYTES, UsageFilter
 
 USAGE = {"prompt_tokens": 9, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4}}

@@ -7,7 +7,9 @@ from turnwise.errors import ClientFault, EngineFault, Overloaded, ProxyFault, Re
 from turnwise.types import DialectName
 
 UNKNOWN_MODEL = ClientFault("no model x", reason=Reason.UNKNOWN_MODEL, status=404, param="model")
-OPENAI_SHAPED = (DialectName.CHAT, DialectName.COMPLETIONS, DialectName.RESPONSES, DialectName.OPENAI)
+ANTHROPIC_SHAPED = (DialectName.MESSAGES, DialectName.COUNT_TOKENS)
+OPENAI_SHAPED = tuple(name for name in DialectName if name not in ANTHROPIC_SHAPED)
+NAMED_EVENTS = (*ANTHROPIC_SHAPED, DialectName.RESPONSES, DialectName.STORED)
 
 
 @pytest.mark.parametrize("name", OPENAI_SHAPED)
@@ -29,6 +31,7 @@ def test_openai_errors_carry_message_type_param_and_code(name, fault, kind, code
     }
 
 
+@pytest.mark.parametrize("name", ANTHROPIC_SHAPED)
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [
@@ -36,15 +39,22 @@ def test_openai_errors_carry_message_type_param_and_code(name, fault, kind, code
         (UNKNOWN_MODEL, "not_found_error"),
         (ClientFault("x", reason=Reason.METHOD_NOT_ALLOWED, status=405), "invalid_request_error"),
         (ClientFault("x", reason=Reason.BODY_TOO_LARGE, status=413), "request_too_large"),
+        (ClientFault("x", status=429), "rate_limit_error"),
         (Overloaded("x"), "overloaded_error"),
         (EngineFault("x", reason=Reason.CONNECT_FAILED), "api_error"),
         (EngineFault("x", reason=Reason.ENGINE_TIMEOUT, status=504), "timeout_error"),
         (ProxyFault(), "api_error"),
     ],
 )
-def test_anthropic_errors_have_their_own_shape(fault, kind):
-    body = json.loads(DIALECTS[DialectName.MESSAGES].error(fault))
+def test_anthropic_errors_have_their_own_shape(name, fault, kind):
+    body = json.loads(DIALECTS[name].error(fault))
     assert body == {"type": "error", "error": {"type": kind, "message": fault.message}}
+
+
+@pytest.mark.parametrize("name", list(DialectName))
+def test_details_of_a_fault_stand_in_anthropics_shape_alone(name):
+    error = json.loads(DIALECTS[name].error(ClientFault("x", details={"error_code": "c"})))["error"]
+    assert error.get("details") == ({"error_code": "c"} if name in ANTHROPIC_SHAPED else None)
 
 
 @pytest.mark.parametrize("name", list(DialectName))
@@ -55,11 +65,12 @@ def test_an_error_event_stands_alone_even_behind_half_an_event_and_never_says_do
     *names, data = blocks[1].split(b"\n")
     assert len(blocks) == 3
     assert json.loads(data.removeprefix(b"data: "))["error"]["message"] == 'broke: "\n'
-    assert names == ([b"event: error"] if name in (DialectName.MESSAGES, DialectName.RESPONSES) else [])
+    assert names == ([b"event: error"] if name in NAMED_EVENTS else [])
     assert b"[DONE]" not in event
 
 
-def test_a_responses_event_has_its_fields_at_the_top_too():
-    event = DIALECTS[DialectName.RESPONSES].error_event(EngineFault("x", reason=Reason.STREAM_BROKEN))
+@pytest.mark.parametrize("name", [DialectName.RESPONSES, DialectName.STORED])
+def test_a_responses_event_has_its_fields_at_the_top_too(name):
+    event = DIALECTS[name].error_event(EngineFault("x", reason=Reason.STREAM_BROKEN))
     payload = json.loads(event.partition(b"data: ")[2])
     assert (payload["type"], payload["code"], payload["message"]) == ("error", "stream_broken", "x")

@@ -11,9 +11,9 @@ CHAT, COMPLETIONS = DIALECTS[DialectName.CHAT], DIALECTS[DialectName.COMPLETIONS
 USER = b'{"role":"user","content":"hi"}'
 
 
-def chat(*members: bytes, splice_usage=False):
+def chat(*members: bytes):
     body = b"{" + b",".join((b'"model":"m"', b'"messages":[' + USER + b"]", *members)) + b"}"
-    return CHAT.read(body, (), splice_usage=splice_usage)
+    return CHAT.read(body, (), splice_usage=False)
 
 
 def completion(prompt: bytes, *members: bytes):
@@ -77,7 +77,8 @@ def test_one_root_argument_cannot_stand_in_for_another():
     [
         b'"chat_template":"t"', b'"chat_template_kwargs":{"enable_thinking":false}', b'"add_generation_prompt":false',
         b'"continue_final_message":true', b'"add_special_tokens":true', b'"documents":[{}]', b'"reasoning_effort":"high"',
-        b'"tool_choice":"none"', b'"truncate_prompt_tokens":5',
+        b'"tool_choice":"none"', b'"truncate_prompt_tokens":5', b'"truncation_side":"left"', b'"verbosity":"low"',
+        b'"response_format":{"type":"json_object"}',
     ],
 )  # fmt: skip
 def test_an_argument_that_changes_the_rendering_comes_before_everything(member):
@@ -85,7 +86,7 @@ def test_an_argument_that_changes_the_rendering_comes_before_everything(member):
 
 
 @pytest.mark.parametrize(
-    "member", [b'"tool_choice":"auto"', b'"tools":null', b'"chat_template":null', b'"response_format":{}', b'"user":"u"']
+    "member", [b'"tool_choice":"auto"', b'"tools":null', b'"chat_template":null', b'"parallel_tool_calls":false', b'"user":"u"']
 )
 def test_defaults_nulls_and_what_only_shapes_the_output_leave_the_prompt_alone(member):
     assert chat(member).prompt == chat().prompt
@@ -238,32 +239,6 @@ def test_a_wrong_prompt_is_a_400_that_names_it(body, problem):
     assert problem in fault.message
 
 
-@pytest.mark.parametrize("name", [DialectName.MESSAGES, DialectName.RESPONSES, DialectName.OPENAI])
-@pytest.mark.parametrize(
-    ("body", "model", "is_stream"),
-    [
-        (b'{"input":["x"],"model":"m","stream":true}', "m", True),
-        (b'{"model":"m","stream":false}', "m", False),
-        (b'{"model":7,"stream":1}', None, False),
-        (b'{"model":"\xff"}', None, False),
-        (b'{"model":""}', None, False),
-        (b"", None, False),
-        (b"{", None, False),
-        (b'--boundary\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper', None, False),
-        (b'{"x":' + b"[" * 100_000, None, False),
-    ],
-)
-def test_a_relayed_body_is_forwarded_as_it_is_and_only_its_model_read(name, body, model, is_stream):
-    call = DIALECTS[name].read(body, (), splice_usage=True)
-    assert (call.body, call.model, call.is_stream, call.prompt, call.adds_usage) == (body, model, is_stream, None, False)
-
-
-def test_every_dialect_is_there_under_its_own_name():
-    assert {name: dialect.name for name, dialect in DIALECTS.items()} == {name: name for name in DialectName}
-    assert DIALECTS[DialectName.MESSAGES].tap() is None
-    assert DIALECTS[DialectName.OPENAI].usage_filter().feed(b"x") == b"x"
-
-
 def test_cache_control_goes_from_messages_and_tools_with_its_comma_and_nothing_else():
     def marked(*markers: bytes) -> bytes:
         first, last, tool = markers
@@ -285,50 +260,3 @@ def test_a_tool_parameter_named_cache_control_is_no_marker():
 
     assert raws(chat(tools(b"string"))) != raws(chat(tools(b"number")))
     assert b"cache_control" in raws(chat(tools(b"string")))[0]
-
-
-SPLICED = b'"stream_options":{"include_usage":true}'
-
-
-@pytest.mark.parametrize(
-    ("options", "spliced"),
-    [
-        (b"null", b'{"include_usage":true}'),
-        (b"{}", b'{"include_usage":true}'),
-        (b"{ }", b'{"include_usage":true }'),
-        (b'{ "x" : 1}', b'{"include_usage":true, "x" : 1}'),
-        (b'{"x":1, "include_usage" : false }', b'{"x":1, "include_usage" : true }'),
-        (b'{"include_usage":null}', b'{"include_usage":true}'),
-        (b'{"continuous_usage_stats":false}', b'{"include_usage":true,"continuous_usage_stats":false}'),
-        (b'{"include_usage":true}', None),
-        (b'{"include_usage":1}', None),
-        (b'{"continuous_usage_stats":true}', None),
-        (b'"yes"', None),
-        (b"[]", None),
-    ],
-)
-def test_usage_is_spliced_into_existing_options_exactly(options, spliced):
-    before, after = b' {"stream":true,"model":"m", "stream_options": ', b' ,"messages":[{"role":"user"}] } '
-    call = CHAT.read(before + options + after, (), splice_usage=True)
-    assert call.body == before + (options if spliced is None else spliced) + after
-    assert call.adds_usage == (spliced is not None)
-    json.loads(call.body)
-
-
-def test_usage_is_spliced_behind_the_opening_brace_of_a_stream_that_lacks_it():
-    for dialect, member in ((CHAT, b'"messages":[{"role":"user"}]'), (COMPLETIONS, b'"prompt":"x"')):
-        body = b'\n{ "model":"m",' + member + b',"stream":true}\n'
-        call = dialect.read(body, (), splice_usage=True)
-        assert call.body == b"\n{" + SPLICED + b"," + body[2:]
-        assert call.adds_usage
-        assert dialect.read(body, (), splice_usage=False).body == body
-
-
-def test_no_usage_is_asked_for_where_there_is_no_stream():
-    assert not chat(splice_usage=True).adds_usage
-    assert not chat(b'"stream":false', splice_usage=True).adds_usage
-
-
-def test_repeated_include_usage_is_refused_by_its_path():
-    body = b'{"model":"m","prompt":"x","stream":true,"stream_options":{"include_usage":true,"include_usage":false}}'
-    assert fault_of(COMPLETIONS, body).param == "stream_options.include_usage"

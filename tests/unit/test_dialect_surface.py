@@ -28,8 +28,11 @@ def test_a_listed_path_matches_with_its_method_and_any_query(path):
 
 
 def test_identifiers_in_paths_match_by_shape():
-    assert match("GET", "/v1/responses/resp_0-A9").path == "/v1/responses/{id}"
-    assert match("POST", "/v1/responses/resp_1/cancel").dialect is DialectName.RESPONSES
+    route = match("GET", "/v1/responses/resp_0-A9?stream=true")
+    assert (route.path, route.dialect, route.response_id) == ("/v1/responses/{id}", DialectName.STORED, "resp_0-A9")
+    route = match("POST", "/v1/responses/resp_1/cancel")
+    assert (route.path, route.dialect, route.response_id) == ("/v1/responses/{id}/cancel", DialectName.STORED, "resp_1")
+    assert match("POST", "/v1/responses").response_id is None
     assert fault_of("POST", "/v1/responses/resp_1").status == 405
     assert fault_of("GET", "/v1/responses/resp_1/cancel").status == 405
 
@@ -70,6 +73,7 @@ def test_a_path_that_the_operator_adds_matches_exactly_and_with_any_method():
         ("/v1/chat/completions", DialectName.CHAT),
         ("/v1/completions", DialectName.COMPLETIONS),
         ("/v1/messages", DialectName.MESSAGES),
+        ("/v1/messages/count_tokens", DialectName.COUNT_TOKENS),
         ("/v1/messages/batches", DialectName.MESSAGES),
         ("/v1/messagesx", DialectName.OPENAI),
         ("/v1/responses/resp_1", DialectName.RESPONSES),

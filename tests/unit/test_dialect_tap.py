@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from turnwise.dialects.tap import MAX_DOCUMENT_BYTES, MAX_LINE_BYTES, GenerationTap
+from turnwise.dialects.openai_tap import GenerationTap
+from turnwise.dialects.tap import MAX_DOCUMENT_BYTES, MAX_LINE_BYTES
 from turnwise.types import Usage
 
 USAGE = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12, "prompt_tokens_details": {"cached_tokens": 4}}

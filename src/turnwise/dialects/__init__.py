@@ -1,7 +1,8 @@
 """The APIs that callers speak: bodies to prompts, streams to facts, errors to their shape.
 
-`match` says which API a path belongs to, `DIALECTS` holds what each gives (`Dialect`). Chat and completions are understood;
-the others are relayed as they are, to a replica that serves the model they name. All of it is pure.
+`match` says which API a path belongs to, `DIALECTS` holds what each gives (`Dialect`). What generates is understood: chat,
+completions, messages and responses. The others are relayed as they are, to a replica that serves the model they name. All of
+it is pure.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from collections.abc import Mapping
 from turnwise.dialects.base import Dialect, ReadCall, StreamFilter, Tap
 from turnwise.dialects.chat import ChatDialect
 from turnwise.dialects.completions import CompletionsDialect
+from turnwise.dialects.messages import MessagesDialect
 from turnwise.dialects.relayed import RelayedDialect
+from turnwise.dialects.responses import ResponsesDialect
 from turnwise.dialects.surface import ROUTES, Route, dialect_for_path, match, wrong_method
 from turnwise.types import DialectName
 
@@ -28,8 +31,8 @@ __all__ = [
     "wrong_method",
 ]
 
-_UNDERSTOOD: tuple[Dialect, ...] = (ChatDialect(), CompletionsDialect())
+_UNDERSTOOD: tuple[Dialect, ...] = (ChatDialect(), CompletionsDialect(), MessagesDialect(), ResponsesDialect())
 _RELAYED: tuple[Dialect, ...] = tuple(
-    RelayedDialect(name) for name in (DialectName.MESSAGES, DialectName.RESPONSES, DialectName.OPENAI)
+    RelayedDialect(name) for name in (DialectName.COUNT_TOKENS, DialectName.STORED, DialectName.OPENAI)
 )
 DIALECTS: Mapping[DialectName, Dialect] = {dialect.name: dialect for dialect in (*_UNDERSTOOD, *_RELAYED)}

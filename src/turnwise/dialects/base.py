@@ -24,6 +24,12 @@ class ReadCall(msgspec.Struct, frozen=True):
     adds_usage: bool = False
     num_choices: int = 1
     max_tokens: int | None = None
+    continues: tuple[str, ...] = ()
+    """Ids of state that some replica keeps and this call needs: `previous_response_id`, `conversation`."""
+    is_stored: bool = False
+    """Whether the replica is asked to keep the answer, under the id that the tap sees."""
+    unhashed_bytes: int = 0
+    """Bytes that the engine's template may see and `prompt` does not hold; anything but 0 is a defect of the dialect."""
 
 
 class Tap(Protocol):
@@ -44,6 +50,10 @@ class Tap(Protocol):
     @property
     def finish_reason(self) -> str | None:
         """Why the engine stopped."""
+
+    @property
+    def response_id(self) -> str | None:
+        """Id under which a replica that is asked to (`ReadCall.is_stored`) keeps this answer; None where the API keeps none."""
 
     def on_head(self, status: int, *, is_stream: bool) -> None:
         """The answer's head has come; `is_stream` is whether its body is server-sent events."""

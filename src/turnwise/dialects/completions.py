@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from turnwise.dialects import arguments
 from turnwise.dialects import prompt as parts
 from turnwise.dialects.base import ReadCall
 from turnwise.dialects.body import Body
@@ -15,8 +16,16 @@ from turnwise.types import DialectName, Headers, Prompt, Segment, SegmentKind
 MAX_PROMPTS = 50_000
 """Each prompt costs about half a microsecond: without a bound, 32 MiB of empty ones would hold the loop for seconds."""
 
-TEMPLATE_ARGUMENTS = ("add_special_tokens", "truncate_prompt_tokens")
+TEMPLATE_ARGUMENTS = ("add_special_tokens", "suffix", "truncate_prompt_tokens", "truncation_side")
 """What changes the tokens that an engine makes of the text."""
+
+LEAVES_ALONE = frozenset(("response_format",))
+"""It only guides decoding here: a bare prompt has no template that could render it."""
+
+HASHED = frozenset(("model", *arguments.ROOT, *TEMPLATE_ARGUMENTS, "prompt"))
+"""Members that are part of the prompt's digests; `prompt_embeds` is not, and counts as unhashed."""
+
+_KNOWN = HASHED | LEAVES_ALONE
 
 _FIRST_BYTES_OF_A_PROMPT = b'"['
 _EXPECTED = "a string, a list of token ids, or a non-empty list of one of these"
@@ -35,7 +44,10 @@ class CompletionsDialect(OpenAIGeneration):
         of such a call is never taken for knowledge of its first prompt alone.
         """
         document = Body(body)
-        call = self.read_common(document, splice_usage=splice_usage)
+        call = msgspec.structs.replace(
+            self.read_common(document, splice_usage=splice_usage),
+            unhashed_bytes=arguments.unhashed_bytes(document, _KNOWN),
+        )
         raw = document.raw("prompt")
         if raw is None:
             if document.raw("prompt_embeds") is not None:

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import msgspec
-
+from turnwise.dialects import arguments, shapes
 from turnwise.dialects import prompt as parts
-from turnwise.dialects import shapes
 from turnwise.dialects.base import ReadCall
 from turnwise.dialects.body import Body
+from turnwise.dialects.openai_tap import GenerationTap
 from turnwise.dialects.splice import with_usage
-from turnwise.dialects.tap import GenerationTap
 from turnwise.dialects.usage_filter import UsageFilter
 from turnwise.errors import TurnwiseError
-
-ROOT_ARGUMENTS = ("cache_salt", "mm_processor_kwargs", "media_io_kwargs")
-"""What isolates prompts besides the model, whose name also stands for its LoRA: the salt, and how images and sound are read."""
-
-_TEXT = msgspec.json.Decoder(str)
-_FLAG = msgspec.json.Decoder(bool)
-_COUNT = msgspec.json.Decoder(int)
 
 
 class OpenAIGeneration:
@@ -26,18 +17,16 @@ class OpenAIGeneration:
 
     def read_common(self, document: Body, *, splice_usage: bool) -> ReadCall:
         """A `ReadCall` without prompt; the body has `include_usage` spliced in where that is wanted and possible."""
-        model = document.typed("model", _TEXT, "a non-empty string")
-        if not model:
-            raise document.fault("model", "is missing" if model is None else "must be a non-empty string")
-        is_stream = document.typed("stream", _FLAG, "true, false or null") is True
+        model = arguments.model(document)
+        is_stream = arguments.flag(document, "stream") is True
         spliced = with_usage(document) if splice_usage and is_stream else None
         return ReadCall(
             body=document.document if spliced is None else spliced,
             model=model,
             is_stream=is_stream,
             adds_usage=spliced is not None,
-            num_choices=max(1, document.typed("n", _COUNT, "an integer or null") or 1),
-            max_tokens=document.typed("max_tokens", _COUNT, "an integer or null"),
+            num_choices=max(1, arguments.count(document, "n") or 1),
+            max_tokens=arguments.count(document, "max_tokens"),
         )
 
     def tap(self) -> GenerationTap:
@@ -59,4 +48,4 @@ class OpenAIGeneration:
 
 def root_arguments(model: str, document: Body) -> bytes:
     """The root of a prompt of this API."""
-    return parts.root(model, document, ROOT_ARGUMENTS)
+    return parts.root(model, document, arguments.ROOT)

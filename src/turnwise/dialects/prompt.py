@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from turnwise.dialects.body import Body
 from turnwise.types import Segment, SegmentKind
@@ -33,6 +33,21 @@ _COMMA, _BRACE = b",{"
 def split(kind: SegmentKind, raw: bytes | memoryview) -> Iterator[Segment]:
     """One segment, or fixed-size pieces of it where it is large; the pieces joined are `raw`."""
     return chunks(kind, raw, CHUNK_BYTES) if len(raw) > WHOLE_UP_TO_BYTES else iter((Segment(kind, bytes(raw)),))
+
+
+def unmarked(kind: SegmentKind, raw: bytes | memoryview | None, *, is_marked: bool) -> Iterator[Segment]:
+    """The segments of one part less its `cache_control` markers; none where there is no such part.
+
+    `is_marked` is whether the body holds any marker at all, which most bodies do not.
+    """
+    if raw is None:
+        return iter(())
+    return split(kind, without_cache_control(raw) if is_marked else raw)
+
+
+def has_markers(body: Body) -> bool:
+    """Whether anything in a body looks like a `cache_control` marker."""
+    return _CACHE_CONTROL in body.document
 
 
 def chunks(kind: SegmentKind, raw: bytes | memoryview, chunk_bytes: int) -> Iterator[Segment]:
@@ -66,15 +81,14 @@ def root(model: str, body: Body, names: Iterable[str]) -> bytes:
     return b"".join(b"%d:%b" % (len(part), part) for part in parts)
 
 
-def template(body: Body, names: Iterable[str], *, defaults: Iterable[tuple[str, bytes]] = ()) -> Iterator[Segment]:
+def template(body: Body, names: Iterable[str], *, defaults: Collection[tuple[str, bytes]] = ()) -> Iterator[Segment]:
     """The arguments that change how messages are rendered, in the order of `names`; no segment where none is given.
 
-    An argument that says what holds without it anyway (`defaults`) is left out, so that a client that spells it out now and
-    then keeps its prefix.
+    An argument that says what holds without it anyway (`defaults`, by name and spelling) is left out, so that a client that
+    spells it out now and then keeps its prefix.
     """
-    silent = dict(defaults)
     given = ((name, bytes(body.raw(name) or b"")) for name in names)
-    text = b",".join(b'"%b":%b' % (name.encode(), raw) for name, raw in given if raw and raw != silent.get(name))
+    text = b",".join(b'"%b":%b' % (name.encode(), raw) for name, raw in given if raw and (name, raw) not in defaults)
     if text:
         yield from split(SegmentKind.TEMPLATE, text)
 
@@ -89,21 +103,26 @@ def without_cache_control(raw: bytes | memoryview) -> bytes | memoryview:
     if _CACHE_CONTROL not in text:
         return raw
     kept: list[bytes] = []
-    done = 0
-    for match in _CACHE_CONTROL_MEMBER.finditer(text):
-        if match[1] != b"null" and b'"ephemeral"' not in match[1]:
+    done = at = 0
+    while match := _CACHE_CONTROL_MEMBER.search(text, at):
+        span = _marker(text, match)
+        if span is None:
+            at = match.start() + len(_CACHE_CONTROL)  # what it was taken to hold may hold a marker
             continue
-        before = match.start() - 1
-        while text[before] in _WHITESPACE:
-            before -= 1
-        # Within a string the quote would be escaped, so it is a backslash that stands before it there.
-        if text[before] == _COMMA:
-            start, end = before, match.end(1)
-        elif text[before] == _BRACE:
-            start, end = match.start(), match.end()
-        else:
-            continue
-        kept.append(text[done:start])
-        done = end
+        kept.append(text[done : span[0]])
+        done, at = span[1], match.end()
     kept.append(text[done:])
     return b"".join(kept)
+
+
+def _marker(text: bytes, match: re.Match[bytes]) -> tuple[int, int] | None:
+    """From where to where a marker goes, the comma that goes with it included; None where it only looks like one."""
+    if match[1] != b"null" and b'"ephemeral"' not in match[1]:
+        return None
+    before = match.start() - 1
+    while text[before] in _WHITESPACE:
+        before -= 1
+    # Within a string the quote would be escaped, so it is a backslash that stands before it there.
+    if text[before] == _COMMA:
+        return before, match.end(1)
+    return (match.start(), match.end()) if text[before] == _BRACE else None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from turnwise.dialects import shapes
-from turnwise.dialects.base import ReadCall, StreamFilter
+from turnwise.dialects import multipart, shapes
+from turnwise.dialects.base import ReadCall
+from turnwise.dialects.usage_filter import Unfiltered
 from turnwise.errors import TurnwiseError
 from turnwise.types import DialectName, Headers
 
@@ -15,6 +16,7 @@ class _Head(msgspec.Struct, gc=False):
     stream: msgspec.Raw = msgspec.Raw(b"null")
 
 
+_TRUE = ("true", "True", "1")
 _HEAD = msgspec.json.Decoder(_Head)
 _MODEL = msgspec.json.Decoder(str)
 
@@ -26,39 +28,32 @@ class RelayedDialect:
         self.name = name
 
     def read(self, body: bytes, headers: Headers, *, splice_usage: bool) -> ReadCall:  # noqa: ARG002 - the Protocol's signature
-        """Read `model` and `stream` where the body is a JSON object; never raises.
+        """Read `model` and `stream` where the body is a JSON object or a form; never raises.
 
-        A body that cannot be read (multipart, none, malformed) goes to any replica, whose engine answers for it.
+        A body that cannot be read (none, malformed) goes to any replica, whose engine answers for it.
         """
         head = _head(body)
         if head is None:
-            return ReadCall(body=body)
+            form = multipart.fields(body, headers)
+            return ReadCall(body=body, model=form.get("model") or None, is_stream=form.get("stream") in _TRUE)
         return ReadCall(body=body, model=_model(head.model), is_stream=bytes(head.stream) == b"true")
 
     def tap(self) -> None:
         """Nothing is watched."""
 
-    def usage_filter(self) -> StreamFilter:
-        """A filter that drops nothing: these bodies are never spliced."""
-        return _Unfiltered()
+    def usage_filter(self) -> Unfiltered:
+        """A filter that drops nothing."""
+        return Unfiltered()
 
     def error(self, fault: TurnwiseError) -> bytes:
         """JSON body of an error answer."""
-        return shapes.anthropic_error(fault) if self.name is DialectName.MESSAGES else shapes.openai_error(fault)
+        return shapes.anthropic_error(fault) if self.name is DialectName.COUNT_TOKENS else shapes.openai_error(fault)
 
     def error_event(self, fault: TurnwiseError) -> bytes:
         """Event that tells of a failure within a stream."""
-        if self.name is DialectName.MESSAGES:
+        if self.name is DialectName.COUNT_TOKENS:
             return shapes.anthropic_event(fault)
-        return shapes.responses_event(fault) if self.name is DialectName.RESPONSES else shapes.openai_event(fault)
-
-
-class _Unfiltered:
-    def feed(self, data: bytes) -> bytes:
-        return data
-
-    def close(self) -> bytes:
-        return b""
+        return shapes.responses_event(fault) if self.name is DialectName.STORED else shapes.openai_event(fault)
 
 
 def _head(body: bytes) -> _Head | None:

@@ -38,10 +38,13 @@ def responses_event(fault: TurnwiseError) -> bytes:
 
 
 def anthropic_error(fault: TurnwiseError) -> bytes:
-    """Anthropic's `{"type": "error", "error": {type, message}}`."""
-    default = "invalid_request_error" if isinstance(fault, ClientFault) else "api_error"
-    kind = _ANTHROPIC_TYPES.get(fault.status, default)
-    return msgspec.json.encode({"type": "error", "error": {"type": kind, "message": fault.message}})
+    """Anthropic's `{"type": "error", "error": {type, message}}`, with `details` where the fault has them."""
+    is_clients = isinstance(fault, ClientFault)
+    kind = _ANTHROPIC_TYPES.get(fault.status, "invalid_request_error" if is_clients else "api_error")
+    error: dict[str, object] = {"type": kind, "message": fault.message}
+    if isinstance(fault, ClientFault) and fault.details is not None:
+        error["details"] = fault.details
+    return msgspec.json.encode({"type": "error", "error": error})
 
 
 def anthropic_event(fault: TurnwiseError) -> bytes:

@@ -22,6 +22,8 @@ class Route(msgspec.Struct, frozen=True):
     path: str
     dialect: DialectName
     methods: tuple[str, ...] = ("POST",)
+    response_id: str | None = None
+    """What stands for `{id}` in a matched path: the stored response that the call is about, which one replica keeps."""
 
 
 ROUTES: Mapping[str, Route] = {
@@ -31,10 +33,10 @@ ROUTES: Mapping[str, Route] = {
         Route("/v1/chat/completions/batch", DialectName.OPENAI),
         Route("/v1/completions", DialectName.COMPLETIONS),
         Route("/v1/messages", DialectName.MESSAGES),
-        Route("/v1/messages/count_tokens", DialectName.MESSAGES),
+        Route("/v1/messages/count_tokens", DialectName.COUNT_TOKENS),
         Route("/v1/responses", DialectName.RESPONSES),
-        Route("/v1/responses/{id}", DialectName.RESPONSES, ("GET",)),
-        Route("/v1/responses/{id}/cancel", DialectName.RESPONSES),
+        Route("/v1/responses/{id}", DialectName.STORED, ("GET",)),
+        Route("/v1/responses/{id}/cancel", DialectName.STORED),
         Route("/v1/embeddings", DialectName.OPENAI),
         Route("/v1/rerank", DialectName.OPENAI),
         Route("/v2/rerank", DialectName.OPENAI),
@@ -54,7 +56,7 @@ ROUTES: Mapping[str, Route] = {
 """Inference paths of vLLM 0.32, by path; `/invocations` is left out as it can carry a call of any of them unseen."""
 
 _WITH_ID = tuple(
-    (re.compile(re.escape(path).replace(r"\{id\}", "[A-Za-z0-9_-]{1,128}")), route)
+    (re.compile(re.escape(path).replace(r"\{id\}", "([A-Za-z0-9_-]{1,128})")), route)
     for path, route in ROUTES.items()
     if "{id}" in path
 )
@@ -69,7 +71,7 @@ def match(method: str, target: str, extra_paths: Collection[str] = ()) -> Route:
     path = target.partition("?")[0]
     route = ROUTES.get(path) if "{" not in path else None
     if route is None:
-        route = next((route for pattern, route in _WITH_ID if pattern.fullmatch(path)), None)
+        route = _with_id(path)
     if route is None and path in extra_paths:
         route = Route(path, dialect_for_path(path), ())
     if route is None:
@@ -77,6 +79,13 @@ def match(method: str, target: str, extra_paths: Collection[str] = ()) -> Route:
     if route.methods and method not in route.methods:
         raise wrong_method(path, method, route.methods)
     return route
+
+
+def _with_id(path: str) -> Route | None:
+    for pattern, route in _WITH_ID:
+        if found := pattern.fullmatch(path):
+            return msgspec.structs.replace(route, response_id=found[1])
+    return None
 
 
 def wrong_method(path: str, method: str, allowed: tuple[str, ...]) -> ClientFault:

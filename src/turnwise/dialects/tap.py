@@ -1,89 +1,59 @@
-"""Watches the answer of a generation: when its first token came, what it used, how it ended."""
+"""What every tap does with bytes: whole lines out of reads that are cut anywhere, a bounded document out of a whole answer."""
 
 from __future__ import annotations
 
-from typing import Any
+from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import msgspec
 
-from turnwise.dialects.events import ends_event, has_usage, payloads
+from turnwise.dialects.events import ends_event, payloads
 from turnwise.types import Usage
 
 MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
 """Largest answer in one piece that is kept for its usage; a larger one is counted as without."""
 
 MAX_LINE_BYTES = 1024 * 1024
-"""Longest unfinished line of a stream that is kept; what matters stands in lines of a few hundred bytes."""
+"""Longest unfinished line of a stream that is kept. Most of what matters stands in a few hundred bytes; the last event of the
+Responses API repeats the whole answer and the tools besides."""
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding garbage raises; a tap passes over it."""
+
+NO_TEXT = (b"null", b'""', b"[]")
 
 
-class _CachedDetail(msgspec.Struct, gc=False):
-    cached_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct, gc=False):
-    prompt_tokens: int
-    completion_tokens: int | None = None
-    prompt_tokens_details: _CachedDetail | None = None
-
-
-class _Delta(msgspec.Struct, gc=False):
-    content: Any = None
-    refusal: Any = None
-    reasoning: Any = None
-    reasoning_content: Any = None
-    tool_calls: Any = None
-    function_call: Any = None
-
-
-class _ChunkChoice(msgspec.Struct, gc=False):
-    delta: _Delta | None = None
-    text: Any = None
-    finish_reason: str | None = None
-
-
-class _Chunk(msgspec.Struct, gc=False):
-    choices: list[_ChunkChoice] | None = None
-    usage: msgspec.Raw = msgspec.Raw(b"null")
-
-
-class _Message(msgspec.Struct, gc=False):
-    content: msgspec.Raw = msgspec.Raw(b"null")
-
-
-class _Choice(msgspec.Struct, gc=False):
-    message: _Message | None = None
-    text: msgspec.Raw = msgspec.Raw(b"null")
-    finish_reason: str | None = None
-
-
-class _Document(msgspec.Struct, gc=False):
-    choices: list[_Choice] | None = None
-    usage: msgspec.Raw = msgspec.Raw(b"null")
-
-
-_CHUNK = msgspec.json.Decoder(_Chunk)
-_DOCUMENT = msgspec.json.Decoder(_Document)
-_USAGE = msgspec.json.Decoder(_Usage)
-_NO_TEXT = (b"null", b'""', b"[]")
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-
-
-class GenerationTap:
-    """The tap of chat and completions; facts are the same however the bytes are cut, and garbage leaves them None.
+class AnswerTap(ABC):
+    """Watches one answer; facts are the same however the bytes are cut, and garbage leaves them None.
 
     Until the first visible text every event is looked at. After it a read costs a few substring tests, and only the events that
-    carry usage or a finish reason are parsed. An answer of status 400 or above has no facts.
+    carry one of `end_marks` are parsed. An answer of status 400 or above has no facts.
     """
+
+    visible_marks: ClassVar[tuple[bytes, ...]]
+    """Bytes of which an event with visible text has one. None of the marks can occur inside a JSON string, where their quotes
+    would be escaped."""
+    end_marks: ClassVar[tuple[bytes, ...]]
+    """Bytes of which an event that tells usage or an end has one."""
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
         self.first_token_at: float | None = None
         self.first_visible_at: float | None = None
         self.finish_reason: str | None = None
+        self.response_id: str | None = None
         self._is_watching = False
         self._is_stream = False
         self._held = bytearray()
         self._is_overlong = False
+
+    @abstractmethod
+    def _read_event(self, payload: bytes, now: float) -> None:
+        """Take the facts out of one event's payload."""
+
+    @abstractmethod
+    def _read_document(self, document: bytes, now: float) -> None:
+        """Take the facts out of an answer in one piece."""
 
     def on_head(self, status: int, *, is_stream: bool) -> None:
         """The answer's head has come."""
@@ -112,6 +82,13 @@ class GenerationTap:
             self.first_token_at = now
             self._read_document(rest, now)
 
+    def _saw_token(self, now: float, *, is_visible: bool) -> None:
+        """An event has brought content; the first of a kind counts."""
+        if self.first_token_at is None:
+            self.first_token_at = now
+        if is_visible and self.first_visible_at is None:
+            self.first_visible_at = now
+
     def _hold(self, data: bytes, limit: int) -> None:
         """Keep bytes for later; beyond `limit` forget them all and mark it."""
         if self._is_overlong or len(self._held) + len(data) > limit:
@@ -131,60 +108,21 @@ class GenerationTap:
         self._hold(data[end:], MAX_LINE_BYTES)
 
     def _read_lines(self, lines: bytes, now: float) -> None:
-        if self.first_visible_at is None or _has_end(lines):
+        if self.first_visible_at is None or _has_any(self.end_marks, lines):
             for payload in payloads(lines):
                 if self._matters(payload):
-                    self._read_chunk(payload, now)
+                    self._read_event(payload, now)
 
     def _matters(self, payload: bytes) -> bool:
         if self.first_token_at is None:
             return True
-        if self.first_visible_at is None and (b'"content"' in payload or b'"text"' in payload):
+        if self.first_visible_at is None and _has_any(self.visible_marks, payload):
             return True
-        return _has_end(payload)
-
-    def _read_chunk(self, payload: bytes, now: float) -> None:
-        try:
-            chunk = _CHUNK.decode(payload)
-        except _UNREADABLE:
-            return
-        for choice in chunk.choices or ():
-            delta = choice.delta or _Delta()
-            is_visible = bool(delta.content or choice.text)
-            is_token = is_visible or any(
-                (delta.reasoning, delta.reasoning_content, delta.tool_calls, delta.function_call, delta.refusal)
-            )
-            if is_token and self.first_token_at is None:
-                self.first_token_at = now
-            if is_visible and self.first_visible_at is None:
-                self.first_visible_at = now
-            self.finish_reason = choice.finish_reason or self.finish_reason
-        self._read_usage(chunk.usage)
-
-    def _read_document(self, document: bytes, now: float) -> None:
-        try:
-            answer = _DOCUMENT.decode(document)
-        except _UNREADABLE:
-            return
-        for choice in answer.choices or ():
-            text = choice.message.content if choice.message is not None else choice.text
-            if bytes(text) not in _NO_TEXT:
-                self.first_visible_at = now
-            self.finish_reason = choice.finish_reason or self.finish_reason
-        self._read_usage(answer.usage)
-
-    def _read_usage(self, raw: msgspec.Raw) -> None:
-        try:
-            usage = _USAGE.decode(raw)
-        except _UNREADABLE:
-            return
-        details = usage.prompt_tokens_details
-        self.usage = Usage(
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens or 0,
-            cached_tokens=None if details is None else details.cached_tokens,
-        )
+        return _has_any(self.end_marks, payload)
 
 
-def _has_end(data: bytes) -> bool:
-    return b'"finish_reason":"' in data or has_usage(data) or b'"finish_reason": "' in data
+def _has_any(marks: tuple[bytes, ...], data: bytes) -> bool:
+    for mark in marks:  # noqa: SIM110 - a generator costs more than the searches
+        if mark in data:
+            return True
+    return False

@@ -1,0 +1,140 @@
+"""`/v1/responses`: instructions, tools and input items to a prompt, and the state that a call continues."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from turnwise.dialects import arguments, shapes, turns
+from turnwise.dialects import prompt as parts
+from turnwise.dialects.base import ReadCall
+from turnwise.dialects.body import Body
+from turnwise.dialects.responses_tap import ResponsesTap
+from turnwise.dialects.usage_filter import Unfiltered
+from turnwise.errors import ClientFault, TurnwiseError
+from turnwise.types import DialectName, Headers, Prompt, Segment, SegmentKind
+
+CONTINUES = ("previous_response_id", "conversation")
+"""What names state that a replica keeps. It stands in the root of the prompt: the text before the new items is not known
+here, so such a prompt must never be taken for a fresh one that begins with the same items."""
+
+TEMPLATE_ARGUMENTS = (
+    "chat_template",
+    "chat_template_kwargs",
+    "reasoning",
+    "tool_choice",
+    "truncation",
+    "context_management",
+    "prompt",
+    "previous_input_messages",
+)
+"""What changes the rendering, in a fixed order."""
+
+LEAVES_ALONE = frozenset(
+    (
+        "background", "client_metadata", "enable_response_messages", "include", "max_output_tokens", "max_tool_calls",
+        "moderation", "text",
+    )
+)  # fmt: skip
+"""What this API has besides that never reaches the text of a prompt. `text` is among it: unlike chat's `response_format`,
+vLLM only guides decoding with `text.format` and hands it to no renderer."""
+
+HASHED = frozenset(("model", *arguments.ROOT, *CONTINUES, *TEMPLATE_ARGUMENTS, "tools", "instructions", "input"))
+"""Members that are part of the prompt's digests."""
+
+_KNOWN = HASHED | LEAVES_ALONE
+_DEFAULTS = (("tool_choice", b'"auto"'), ("truncation", b'"disabled"'))
+
+
+class _Item(msgspec.Struct, gc=False):
+    type: str | None = None
+    role: str | None = None
+
+
+class _Conversation(msgspec.Struct, gc=False):
+    id: str
+
+
+_ITEM = msgspec.json.Decoder(_Item)
+_TEXT = msgspec.json.Decoder(str)
+_CONVERSATION = msgspec.json.Decoder(str | _Conversation)
+
+
+class ResponsesDialect:
+    """OpenAI's responses. Usage always comes, so no body is ever spliced."""
+
+    name = DialectName.RESPONSES
+
+    def read(self, body: bytes, headers: Headers, *, splice_usage: bool) -> ReadCall:  # noqa: ARG002 - the Protocol's signature
+        """Read a responses request; raises `ClientFault` naming the field that is wrong.
+
+        Checked is what routing acts on: `model`, `input` (text or objects), the ids of state, `store` and the token limit.
+        """
+        document = Body(body)
+        model = arguments.model(document)
+        root = b"responses/" + parts.root(model, document, (*arguments.ROOT, *CONTINUES))
+        return ReadCall(
+            body=body,
+            model=model,
+            prompt=Prompt(root=root, segments=tuple(_segments(document))),
+            is_stream=arguments.flag(document, "stream") is True,
+            max_tokens=arguments.count(document, "max_output_tokens"),
+            continues=tuple(_continues(document)),
+            is_stored=arguments.flag(document, "store") is not False,
+            unhashed_bytes=arguments.unhashed_bytes(document, _KNOWN),
+        )
+
+    def tap(self) -> ResponsesTap:
+        """A tap for one answer."""
+        return ResponsesTap()
+
+    def usage_filter(self) -> Unfiltered:
+        """A filter that drops nothing."""
+        return Unfiltered()
+
+    def error(self, fault: TurnwiseError) -> bytes:
+        """JSON body of an error answer."""
+        return shapes.openai_error(fault)
+
+    def error_event(self, fault: TurnwiseError) -> bytes:
+        """Event that tells of a failure within a stream."""
+        return shapes.responses_event(fault)
+
+
+def _continues(document: Body) -> Iterator[str]:
+    previous = document.typed("previous_response_id", _TEXT, "a string or null")
+    if previous is not None:
+        yield previous
+    conversation = document.typed("conversation", _CONVERSATION, "a string, an object with an id, or null")
+    if conversation is not None:
+        yield conversation if isinstance(conversation, str) else conversation.id
+
+
+def _segments(document: Body) -> Iterator[Segment]:
+    is_marked = parts.has_markers(document)
+    yield from parts.template(document, TEMPLATE_ARGUMENTS, defaults=_DEFAULTS)
+    yield from parts.unmarked(SegmentKind.TOOLS, document.raw("tools"), is_marked=is_marked)
+    yield from parts.unmarked(SegmentKind.SYSTEM, document.raw("instructions"), is_marked=is_marked)
+    text = document.raw("input")
+    if text is not None and bytes(text[:1]) == b'"':
+        yield from parts.split(SegmentKind.USER, text)
+        return
+    for position, item in enumerate(turns.read(document, "input", "items")):
+        yield from parts.unmarked(_kind(item, position), memoryview(item), is_marked=is_marked)
+
+
+def _kind(raw: msgspec.Raw, position: int) -> SegmentKind:
+    """What an item is: a message by its role; else what the model made (calls, reasoning) or what a tool gave back."""
+    try:
+        item = _ITEM.decode(raw)
+    except msgspec.MsgspecError:
+        is_object = bytes(memoryview(raw)[:1]) == b"{"
+        problem = "must name its type and role as strings" if is_object else "must be an object"
+        param = f"input[{position}]"
+        raise ClientFault(f"`{param}` {problem}", param=param) from None
+    if item.type is None or item.type == "message":
+        return turns.KINDS.get(item.role or "", SegmentKind.OTHER)
+    if item.type == "reasoning" or item.type.endswith("_call"):
+        return SegmentKind.ASSISTANT
+    return SegmentKind.TOOL if item.type.endswith("_call_output") else SegmentKind.OTHER

@@ -1,0 +1,119 @@
+"""Watches the answer of `/v1/responses`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from turnwise.dialects.tap import UNREADABLE, AnswerTap
+from turnwise.types import Usage
+
+_PENDING = ("queued", "in_progress")
+
+
+class _CachedDetail(msgspec.Struct, gc=False):
+    cached_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct, gc=False):
+    input_tokens: int
+    output_tokens: int | None = None
+    input_tokens_details: _CachedDetail | None = None
+
+
+class _Part(msgspec.Struct, gc=False):
+    type: Any = None
+    text: Any = None
+
+
+class _Item(msgspec.Struct, gc=False):
+    type: Any = None
+    content: list[_Part] | None = None
+
+
+class _Incomplete(msgspec.Struct, gc=False):
+    reason: str | None = None
+
+
+class _Response(msgspec.Struct, gc=False):
+    id: str | None = None
+    status: str | None = None
+    incomplete_details: _Incomplete | None = None
+    usage: msgspec.Raw = msgspec.Raw(b"null")
+    output: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Event(msgspec.Struct, gc=False):
+    type: str = ""
+    delta: Any = None
+    response: _Response | None = None
+
+
+_EVENT = msgspec.json.Decoder(_Event)
+_RESPONSE = msgspec.json.Decoder(_Response)
+_OUTPUT = msgspec.json.Decoder(list[_Item])
+_USAGE = msgspec.json.Decoder(_Usage)
+
+
+class ResponsesTap(AnswerTap):
+    """The tap of responses.
+
+    `response_id` is the id that the answer bears; whether the replica keeps it under that id, the request says (`store`).
+    """
+
+    visible_marks = (b'"response.output_text.delta"',)
+    end_marks = (
+        b'"response.completed"',
+        b'"response.incomplete"',
+        b'"response.failed"',
+        b'"response.cancelled"',
+        b'"response.created"',
+    )
+
+    def _read_event(self, payload: bytes, now: float) -> None:
+        try:
+            event = _EVENT.decode(payload)
+        except UNREADABLE:
+            return
+        if event.response is not None:
+            self._read_response(event.response)
+        elif event.type.startswith("response.") and event.type.endswith(".delta") and event.delta:
+            self._saw_token(now, is_visible=event.type == "response.output_text.delta")
+
+    def _read_document(self, document: bytes, now: float) -> None:
+        try:
+            response = _RESPONSE.decode(document)
+        except UNREADABLE:
+            return
+        self._read_response(response)
+        if response.status in _PENDING:
+            self.first_token_at = None  # the replica answers before it has begun, and generates in the background
+        elif _shows_text(response.output):
+            self.first_visible_at = now
+
+    def _read_response(self, response: _Response) -> None:
+        self.response_id = response.id or self.response_id
+        if response.status is not None and response.status not in _PENDING:
+            details = response.incomplete_details
+            self.finish_reason = (details.reason if details is not None else None) or response.status
+        try:
+            usage = _USAGE.decode(response.usage)
+        except UNREADABLE:
+            return
+        cached = usage.input_tokens_details
+        self.usage = Usage(
+            prompt_tokens=usage.input_tokens,
+            completion_tokens=usage.output_tokens or 0,
+            cached_tokens=None if cached is None else cached.cached_tokens,
+        )
+
+
+def _shows_text(output: msgspec.Raw) -> bool:
+    try:
+        items = _OUTPUT.decode(output)
+    except UNREADABLE:
+        return False
+    return any(
+        part.type == "output_text" and part.text for item in items if item.type == "message" for part in item.content or ()
+    )

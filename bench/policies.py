@@ -15,7 +15,7 @@ from statistics import fmean
 import msgspec
 
 from turnwise.engines.sim.options import SimOptions
-from turnwise.engines.sim.prepare import HEADER_TOOL_CALLS
+from turnwise.engines.sim.tool_choice import HEADER_TOOL_CALLS
 from turnwise.engines.sim.virtual_time import run_virtual
 from turnwise.proxy.demo.drive import Reply, chat_body
 from turnwise.proxy.demo.fleet import MODEL, NUM_BLOCKS, NUM_REPLICAS, PRESET, SPEED

@@ -21,7 +21,7 @@ import uvloop
 from turnwise import __version__, settings_sources
 from turnwise.engines.sim import server as sim
 from turnwise.errors import SettingsError
-from turnwise.proxy import app, demo, doctor
+from turnwise.proxy import app, demo, doctor, replay
 from turnwise.proxy.export import audit
 from turnwise.settings import LogLevel, PolicyName, Server
 from turnwise.settings_sources import LoadedSettings
@@ -100,6 +100,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_arguments(demo_parser)
     demo_parser.set_defaults(run=demo.run, parser=demo_parser)
+
+    replay_parser = commands.add_parser(
+        "replay", help="replay a recorded trace on a virtual fleet, policy by policy", description=replay.DESCRIPTION
+    )
+    replay.add_arguments(replay_parser)
+    replay_parser.set_defaults(run=replay.run, parser=replay_parser)
     return parser
 
 

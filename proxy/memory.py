@@ -6,9 +6,11 @@ On `engines.sim.virtual_time` an hour of it takes moments and two runs are equal
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, aclosing
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import httpx
 import msgspec
@@ -29,6 +31,37 @@ from turnwise.proxy.pipeline import Pipeline
 from turnwise.proxy.wire.ports import ClientWatcher, Origin, Outgoing, RawRequest, ResponseHead, Sink
 from turnwise.settings import Settings
 from turnwise.types import Headers
+
+KEPT_REQUESTS = 1024
+"""Requests that an upstream in memory remembers for tests to look at."""
+
+SWEEP_INTERVAL_S = 5.0
+"""Pause of the index's housekeeping; longer than in the process, for on a virtual clock it is most of what there is to do."""
+
+
+class MemoryEngine(AbstractAsyncContextManager[Any], Protocol):
+    """An engine that answers in memory."""
+
+    async def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> SimAnswer:
+        """Answer one request."""
+
+    def event_source(self) -> EventSource:
+        """A subscription to its KV events."""
+
+    def facts(self, source: EventSourceInfo) -> ReplicaFacts:
+        """What discovery learns of it; `source` is where its events are heard."""
+
+
+class MemorySim(SimEngine):
+    """The embedded engine as one in memory."""
+
+    def facts(self, source: EventSourceInfo) -> ReplicaFacts:
+        """See `MemoryEngine.facts`."""
+        return ReplicaFacts(
+            models=(self.options.model, *self.options.loras),
+            event_sources=(source,),
+            load=LoadReport(block_size=self.preset.block_size, num_blocks=self.preset.num_blocks, hash_algorithm="sim_xxh3_64"),
+        )
 
 
 class MemoryClient:
@@ -107,10 +140,10 @@ class MemoryUpstream:
     """Embedded engines by origin. One in `killed` refuses; one in `breaks_after` breaks a stream after so many reads."""
 
     def __init__(self) -> None:
-        self.engines: dict[Origin, SimEngine] = {}
+        self.engines: dict[Origin, MemoryEngine] = {}
         self.killed: set[Origin] = set()
         self.breaks_after: dict[Origin, int] = {}
-        self.requests: list[tuple[Origin, Outgoing]] = []
+        self.requests: deque[tuple[Origin, Outgoing]] = deque(maxlen=KEPT_REQUESTS)
 
     def open(self, origin: Origin, outgoing: Outgoing, sink: Sink) -> MemoryExchange:
         """See `Upstream.open`."""
@@ -155,24 +188,19 @@ class MemoryAdapter:
 
     async def discover(self, http: httpx.AsyncClient, base_url: str) -> ReplicaFacts:
         """See `EngineAdapter.discover`."""
-        models = await self.models(http, base_url)
-        engine = self._upstream.engines[Origin.of(base_url)]
-        sources = (EventSourceInfo(rank=0, endpoint=base_url, replay_endpoint=base_url),) if self._has_events else ()
-        return ReplicaFacts(
-            models=models,
-            event_sources=sources,
-            load=LoadReport(
-                block_size=engine.preset.block_size, num_blocks=engine.preset.num_blocks, hash_algorithm="sim_xxh3_64"
-            ),
+        await self.models(http, base_url)
+        facts = self._upstream.engines[Origin.of(base_url)].facts(
+            EventSourceInfo(rank=0, endpoint=base_url, replay_endpoint=base_url)
         )
+        return facts if self._has_events else msgspec.structs.replace(facts, event_sources=())
 
     async def models(self, http: httpx.AsyncClient, base_url: str) -> tuple[str, ...]:
         """See `EngineAdapter.models`."""
         del http
         if Origin.of(base_url) in self._upstream.killed:
             raise httpx.ConnectError("refused")
-        options = self._upstream.engines[Origin.of(base_url)].options
-        return (options.model, *options.loras)
+        source = EventSourceInfo(rank=0, endpoint=base_url, replay_endpoint=base_url)
+        return self._upstream.engines[Origin.of(base_url)].facts(source).models
 
     async def load(self, http: httpx.AsyncClient, base_url: str) -> LoadReport:
         """See `EngineAdapter.load`."""
@@ -185,13 +213,19 @@ class MemoryAdapter:
 
 
 class MemoryProxy:
-    """A proxy and one embedded engine for each replica of `settings`; entering it waits until all take calls."""
+    """A proxy and one engine for each replica of `settings`; entering it waits until all take calls.
 
-    def __init__(self, settings: Settings, options: SimOptions, *, has_events: bool = True) -> None:
+    `options` are those of all engines, or make the engine of each replica by its number.
+    """
+
+    def __init__(
+        self, settings: Settings, options: SimOptions | Callable[[int], MemoryEngine], *, has_events: bool = True
+    ) -> None:
         self.clock = asyncio.get_running_loop().time
         self.upstream = MemoryUpstream()
-        for replica in settings.replicas:
-            self.upstream.engines[Origin.of(replica.url)] = SimEngine(options)
+        for number, replica in enumerate(settings.replicas):
+            engine = MemorySim(options) if isinstance(options, SimOptions) else options(number)
+            self.upstream.engines[Origin.of(replica.url)] = engine
         self.index = KvIndex(settings.index)
         self.fleet = Fleet(settings, self.index)
         self.metrics = Metrics()
@@ -207,7 +241,9 @@ class MemoryProxy:
         for engine in self.upstream.engines.values():
             await self._stack.enter_async_context(engine)
         watching = asyncio.create_task(self._discovery.run(), name="discovery")
+        sweeping = asyncio.create_task(self._sweep(), name="sweep")
         self._stack.push_async_callback(_end, watching)
+        self._stack.push_async_callback(_end, sweeping)
         while not self._is_known():  # noqa: ASYNC110 - on a virtual clock, looking again costs nothing
             await asyncio.sleep(0.001)
         return self
@@ -234,6 +270,11 @@ class MemoryProxy:
         raw = RawRequest(method=method, target=path, headers=headers, body=encoded, arrived_at=now, read_at=now)
         await self.front.handle(raw, client)
         return client
+
+    async def _sweep(self) -> None:
+        while True:
+            has_more = self.index.sweep(self.clock())
+            await asyncio.sleep(0 if has_more else SWEEP_INTERVAL_S)
 
     def _is_known(self) -> bool:
         now = self.clock()

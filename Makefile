@@ -6,19 +6,21 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/turnwise
 LAB := $(CACHE)/vllm-0.32.0
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -qq
 UV_VERSION := 0.13.8
+UV_COMPILE := build/lock/bin/uv --no-config pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes
+BY_DEFAULT := not vllm and not clients
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check fuzz vllm test-vllm docs format lock clean
+.PHONY: help demo test check fuzz clients test-clients vllm test-vllm docs format lock lock-clients clean
 
 help: ## Say what each target does.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/runtime ## Run three simulated replicas behind the proxy: KV-aware placement against round-robin.
 	@$(BIN)/turnwise demo --seeds 5
 
 test: $(VENV)/dev ## Run every test that needs no real engine.
-	@$(BIN)/pytest -q -m "not vllm"
+	@$(BIN)/pytest -q -m "$(BY_DEFAULT)"
 
 check: $(VENV)/dev ## Lint, check types and import rules, and try the wheel outside the tree.
 	@$(BIN)/ruff check --quiet .
@@ -28,7 +30,14 @@ check: $(VENV)/dev ## Lint, check types and import rules, and try the wheel outs
 	@$(BIN)/pytest -q tests/wheel
 
 fuzz: $(VENV)/dev ## Throw 10,000 malformed and oddly split requests at the wire (TURNWISE_FUZZ_CASES sets the number).
-	@TURNWISE_FUZZ_CASES=$${TURNWISE_FUZZ_CASES:-10000} $(BIN)/pytest -q -m "not vllm" -k fuzz tests
+	@TURNWISE_FUZZ_CASES=$${TURNWISE_FUZZ_CASES:-10000} $(BIN)/pytest -q -m "$(BY_DEFAULT)" -k fuzz tests
+
+clients: ## Install the agent clients that test-clients runs into the cache folder (850 MB, once).
+	@PYTHON=$(PYTHON) tests/clients/install.sh $(CACHE) >/dev/null
+
+test-clients: $(VENV)/dev ## Run real SDKs, agent frameworks and a coding CLI through the proxy, each through a tool loop.
+	@folder=$$(PYTHON=$(PYTHON) tests/clients/install.sh $(CACHE)) && \
+		CLIENTS_FOLDER=$$folder $(BIN)/pytest -q -m clients tests/clients
 
 vllm: $(LAB)/model/config.json ## Install vLLM for CPU into the cache folder and make the model for test-vllm (3.5 GB, once).
 
@@ -45,8 +54,13 @@ format: $(VENV)/dev ## Format the code and mend what ruff can mend.
 lock: build/lock/bin/uv ## Resolve pyproject.toml again and write both lock files, with hashes.
 	@for lock in requirements.lock "requirements-dev.lock --group dev --constraints requirements.lock"; do \
 		$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' | \
-		build/lock/bin/uv --no-config pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-			--custom-compile-command "make lock" pyproject.toml - --output-file $$lock; done
+		$(UV_COMPILE) --custom-compile-command "make lock" pyproject.toml - --output-file $$lock; done
+
+lock-clients: build/lock/bin/uv ## Resolve the agent clients of test-clients again and write their lock files, with hashes.
+	@for set in requirements requirements-litellm; do \
+		$(UV_COMPILE) --custom-compile-command "make lock-clients" tests/clients/$$set.in --output-file tests/clients/$$set.txt; done
+	@npm install --prefix tests/clients --package-lock-only --omit-lockfile-registry-resolved=true --ignore-scripts \
+		--no-audit --no-fund --loglevel=error >/dev/null
 
 clean: ## Remove the virtual environment and what builds and tools left here.
 	@rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -11,7 +11,7 @@ import aiohttp
 import msgspec
 
 from turnwise import names
-from turnwise.engines.sim.prepare import HEADER_TOOL_CALLS
+from turnwise.engines.sim.tool_choice import HEADER_TOOL_CALLS
 from turnwise.proxy.demo.workload import MAX_TOKENS, Program
 
 

@@ -23,7 +23,7 @@ from turnwise.engines.sim import server as sim
 from turnwise.errors import SettingsError
 from turnwise.proxy import app, demo, doctor, replay
 from turnwise.proxy.export import audit
-from turnwise.settings import LogLevel, PolicyName, Server
+from turnwise.settings import LogLevel, PolicyName, Server, Settings
 from turnwise.settings_sources import LoadedSettings
 
 FLAGS = {
@@ -142,10 +142,15 @@ def _load(args: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> 
     return settings_sources.load(file=file, environ=environ, overrides=args.overrides, flags=flags)
 
 
-def _serve(args: argparse.Namespace) -> int:
+def _load_fleet(args: argparse.Namespace) -> Settings:
     settings = _load(args).settings
     if not settings.replicas:
         raise SettingsError("no replica is given: use `--replica http://host:port`, or `[[replicas]]` in a `--config` file")
+    return settings
+
+
+def _serve(args: argparse.Namespace) -> int:
+    settings = _load_fleet(args)
     audit.set_up(settings.log.level)
     _open_as_many_files_as_allowed()
 
@@ -195,7 +200,7 @@ def _config(args: argparse.Namespace) -> int:
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    return doctor.run(_load(args).settings)
+    return doctor.run(_load_fleet(args))
 
 
 if __name__ == "__main__":

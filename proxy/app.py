@@ -20,6 +20,7 @@ from turnwise.proxy.export.record import Recorder
 from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.front import Front
 from turnwise.proxy.pipeline import Pipeline
+from turnwise.proxy.sweep import keep_swept
 from turnwise.proxy.wire import malloc
 from turnwise.proxy.wire.server import serve
 from turnwise.proxy.wire.upstream import Pool
@@ -66,7 +67,7 @@ async def run(settings: Settings, *, stop: asyncio.Event, on_ready: Callable[[Ad
         async with asyncio.TaskGroup() as group:
             background = [
                 group.create_task(discovery.run(), name="discovery"),
-                group.create_task(_sweep(index, clock), name="sweep"),
+                group.create_task(keep_swept(index, clock, pause_s=SWEEP_INTERVAL_S), name="sweep"),
             ]
             on_ready(
                 Addresses(
@@ -85,10 +86,3 @@ async def run(settings: Settings, *, stop: asyncio.Event, on_ready: Callable[[Ad
         await server.close()
         pool.close()
         await admin.cleanup()
-
-
-async def _sweep(index: KvIndex, clock: Callable[[], float]) -> None:
-    """Let the index forget, a slice at a time."""
-    while True:
-        has_more = index.sweep(clock())
-        await asyncio.sleep(0 if has_more else SWEEP_INTERVAL_S)

@@ -16,7 +16,6 @@ from rich.text import Text
 
 from turnwise.engines.base import EngineAdapter, EventSource, FeedLost, ReplayUnavailable
 from turnwise.engines.vllm import VllmAdapter
-from turnwise.errors import SettingsError
 from turnwise.events import BlocksStored, EventSourceInfo, ReplicaFacts
 from turnwise.proxy.discovery import event_source
 from turnwise.settings import Replica, Settings
@@ -67,8 +66,6 @@ class _Answer(msgspec.Struct, frozen=True):
 
 def run(settings: Settings) -> int:
     """Check every replica of `settings` and print a table for each; returns 0 if all is well, else 1."""
-    if not settings.replicas:
-        raise SettingsError("no replica is given: use `--replica http://host:port`, or `[[replicas]]` in a `--config` file")
     return asyncio.run(_run(settings))
 
 

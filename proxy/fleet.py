@@ -15,7 +15,7 @@ from turnwise.proxy.held import HeldState, Holder, lost
 from turnwise.proxy.policy.calibrate import decayed, learned_rate
 from turnwise.proxy.wire.ports import Origin
 from turnwise.settings import PolicySettings, Replica, Settings
-from turnwise.types import FleetView, Outcome, Placement, ReplicaId, ReplicaView, Request
+from turnwise.types import FleetView, Hit, Outcome, Placement, ReplicaId, ReplicaView, Request
 
 MAX_QUOTED_CHARS = 100
 """Of a model's name in a message: a name may be as large as a body."""
@@ -157,37 +157,35 @@ class Fleet:
         """
         members = [self._holder(request, exclude)] if request.continues else self._candidates(request.model, exclude, now)
         residency = self._index.residency(request.chain, [member.id for member in members], now)
-        policy = self._settings.policy
-        replicas = tuple(
-            ReplicaView(
-                id=member.id,
-                hit=residency.hits[member.id],
-                num_running=member.num_running,
-                pending_prefill_tokens=self.pending_prefill_tokens(member, now),
-                recent_assigned_s=member.recent_assigned_s(now),
-                prefill_tokens_per_s=self.prefill_tokens_per_s(member),
-                decode_s_per_call=policy.decode_s_per_call,
-                free_tokens=None if member.capacity_tokens is None else member.capacity_tokens - member.running_tokens,
-            )
-            for member in members
-        )
         return FleetView(
-            replicas=replicas,
+            replicas=tuple(self._view_of(member, residency.hits[member.id], now) for member in members),
             prompt_tokens=residency.prompt_tokens,
             is_taught=residency.is_taught,
             turn=self._num_placements,
         )
 
+    def _view_of(self, member: Member, hit: Hit, now: float) -> ReplicaView:
+        rate, capacity = self.prefill_tokens_per_s(member), member.capacity_tokens
+        return ReplicaView(
+            id=member.id,
+            hit=hit,
+            num_running=member.num_running,
+            pending_prefill_tokens=member.pending_prefill_tokens(now, rate),
+            recent_assigned_s=member.recent_assigned_s(now),
+            prefill_tokens_per_s=rate,
+            decode_s_per_call=self._settings.policy.decode_s_per_call,
+            free_tokens=None if capacity is None else capacity - member.running_tokens,
+        )
+
     def book(self, request: Request, placement: Placement, now: float) -> Lease:
         """Count the load and predict the residency of a placement at once, so that the next decision sees both."""
         member = self.members[placement.replica]
+        rate = self.prefill_tokens_per_s(member)
         self._num_placements += 1
-        member.assign(
-            placement.uncached_tokens / self.prefill_tokens_per_s(member) + self._settings.policy.decode_s_per_call, now
-        )
+        member.assign(placement.uncached_tokens / rate + self._settings.policy.decode_s_per_call, now)
         if request.chain is not None:
             self._index.book(request.chain, member.id, placement.prompt_tokens, now)
-        return Lease(member, placement, now, pending_tokens=self.pending_prefill_tokens(member, now), held=self.held)
+        return Lease(member, placement, now, pending_tokens=member.pending_prefill_tokens(now, rate), held=self.held)
 
     def refused(self, replica: ReplicaId, now: float) -> None:
         """Note that `replica` failed a call before answering: others are preferred for a while."""

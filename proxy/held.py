@@ -5,6 +5,8 @@ Such a call can go nowhere else. Another replica would refuse it, or answer from
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import msgspec
 
 from turnwise.errors import ClientFault, Reason
@@ -26,17 +28,18 @@ class HeldState:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._holders: dict[str, Holder] = {}
+        # Not a plain dict: taking its oldest entry walks over all that were moved or taken before.
+        self._holders: OrderedDict[str, Holder] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._holders)
 
     def put(self, response_id: str, holder: Holder) -> None:
         """Note who keeps an answer; the last word counts."""
-        self._holders.pop(response_id, None)
         self._holders[response_id] = holder
+        self._holders.move_to_end(response_id)
         if len(self._holders) > self._limit:
-            del self._holders[next(iter(self._holders))]
+            self._holders.popitem(last=False)
 
     def holder(self, request: Request) -> Holder:
         """Who keeps all that `request` continues.

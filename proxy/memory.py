@@ -28,6 +28,7 @@ from turnwise.proxy.export.record import Recorder
 from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.front import Front
 from turnwise.proxy.pipeline import Pipeline
+from turnwise.proxy.sweep import keep_swept
 from turnwise.proxy.wire.ports import ClientWatcher, Origin, Outgoing, RawRequest, ResponseHead, Sink
 from turnwise.settings import Settings
 from turnwise.types import Headers
@@ -241,7 +242,7 @@ class MemoryProxy:
         for engine in self.upstream.engines.values():
             await self._stack.enter_async_context(engine)
         watching = asyncio.create_task(self._discovery.run(), name="discovery")
-        sweeping = asyncio.create_task(self._sweep(), name="sweep")
+        sweeping = asyncio.create_task(keep_swept(self.index, self.clock, pause_s=SWEEP_INTERVAL_S), name="sweep")
         self._stack.push_async_callback(_end, watching)
         self._stack.push_async_callback(_end, sweeping)
         while not self._is_known():  # noqa: ASYNC110 - on a virtual clock, looking again costs nothing
@@ -270,11 +271,6 @@ class MemoryProxy:
         raw = RawRequest(method=method, target=path, headers=headers, body=encoded, arrived_at=now, read_at=now)
         await self.front.handle(raw, client)
         return client
-
-    async def _sweep(self) -> None:
-        while True:
-            has_more = self.index.sweep(self.clock())
-            await asyncio.sleep(0 if has_more else SWEEP_INTERVAL_S)
 
     def _is_known(self) -> bool:
         now = self.clock()

@@ -8,8 +8,8 @@ from turnwise.dialects import DIALECTS, Route
 from turnwise.errors import ProxyFault
 from turnwise.proxy import edits
 from turnwise.proxy.export.record import Recorder
-from turnwise.proxy.first_byte import FirstByte
 from turnwise.proxy.fleet import Fleet, Lease
+from turnwise.proxy.lease_tap import LeaseTap
 from turnwise.proxy.policy.place import place
 from turnwise.proxy.policy.retry import Attempts
 from turnwise.proxy.reading import Reader
@@ -56,7 +56,7 @@ class Pipeline:
     async def _forward(self, request: Request, lease: Lease, attempt: int, client: Client) -> Outcome:
         dialect = DIALECTS[request.dialect]
         member, placement = lease.member, lease.placement
-        tap = FirstByte(dialect.tap(), lease, is_stored=request.is_stored)
+        tap = LeaseTap(dialect.tap(), lease, is_stored=request.is_stored)
         result = await relay(
             self._upstream,
             member.origin,

@@ -7,7 +7,7 @@ from turnwise.proxy.fleet import Lease
 from turnwise.types import Usage
 
 
-class FirstByte:
+class LeaseTap:
     """Wraps a dialect's tap (or none): ends the lease's prefill, and tells it the id of an answer that the replica keeps.
 
     Prefill ends with the first token, for one API sends events before it; with the first bytes where no tap can tell. The id is

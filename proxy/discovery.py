@@ -14,7 +14,8 @@ from turnwise.events import EventSourceInfo, LoadReport, ReplicaFacts
 from turnwise.index import DomainKey, KvIndex
 from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.feed import Feed
-from turnwise.proxy.fleet import Fleet, Member
+from turnwise.proxy.fleet import Fleet
+from turnwise.proxy.member import Member
 from turnwise.settings import Replica, Settings
 
 logger = logging.getLogger(__name__)

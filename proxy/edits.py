@@ -5,7 +5,7 @@ from __future__ import annotations
 from turnwise import names
 from turnwise.proxy.wire.ports import Outgoing, ResponseHead
 from turnwise.settings import Edits
-from turnwise.types import Headers, Placement, Request
+from turnwise.types import Placement, Request
 
 
 def outgoing(request: Request, *, stamps: bool, edits: Edits) -> Outgoing:
@@ -13,27 +13,24 @@ def outgoing(request: Request, *, stamps: bool, edits: Edits) -> Outgoing:
 
     `stamps` is whether this replica is to stamp its KV events with our call id.
     """
-    ours: dict[bytes, bytes] = {}
+    changes: dict[bytes, bytes | None] = {names.HEADER_DEBUG: None}
     if edits.request_id:
-        ours[names.HEADER_REQUEST_ID] = request.request_id.encode()
+        changes[names.HEADER_REQUEST_ID] = request.request_id.encode()
     if edits.accept_encoding:
         # Answers are relayed as they come, and an encoded one could not be watched.
-        ours[b"accept-encoding"] = b"identity"
+        changes[b"accept-encoding"] = b"identity"
     if edits.session_stamp and stamps and request.chain is not None:
-        ours[names.HEADER_STAMP] = request.call_id.encode()
-    kept = tuple(
-        (name, value) for name, value in request.headers if (key := name.lower()) not in ours and key != names.HEADER_DEBUG
-    )
-    return Outgoing(method=request.method, target=request.target, headers=(*kept, *ours.items()), body=request.body)
+        changes[names.HEADER_STAMP] = request.call_id.encode()
+    return Outgoing(request.method, request.target, request.headers, changes, request.body)
 
 
 def answer_head(head: ResponseHead, request: Request, placement: Placement | None) -> ResponseHead:
     """Build the head for the client: the replica's, with `x-request-id` and, where wanted, why the call went where it went."""
-    headers: Headers = tuple((name, value) for name, value in head.headers if name.lower() != names.HEADER_REQUEST_ID)
-    headers = (*headers, (names.HEADER_REQUEST_ID, request.request_id.encode()))
+    ours = (names.HEADER_REQUEST_ID, request.request_id.encode())
+    headers = (*[pair for pair in head.headers if pair[0].lower() != names.HEADER_REQUEST_ID], ours)
     if placement is not None and request.wants_debug:
         headers = (*headers, (names.HEADER_PLACEMENT, explain(placement).encode()))
-    return ResponseHead(status=head.status, phrase=head.phrase, headers=headers, length=head.length)
+    return ResponseHead(head.status, head.phrase, headers, head.length)
 
 
 def explain(placement: Placement) -> str:

@@ -15,7 +15,7 @@ from turnwise.engines.base import EngineAdapter, EventSource, FeedLost, ReplayUn
 from turnwise.events import BlocksCleared, EventBatch, EventSourceInfo
 from turnwise.index import KvIndex
 from turnwise.proxy.export.prometheus import Metrics
-from turnwise.proxy.fleet import Member
+from turnwise.proxy.member import Member
 
 logger = logging.getLogger(__name__)
 

@@ -55,27 +55,26 @@ class Front:
 
     async def handle(self, raw: RawRequest, client: Client) -> None:
         """Answer one request, whatever happens."""
-        identity = request_id(raw.headers, self.new_request_id)
+        identity = request_id(raw.fields, self.new_request_id)
         try:
             path = raw.target.partition("?")[0]
-            if not self._answer_own(raw, path, client, identity):
-                await self._relay(raw, path, client, identity)
+            if self._answer_own(raw, path, client, identity):
+                return
+            route = match(raw.method, path, self._allow_paths)
+            outcome = await self._pipeline.handle(raw, route, identity, client)
+            fault = outcome.fault
+            if fault is not None and not outcome.has_started and not outcome.is_client_gone:
+                self._answer_error(fault, raw, client, identity)
         except TurnwiseError as fault:
             self._answer_error(fault, raw, client, identity)
         except Exception:
             logger.exception("request %s failed by a bug", identity)
             self._answer_error(ProxyFault(), raw, client, identity)
 
-    async def _relay(self, raw: RawRequest, path: str, client: Client, identity: str) -> None:
-        route = match(raw.method, path, self._allow_paths)
-        outcome = await self._pipeline.handle(raw, route, identity, client)
-        if outcome.fault is not None and not outcome.has_started and not outcome.is_client_gone:
-            raise outcome.fault
-
     def _answer_own(self, raw: RawRequest, path: str, client: Client, identity: str) -> bool:
         """Answer the paths that are the proxy's own; False where `path` is none of them."""
         is_model = path.startswith("/v1/models/")
-        if not is_model and path not in OWN_PATHS:
+        if path not in OWN_PATHS and not is_model:
             return False
         if raw.method not in OWN_METHODS:
             raise wrong_method(path, raw.method, OWN_METHODS)

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from turnwise.dialects.base import Tap
-from turnwise.proxy.fleet import Lease
+from turnwise.proxy.member import Lease
 from turnwise.types import Usage
+
+
+class Unwatched(msgspec.Struct, frozen=True):
+    """The facts of an answer that no tap watches."""
+
+    usage: Usage | None = None
+    first_token_at: float | None = None
+    first_visible_at: float | None = None
+    finish_reason: str | None = None
+
+
+UNWATCHED = Unwatched()
 
 
 class LeaseTap:
@@ -15,11 +29,15 @@ class LeaseTap:
     for a restart of the replica may have been noticed in between.
     """
 
+    __slots__ = ("_inner", "_is_prefilling", "_is_stored", "_is_watching", "_lease")
+
     def __init__(self, inner: Tap | None, lease: Lease, *, is_stored: bool) -> None:
         self._inner = inner
         self._lease = lease
+        self._is_stored = is_stored and inner is not None
         self._is_prefilling = True
-        self._is_stored = self._wants_id = is_stored and inner is not None
+        self._is_watching = True
+        """Whether anything is left to tell."""
 
     def on_head(self, status: int, *, is_stream: bool) -> None:
         """Pass on."""
@@ -30,44 +48,22 @@ class LeaseTap:
         """Pass on, and note what it brought."""
         if self._inner is not None:
             self._inner.feed(data, now)
-        self._note(now)
+        if self._is_watching:
+            self._note(now)
 
     def close(self, now: float) -> None:
         """Pass on, and note what it brought."""
         if self._inner is not None:
             self._inner.close(now)
-        self._wants_id = self._is_stored
-        self._note(now)
+        if self._is_watching or self._is_stored:
+            self._note(now)
 
     def _note(self, now: float) -> None:
-        if self._is_prefilling and (self._inner is None or self._inner.first_token_at is not None):
+        inner = self._inner
+        if self._is_prefilling and (inner is None or inner.first_token_at is not None):
             self._is_prefilling = False
             self._lease.prefill_done(now)
-        if self._wants_id and self.response_id is not None:
-            self._wants_id = False
-            self._lease.keep(self.response_id)
-
-    @property
-    def usage(self) -> Usage | None:
-        """Token counts, where the answer told them."""
-        return None if self._inner is None else self._inner.usage
-
-    @property
-    def first_token_at(self) -> float | None:
-        """When the first token came."""
-        return None if self._inner is None else self._inner.first_token_at
-
-    @property
-    def first_visible_at(self) -> float | None:
-        """When the first visible text came."""
-        return None if self._inner is None else self._inner.first_visible_at
-
-    @property
-    def response_id(self) -> str | None:
-        """Id under which the replica keeps this answer."""
-        return None if self._inner is None else self._inner.response_id
-
-    @property
-    def finish_reason(self) -> str | None:
-        """Why the engine stopped."""
-        return None if self._inner is None else self._inner.finish_reason
+        response_id = inner.response_id if inner is not None and self._is_stored else None
+        if response_id is not None:
+            self._lease.keep(response_id)
+        self._is_watching = self._is_prefilling or (self._is_stored and response_id is None)

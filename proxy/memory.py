@@ -156,7 +156,7 @@ class MemoryUpstream:
             sink.on_failed(EngineFault("refused", reason=Reason.CONNECT_FAILED, retryable=True))
             return
         sink.on_sent()
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in outgoing.headers}
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in outgoing.fields()}
         answer = await self.engines[origin].handle(outgoing.method, outgoing.target, headers, outgoing.body)
         head = tuple((name.encode(), value.encode()) for name, value in answer.headers)
         length = len(answer.body) if isinstance(answer.body, bytes) else None
@@ -268,7 +268,8 @@ class MemoryProxy:
         client = client or MemoryClient()
         now = self.clock()
         encoded = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        raw = RawRequest(method=method, target=path, headers=headers, body=encoded, arrived_at=now, read_at=now)
+        fields = {name.lower(): value for name, value in reversed(headers)}
+        raw = RawRequest(method=method, target=path, headers=headers, body=encoded, arrived_at=now, read_at=now, fields=fields)
         await self.front.handle(raw, client)
         return client
 

@@ -80,7 +80,7 @@ class AdminApi:
         text = request.query.get("limit", "20")
         if not text.isdecimal() or len(text) > MAX_DIGITS:
             return _json({"error": {"message": "`limit` must be a whole number", "param": "limit"}}, status=400)
-        return _json({"calls": list(self._recorder.recent)[::-1][: int(text)]})
+        return _json({"calls": self._recorder.recent[-int(text) :][::-1] if int(text) else []})
 
     async def get_index(self, _: web.Request) -> web.Response:
         """What the index remembers, and how teaching goes."""

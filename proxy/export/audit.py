@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from typing import overload
 
 import msgspec
 
-from turnwise.types import Outcome
+from turnwise.types import CallId, DialectName, Outcome, Placement, Usage
 
 logger = logging.getLogger("turnwise.calls")
+
+RECENT_CALLS = 256
+"""Calls that the admin API can still explain; about 1 KB each."""
 
 
 class JsonLines(logging.Formatter):
@@ -31,8 +37,101 @@ class JsonLines(logging.Formatter):
         return msgspec.json.encode(line).decode()
 
 
+class CallRecord(msgspec.Struct, frozen=True, gc=False):
+    """What a call's line says, kept without the call's body and headers."""
+
+    request_id: str
+    call_id: CallId
+    dialect: DialectName
+    model: str | None
+    max_tokens: int | None
+    num_choices: int
+    status: int | None
+    reason: str | None
+    attempt: int
+    placement: Placement
+    usage: Usage | None
+    lesson: str
+    finish_reason: str | None
+    arrived_at: float
+    read_at: float
+    booked_at: float
+    sent_at: float | None
+    head_at: float | None
+    first_byte_at: float | None
+    first_token_at: float | None
+    first_visible_at: float | None
+    last_byte_at: float | None
+    ended_at: float
+    body_bytes: int
+
+    @classmethod
+    def of(cls, outcome: Outcome, lesson: str) -> CallRecord:
+        """The record of a call's last attempt."""
+        request, fault = outcome.request, outcome.fault
+        if outcome.is_client_gone:
+            reason: str | None = "client_gone"
+        else:
+            reason = None if fault is None else fault.reason.value
+        return cls(
+            request.request_id,
+            request.call_id,
+            request.dialect,
+            request.model,
+            request.max_tokens,
+            request.num_choices,
+            outcome.status,
+            reason,
+            outcome.attempt,
+            outcome.placement,
+            outcome.usage,
+            lesson,
+            outcome.finish_reason,
+            request.arrived_at,
+            request.read_at,
+            outcome.booked_at,
+            outcome.sent_at,
+            outcome.head_at,
+            outcome.first_byte_at,
+            outcome.first_token_at,
+            outcome.first_visible_at,
+            outcome.last_byte_at,
+            outcome.ended_at,
+            outcome.body_bytes,
+        )
+
+
+class RecentCalls(Sequence[dict[str, object]]):
+    """The lines of the calls that ended last, oldest first; a line is made when somebody looks at it."""
+
+    def __init__(self) -> None:
+        self._records: deque[CallRecord] = deque(maxlen=RECENT_CALLS)
+
+    def append(self, record: CallRecord) -> None:
+        """Keep a record, and forget the oldest where there are too many."""
+        self._records.append(record)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[dict[str, object]]:
+        return map(call_line, tuple(self._records))
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, object]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, object]]: ...
+    def __getitem__(self, index: int | slice) -> dict[str, object] | list[dict[str, object]]:
+        if isinstance(index, slice):
+            return [call_line(record) for record in tuple(self._records)[index]]
+        return call_line(self._records[index])
+
+
 class Audit:
-    """Writes call lines; builds each at most once."""
+    """Writes call lines, and keeps the last of them."""
+
+    def __init__(self) -> None:
+        self.recent = RecentCalls()
 
     def attempt_failed(self, outcome: Outcome) -> None:
         """Write that an attempt failed and another replica is tried."""
@@ -48,33 +147,33 @@ class Audit:
             }
         )
 
-    def call_ended(self, outcome: Outcome, lesson: str) -> dict[str, object]:
-        """Write the line of a call and return it."""
-        line = call_line(outcome, lesson)
-        logger.info(line)
-        return line
+    def call_ended(self, outcome: Outcome, lesson: str) -> None:
+        """Keep the record of a call, and write its line where anybody wants it."""
+        record = CallRecord.of(outcome, lesson)
+        self.recent.append(record)
+        if logger.isEnabledFor(logging.INFO):
+            logger.info(call_line(record))
 
 
-def call_line(outcome: Outcome, lesson: str) -> dict[str, object]:
+def call_line(call: CallRecord) -> dict[str, object]:
     """Say what became of a call; times in milliseconds since the request's head was complete."""
-    request, placement, usage = outcome.request, outcome.placement, outcome.usage
+    placement = call.placement
 
     def since_start_ms(at: float | None) -> float | None:
-        return None if at is None else round((at - request.arrived_at) * 1000, 3)
+        return None if at is None else round((at - call.arrived_at) * 1000, 3)
 
-    reason = None if outcome.fault is None else str(outcome.fault.reason)
     return {
         "event": "call",
-        "request_id": request.request_id,
-        "call_id": request.call_id,
-        "dialect": request.dialect,
-        "model": request.model,
-        "max_tokens": request.max_tokens,
-        "choices": request.num_choices,
-        "status": outcome.status,
-        "reason": "client_gone" if outcome.is_client_gone else reason,
+        "request_id": call.request_id,
+        "call_id": call.call_id,
+        "dialect": call.dialect,
+        "model": call.model,
+        "max_tokens": call.max_tokens,
+        "choices": call.num_choices,
+        "status": call.status,
+        "reason": call.reason,
         "replica": placement.replica,
-        "attempt": outcome.attempt,
+        "attempt": call.attempt,
         "policy": placement.policy,
         "why": placement.reason,
         "cost_s": {
@@ -91,19 +190,19 @@ def call_line(outcome: Outcome, lesson: str) -> dict[str, object]:
             "cached_tokens": placement.hit.tokens,
             "source": placement.hit.source,
         },
-        "usage": usage,
-        "lesson": lesson,
-        "finish_reason": outcome.finish_reason,
-        "read_ms": since_start_ms(request.read_at),
-        "placed_ms": since_start_ms(outcome.booked_at),
-        "sent_ms": since_start_ms(outcome.sent_at),
-        "head_ms": since_start_ms(outcome.head_at),
-        "first_byte_ms": since_start_ms(outcome.first_byte_at),
-        "first_token_ms": since_start_ms(outcome.first_token_at),
-        "first_visible_ms": since_start_ms(outcome.first_visible_at),
-        "last_byte_ms": since_start_ms(outcome.last_byte_at),
-        "ended_ms": since_start_ms(outcome.ended_at),
-        "body_bytes": outcome.body_bytes,
+        "usage": call.usage,
+        "lesson": call.lesson,
+        "finish_reason": call.finish_reason,
+        "read_ms": since_start_ms(call.read_at),
+        "placed_ms": since_start_ms(call.booked_at),
+        "sent_ms": since_start_ms(call.sent_at),
+        "head_ms": since_start_ms(call.head_at),
+        "first_byte_ms": since_start_ms(call.first_byte_at),
+        "first_token_ms": since_start_ms(call.first_token_at),
+        "first_visible_ms": since_start_ms(call.first_visible_at),
+        "last_byte_ms": since_start_ms(call.last_byte_at),
+        "ended_ms": since_start_ms(call.ended_at),
+        "body_bytes": call.body_bytes,
     }
 
 

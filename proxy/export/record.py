@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
 from turnwise.index import KvIndex
@@ -10,9 +9,6 @@ from turnwise.proxy.export.audit import Audit
 from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.fleet import Fleet
 from turnwise.types import Outcome
-
-RECENT_CALLS = 256
-"""Calls that the admin API can still explain; about 1 KB each."""
 
 
 class Recorder:
@@ -24,7 +20,7 @@ class Recorder:
         self._metrics = metrics
         self._audit = audit
         self._clock = clock
-        self.recent: deque[dict[str, object]] = deque(maxlen=RECENT_CALLS)
+        self.recent = audit.recent
 
     def failed(self, outcome: Outcome) -> None:
         """Record an attempt after which another replica is tried."""
@@ -54,5 +50,5 @@ class Recorder:
         else:
             self._index.forget_call(request.call_id)
         self._fleet.learn(outcome, work_tokens)
-        self._metrics.call_ended(outcome)
-        self.recent.append(self._audit.call_ended(outcome, lesson))
+        self._metrics.calls.add(outcome)
+        self._audit.call_ended(outcome, lesson)

@@ -26,6 +26,6 @@ def learned_rate(rate: float, *, work_tokens: float, first_token_s: float) -> fl
     return rate + GAIN * (sample - rate)
 
 
-def decayed(value: float, *, elapsed_s: float, half_life_s: float) -> float:
+def decayed(value: float, elapsed_s: float, half_life_s: float) -> float:
     """What is left of `value` after `elapsed_s`."""
     return value * math.exp2(-elapsed_s / half_life_s)

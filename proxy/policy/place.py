@@ -26,10 +26,13 @@ def place(request: Request, view: FleetView, settings: PolicySettings) -> Placem
 def kv_aware(request: Request, view: FleetView, settings: PolicySettings) -> Placement:
     """Choose the fewest predicted seconds; equal costs go to the least busy, then to whose turn it is."""
     del request
-    scored = [(score(replica, view.prompt_tokens, settings), replica) for replica in _in_turn(view)]
-    scored.sort(key=lambda pair: (pair[0].total_s, pair[1].num_running))
-    terms, best = scored[0]
-    costs = tuple((replica.id, candidate.total_s) for candidate, replica in scored)
+    rows: list[tuple[float, int, int, Terms, ReplicaView]] = []
+    for position, replica in enumerate(_in_turn(view)):
+        terms = score(replica, view.prompt_tokens, settings)
+        rows.append((terms.total_s, replica.num_running, position, terms, replica))
+    rows.sort()  # no two positions are equal, so that nothing behind them is ever compared
+    _, _, _, terms, best = rows[0]
+    costs = tuple([(row[4].id, row[0]) for row in rows])
     return _placement(best, view, settings, "lowest_cost", terms=terms, costs_s=costs)
 
 
@@ -96,12 +99,12 @@ def _placement(
     costs_s: tuple[tuple[ReplicaId, float], ...] = (),
 ) -> Placement:
     return Placement(
-        replica=replica.id,
-        policy=settings.name,
-        reason="only_one" if len(view.replicas) == 1 else reason,
-        prompt_tokens=view.prompt_tokens,
-        is_taught=view.is_taught,
-        hit=replica.hit,
-        terms=score(replica, view.prompt_tokens, settings) if terms is None else terms,
-        costs_s=costs_s,
+        replica.id,
+        settings.name,
+        "only_one" if len(view.replicas) == 1 else reason,
+        view.prompt_tokens,
+        view.is_taught,
+        replica.hit,
+        score(replica, view.prompt_tokens, settings) if terms is None else terms,
+        costs_s,
     )

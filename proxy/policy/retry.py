@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import msgspec
 
 from turnwise.types import ReplicaId
 
 
-class Attempt(msgspec.Struct, frozen=True):
-    """One try of a call: its number from 1, and the replicas that have failed it."""
+class Attempt(msgspec.Struct, frozen=True, gc=False):
+    """One try of a call: its number from 1, how many there may be, and the replicas that have failed it."""
 
     number: int
+    max_attempts: int
     failed: frozenset[ReplicaId]
-    is_last: bool
 
+    @classmethod
+    def first(cls, max_attempts: int) -> Attempt:
+        """The first try of a call that may be tried `max_attempts` times."""
+        return cls(1, max_attempts, frozenset())
 
-class Attempts:
-    """The tries of one call; `failed` is told what went wrong between two of them."""
+    @property
+    def is_last(self) -> bool:
+        """Whether no other may follow."""
+        return self.number >= self.max_attempts
 
-    def __init__(self, max_attempts: int) -> None:
-        self._max_attempts = max_attempts
-        self._failed: frozenset[ReplicaId] = frozenset()
-
-    def __iter__(self) -> Iterator[Attempt]:
-        for number in range(1, self._max_attempts + 1):
-            yield Attempt(number=number, failed=self._failed, is_last=number == self._max_attempts)
-
-    def failed(self, replica: ReplicaId) -> None:
-        """Do not try `replica` again for this call."""
-        self._failed |= {replica}
+    def after(self, replica: ReplicaId) -> Attempt:
+        """The next try, which avoids `replica` as well, for it has just failed."""
+        return Attempt(self.number + 1, self.max_attempts, self.failed | {replica})

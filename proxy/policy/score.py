@@ -11,14 +11,17 @@ def score(replica: ReplicaView, prompt_tokens: int, settings: PolicySettings) ->
 
     Misses count `miss_weight` times, for recomputing also evicts what others would reuse; docs/decisions/0003 has the figures.
     """
-    uncached_tokens = max(0, prompt_tokens - replica.hit.tokens)
+    uncached_tokens = prompt_tokens - replica.hit.tokens
+    uncached_tokens = max(uncached_tokens, 0)
     rate = replica.prefill_tokens_per_s
-    # Tokens that do not fit beside the running calls make somebody wait or be recomputed.
-    overflow_tokens = 0.0 if replica.free_tokens is None else max(0.0, uncached_tokens - replica.free_tokens)
+    eviction_s = 0.0
+    if replica.free_tokens is not None and uncached_tokens > replica.free_tokens:
+        # Tokens that do not fit beside the running calls make somebody wait or be recomputed.
+        eviction_s = (uncached_tokens - replica.free_tokens) / rate
+    queue_s = replica.pending_prefill_tokens / rate + replica.num_running * replica.decode_s_per_call
     return Terms(
-        queue_s=settings.queue_weight
-        * (replica.pending_prefill_tokens / rate + replica.num_running * replica.decode_s_per_call),
-        prefill_s=settings.miss_weight * uncached_tokens / rate,
-        eviction_s=overflow_tokens / rate,
-        recent_s=settings.recent_weight * replica.recent_assigned_s,
+        settings.queue_weight * queue_s,
+        settings.miss_weight * uncached_tokens / rate,
+        eviction_s,
+        settings.recent_weight * replica.recent_assigned_s,
     )

@@ -6,6 +6,7 @@ loop. The sockets live in `server` and `upstream`; tests put in-memory ones in t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -27,6 +28,8 @@ class RawRequest(msgspec.Struct, frozen=True):
     """When the head was complete, on the loop's clock."""
     read_at: float
     """When the body was complete."""
+    fields: Mapping[bytes, bytes]
+    """The first value of each header field, by lower-case name."""
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -49,7 +52,15 @@ class Outgoing(msgspec.Struct, frozen=True):
     method: str
     target: str
     headers: Headers
+    """The client's."""
+    edits: Mapping[bytes, bytes | None]
+    """What is changed in them, by lower-case name: a value stands in place of every field of that name, None drops it."""
     body: bytes
+
+    def fields(self) -> Headers:
+        """The header fields as the replica will get them."""
+        kept = tuple([pair for pair in self.headers if pair[0].lower() not in self.edits])
+        return (*kept, *((name, value) for name, value in self.edits.items() if value is not None))
 
 
 class ResponseHead(msgspec.Struct, frozen=True):

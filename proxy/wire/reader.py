@@ -69,6 +69,7 @@ class RequestReader:
             body=body.read(),
             arrived_at=self._head_at,
             read_at=now,
+            fields={name.lower(): value for name, value in reversed(head.headers)},
         )
         return Received(head=head, request=request)
 

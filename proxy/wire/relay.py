@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from turnwise.dialects.base import StreamFilter, Tap
+from turnwise.dialects.base import StreamFilter, Watcher
 from turnwise.errors import Overloaded, Reason, TurnwiseError
 from turnwise.proxy.wire.ports import Client, Exchange, Origin, Outgoing, ResponseHead, Upstream
 
@@ -39,7 +39,7 @@ async def relay(
     client: Client,
     *,
     answer_headers: Callable[[ResponseHead], ResponseHead],
-    tap: Tap | None,
+    tap: Watcher | None,
     stream_filter: StreamFilter | None,
     error_event: Callable[[TurnwiseError], bytes],
     clock: Callable[[], float],
@@ -83,7 +83,7 @@ class _Push:
         client: Client,
         *,
         answer_headers: Callable[[ResponseHead], ResponseHead],
-        tap: Tap | None,
+        tap: Watcher | None,
         stream_filter: StreamFilter | None,
         error_event: Callable[[TurnwiseError], bytes],
         clock: Callable[[], float],

@@ -188,4 +188,4 @@ def encode_request(origin: Origin, outgoing: Outgoing) -> bytes:
     host = f"[{origin.host}]" if ":" in origin.host else origin.host
     first = f"{outgoing.method} {outgoing.target} HTTP/1.1\r\nHost: {host}:{origin.port}\r\n"
     length = b"Content-Length: %d\r\n" % len(outgoing.body) if outgoing.body or outgoing.method in _WITH_BODY else b""
-    return b"%b%b%b\r\n" % (first.encode(), encode(end_to_end(outgoing.headers, also=REQUEST_ONLY)), length)
+    return b"%b%b%b\r\n" % (first.encode(), encode(end_to_end(outgoing.fields(), also=REQUEST_ONLY)), length)

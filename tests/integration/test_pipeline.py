@@ -272,7 +272,7 @@ def test_the_stamp_is_ours_even_if_the_client_has_one(virtually, world):
             return proxy
 
     proxy = virtually(main())
-    headers = [(name.lower(), value) for name, value in proxy.upstream.requests[0][1].headers]
+    headers = [(name.lower(), value) for name, value in proxy.upstream.requests[0][1].fields()]
     assert [value for name, value in headers if name == b"x-session-id"] == [proxy.recorder.recent[-1]["call_id"].encode()]
     assert (b"x-custom", b"kept") in headers
 
@@ -288,7 +288,7 @@ def test_the_edits_have_switches(virtually, world):
 
     outgoing, body, headers = virtually(main())
     assert outgoing.body == body
-    assert outgoing.headers == headers
+    assert outgoing.fields() == headers
 
 
 @pytest.mark.parametrize(

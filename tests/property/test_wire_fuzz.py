@@ -104,7 +104,7 @@ def run(pieces):
 
     async def handler(raw, client):
         seen.requests.append((raw.method, raw.target, raw.body))
-        outgoing = Outgoing(raw.method, raw.target, raw.headers, raw.body)
+        outgoing = Outgoing(raw.method, raw.target, raw.headers, {}, raw.body)
         seen.forwarded.append(encode_request(Origin("replica", 80), outgoing) + raw.body)
         await asyncio.sleep(0)
         client.start(ResponseHead(200, b"OK", ((b"Date", b"now"),), len(raw.body)))

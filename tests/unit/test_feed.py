@@ -8,7 +8,7 @@ from turnwise.engines.base import FeedLost, ReplayUnavailable
 from turnwise.events import BlocksRemoved, BlocksStored, EventBatch, EventSourceInfo
 from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.feed import Feed
-from turnwise.proxy.fleet import Member
+from turnwise.proxy.member import Member
 from turnwise.settings import PolicySettings, Replica
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from turnwise.index import KvIndex
-from turnwise.proxy.fleet import STEP_TOKENS, Fleet
+from turnwise.proxy.fleet import Fleet
+from turnwise.proxy.member import STEP_TOKENS
 from turnwise.settings import IndexSettings, PolicySettings, Replica, Settings
 from turnwise.types import CallId, DialectName, Hit, Placement, ReplicaId, Request, Terms
 

@@ -5,7 +5,7 @@ import pytest
 
 from turnwise.proxy.policy.calibrate import decayed, learned_rate
 from turnwise.proxy.policy.place import POLICIES, place
-from turnwise.proxy.policy.retry import Attempts
+from turnwise.proxy.policy.retry import Attempt
 from turnwise.proxy.policy.score import score
 from turnwise.settings import PolicySettings
 from turnwise.types import (
@@ -150,14 +150,14 @@ def test_samples_that_say_nothing_teach_nothing(tokens, seconds):
 
 
 def test_assigned_seconds_halve_in_a_half_life():
-    assert decayed(8.0, elapsed_s=30.0, half_life_s=10.0) == pytest.approx(1.0)
-    assert math.isclose(decayed(8.0, elapsed_s=0.0, half_life_s=10.0), 8.0)
+    assert decayed(8.0, 30.0, 10.0) == pytest.approx(1.0)
+    assert math.isclose(decayed(8.0, 0.0, 10.0), 8.0)
 
 
 def test_each_attempt_knows_who_has_failed():
-    attempts = Attempts(3)
-    seen = []
-    for attempt in attempts:
+    attempt = Attempt.first(3)
+    seen = [(attempt.number, set(attempt.failed), attempt.is_last)]
+    while not attempt.is_last:
+        attempt = attempt.after(ReplicaId(f"r{attempt.number}"))
         seen.append((attempt.number, set(attempt.failed), attempt.is_last))
-        attempts.failed(ReplicaId(f"r{attempt.number}"))
     assert seen == [(1, set(), False), (2, {"r1"}, False), (3, {"r1", "r2"}, True)]

@@ -17,7 +17,7 @@ GUARD_S = 20.0
 """No test waits this long: it turns a hang into a failure."""
 
 
-CALL = Outgoing("POST", "/v1/x", ((b"X-Own", b"1"),), b"body")
+CALL = Outgoing("POST", "/v1/x", ((b"X-Own", b"1"),), {}, b"body")
 
 
 def pytest_asyncio_loop_factories(config, item):
@@ -226,7 +226,7 @@ class Bench:
                 result = await relay(
                     pool,
                     origin,
-                    Outgoing(raw.method, raw.target, raw.headers, raw.body),
+                    Outgoing(raw.method, raw.target, raw.headers, {}, raw.body),
                     client,
                     answer_headers=lambda head: head,
                     tap=tap,

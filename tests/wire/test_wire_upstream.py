@@ -10,7 +10,7 @@ from turnwise.proxy.wire.upstream import KEEPALIVE_RACE_S
 from turnwise.proxy.wire.upstream_connection import encode_request
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-CALL = Outgoing("POST", "/v1/x", ((b"X-Own", b"1"),), b"body")
+CALL = Outgoing("POST", "/v1/x", ((b"X-Own", b"1"),), {}, b"body")
 
 
 def answering(*answers, then_close=False):
@@ -46,7 +46,7 @@ async def test_the_request_carries_host_length_and_the_given_fields_but_no_hop_b
         (b"Content-Length", b"99"),
         (b"Transfer-Encoding", b"chunked"),
     )
-    await bench.call(bench.pool(), replica.origin, Outgoing("POST", "/p?q=1", headers, b"body"))
+    await bench.call(bench.pool(), replica.origin, Outgoing("POST", "/p?q=1", headers, {}, b"body"))
     ((head, body),) = replica.requests
     host = b"127.0.0.1:%d" % replica.port
     assert head == b"POST /p?q=1 HTTP/1.1\r\nHost: %b\r\nX-Own: 1\r\nContent-Length: 4\r\n\r\n" % host
@@ -84,7 +84,7 @@ async def test_an_answer_without_a_length_ends_with_the_connection(bench, replic
 
 async def test_the_answer_to_head_ends_at_its_head_and_keeps_its_length(bench, replica):
     replica.script = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n")
-    sink = await bench.call(bench.pool(), replica.origin, Outgoing("HEAD", "/", (), b""))
+    sink = await bench.call(bench.pool(), replica.origin, Outgoing("HEAD", "/", (), {}, b""))
     assert (sink.events, sink.head.length) == (["sent", "head", "end"], 1234)
 
 
@@ -241,7 +241,7 @@ async def test_an_answer_that_comes_before_the_whole_request_was_sent_spends_the
 
     replica.script = script
     pool = bench.pool()
-    sink = await bench.call(pool, replica.origin, Outgoing("POST", "/", (), b"x" * 30_000_000))
+    sink = await bench.call(pool, replica.origin, Outgoing("POST", "/", (), {}, b"x" * 30_000_000))
     assert (sink.head.status, sink.body, sink.fault, pool.num_idle) == (413, b"no", None, 0)
 
 
@@ -281,10 +281,10 @@ async def test_a_closed_pool_fails_what_is_under_way_and_what_comes_later(bench,
 async def test_a_header_that_holds_a_line_break_is_refused_before_a_connection_is_taken(bench, replica):
     pool = bench.pool()
     with pytest.raises(ValueError, match="line break"):
-        pool.open(replica.origin, Outgoing("GET", "/", ((b"A", b"b\nC: d"),), b""), bench.sink())
+        pool.open(replica.origin, Outgoing("GET", "/", ((b"A", b"b\nC: d"),), {}, b""), bench.sink())
     assert pool.num_connections == 0
 
 
 async def test_ipv6_hosts_are_bracketed():
-    head = encode_request(Origin("::1", 80), Outgoing("GET", "/", (), b""))
+    head = encode_request(Origin("::1", 80), Outgoing("GET", "/", (), {}, b""))
     assert head == b"GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n"

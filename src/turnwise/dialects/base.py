@@ -32,8 +32,21 @@ class ReadCall(msgspec.Struct, frozen=True):
     """Bytes that the engine's template may see and `prompt` does not hold; anything but 0 is a defect of the dialect."""
 
 
-class Tap(Protocol):
-    """Watches one answer after its bytes were written on; scans for what it needs and parses only there."""
+class Watcher(Protocol):
+    """Sees one answer after its bytes were written on."""
+
+    def on_head(self, status: int, *, is_stream: bool) -> None:
+        """The answer's head has come; `is_stream` is whether its body is server-sent events."""
+
+    def feed(self, data: bytes, now: float) -> None:
+        """Body bytes of one read."""
+
+    def close(self, now: float) -> None:
+        """The body is complete."""
+
+
+class Tap(Watcher, Protocol):
+    """A watcher that takes the facts out of an answer; it scans for what it needs and parses only there."""
 
     @property
     def usage(self) -> Usage | None:
@@ -54,15 +67,6 @@ class Tap(Protocol):
     @property
     def response_id(self) -> str | None:
         """Id under which a replica that is asked to (`ReadCall.is_stored`) keeps this answer; None where the API keeps none."""
-
-    def on_head(self, status: int, *, is_stream: bool) -> None:
-        """The answer's head has come; `is_stream` is whether its body is server-sent events."""
-
-    def feed(self, data: bytes, now: float) -> None:
-        """Body bytes of one read."""
-
-    def close(self, now: float) -> None:
-        """The body is complete."""
 
 
 class StreamFilter(Protocol):

@@ -1,0 +1,161 @@
+"""One replica as the fleet keeps it, and what a call books on it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from types import TracebackType
+from typing import Self
+
+from turnwise.events import LoadReport, ReplicaFacts
+from turnwise.proxy.held import HeldState, Holder
+from turnwise.proxy.policy.calibrate import decayed
+from turnwise.proxy.wire.ports import Origin
+from turnwise.settings import PolicySettings, Replica
+from turnwise.types import Hit, Placement, ReplicaId, ReplicaView
+
+FEED_STATES = ("none", "connecting", "live", "partial", "stale")
+"""What the event feed of a replica can be: absent, not yet heard, whole, without what was stored before it, or broken."""
+
+STEP_TOKENS = 4096
+"""Prompt tokens of one engine step, about; docs/decisions/0003 says why and what other figures did."""
+
+
+class Member:
+    """One replica as the fleet keeps it; written by discovery, the feed and leases, read through views."""
+
+    def __init__(self, replica: Replica, policy: PolicySettings) -> None:
+        self.id = ReplicaId(replica.name)
+        self.settings = replica
+        self.origin = Origin.of(replica.url)
+        self._facts: ReplicaFacts | None = None
+        self.capacity_tokens: int | None = None
+        """Tokens of KV that the replica says it has room for."""
+        self.load: LoadReport | None = None
+        """What it last said of itself."""
+        self.is_healthy = False
+        self.is_draining = False
+        self.life = 0
+        """Counts its starts, as far as they were noticed; what it held in an earlier life is gone."""
+        self.feed = "none"
+        """One of `FEED_STATES`."""
+        self.num_running = 0
+        self.running_tokens = 0
+        """Uncached prompt tokens of running calls: what they add to the cache. (A shared prefix is there once.)"""
+        self.prefilling: OrderedDict[Lease, int] = OrderedDict()
+        """Calls whose first token has not come, oldest first, each with its uncached tokens."""
+        self.prefilling_tokens = 0
+        """Their sum."""
+        self.prefill_ended_at = 0.0
+        """When a call last got its first token."""
+        self.learned_tokens_per_s: float | None = None
+        """Prefill speed learned from its own calls."""
+        self.open_until = 0.0
+        """Until when its breaker keeps new calls away, unless nobody else is left."""
+        self._recent_s = 0.0
+        self._recent_at = 0.0
+        self._half_life_s = policy.recent_half_life_s
+        self._decode_s_per_call = policy.decode_s_per_call
+
+    @property
+    def facts(self) -> ReplicaFacts | None:
+        """What it is; None until discovery has reached it once."""
+        return self._facts
+
+    @facts.setter
+    def facts(self, facts: ReplicaFacts | None) -> None:
+        self._facts = facts
+        load = None if facts is None else facts.load
+        if load is None or load.num_blocks is None or load.block_size is None:
+            self.capacity_tokens = None
+        else:
+            self.capacity_tokens = load.num_blocks * load.block_size
+
+    def serves(self, model: str | None) -> bool:
+        """Whether a call for `model` may be sent here (None: any model will do)."""
+        return self._facts is not None and (model is None or model in self._facts.models)
+
+    def view(self, hit: Hit, now: float, tokens_per_s: float) -> ReplicaView:
+        """Freeze what policy may see of it; `hit` is about the prompt at hand, and `tokens_per_s` the speed expected of it."""
+        return ReplicaView(
+            self.id,
+            hit,
+            self.num_running,
+            self.pending_prefill_tokens(now, tokens_per_s) if self.prefilling else 0.0,
+            self.recent_assigned_s(now),
+            tokens_per_s,
+            self._decode_s_per_call,
+            None if self.capacity_tokens is None else self.capacity_tokens - self.running_tokens,
+        )
+
+    def is_routable(self, now: float) -> bool:
+        """Whether new calls should be sent here."""
+        return self.is_healthy and not self.is_draining and now >= self.open_until
+
+    def recent_assigned_s(self, now: float) -> float:
+        """Predicted seconds assigned here lately, decayed to `now`."""
+        if self._recent_s and now != self._recent_at:
+            self._recent_s = decayed(self._recent_s, now - self._recent_at, self._half_life_s)
+            self._recent_at = now
+        return self._recent_s
+
+    def assign(self, seconds: float, now: float) -> None:
+        """Add predicted seconds of a new call."""
+        self._recent_s = self.recent_assigned_s(now) + seconds
+        self._recent_at = now
+
+    def pending_prefill_tokens(self, now: float, tokens_per_s: float) -> float:
+        """Uncached tokens booked here and not computed by `now`: of the oldest call, those that it had time for are done.
+
+        Its last step counts whole, for whoever comes in the midst of a step waits for its end.
+        """
+        if not self.prefilling:
+            return 0.0
+        oldest, tokens = next(iter(self.prefilling.items()))
+        began_at = max(oldest.booked_at, self.prefill_ended_at)
+        done_tokens = min(tokens - STEP_TOKENS, (now - began_at) * tokens_per_s)
+        return self.prefilling_tokens - max(0.0, done_tokens)
+
+
+class Lease:
+    """What one attempt holds of its replica; leaving the `with` gives all of it back, whatever happened."""
+
+    __slots__ = ("_held", "booked_at", "member", "placement", "uncached_tokens", "work_tokens")
+
+    def __init__(self, member: Member, placement: Placement, now: float, pending_tokens: float, held: HeldState) -> None:
+        self.member = member
+        self._held = held
+        self.placement = placement
+        self.booked_at = now
+        uncached_tokens = self.uncached_tokens = placement.uncached_tokens
+        self.work_tokens = pending_tokens + uncached_tokens
+        """Uncached tokens that the replica computes before this call's first token: those ahead of it and its own."""
+
+    def __enter__(self) -> Self:
+        member, uncached_tokens = self.member, self.uncached_tokens
+        member.num_running += 1
+        member.running_tokens += uncached_tokens
+        member.prefilling[self] = uncached_tokens
+        member.prefilling_tokens += uncached_tokens
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        member = self.member
+        self._leave_prefill()
+        member.num_running -= 1
+        member.running_tokens -= self.uncached_tokens
+
+    def prefill_done(self, now: float) -> None:
+        """The first token of the answer has come: its prefill no longer stands before others."""
+        if self._leave_prefill():
+            self.member.prefill_ended_at = now
+
+    def keep(self, response_id: str) -> None:
+        """The replica keeps this answer under `response_id`, for as long as it lives."""
+        self._held.put(response_id, Holder(self.member.id, self.member.life))
+
+    def _leave_prefill(self) -> bool:
+        tokens = self.member.prefilling.pop(self, None)
+        if tokens is None:
+            return False
+        self.member.prefilling_tokens -= tokens
+        return True

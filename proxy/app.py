@@ -12,6 +12,7 @@ from aiohttp import web
 
 from turnwise.engines.vllm import VllmAdapter
 from turnwise.index import KvIndex
+from turnwise.proxy import collector
 from turnwise.proxy.admin.api import AdminApi
 from turnwise.proxy.discovery import Discovery
 from turnwise.proxy.export.audit import Audit
@@ -69,6 +70,7 @@ async def run(settings: Settings, *, stop: asyncio.Event, on_ready: Callable[[Ad
                 group.create_task(discovery.run(), name="discovery"),
                 group.create_task(keep_swept(index, clock, pause_s=SWEEP_INTERVAL_S), name="sweep"),
             ]
+            collector.tune()
             on_ready(
                 Addresses(
                     url=f"http://{settings.server.host}:{server.port}",

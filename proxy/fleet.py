@@ -26,6 +26,8 @@ class Fleet:
         self._settings = settings
         self._index = index
         self._num_placements = 0
+        self._breakers_until = 0.0
+        """When the last breaker closes."""
         self._expected_tokens_per_s = settings.policy.prefill_tokens_per_s
 
     def view(self, request: Request, *, exclude: Collection[ReplicaId], now: float) -> FleetView:
@@ -36,9 +38,9 @@ class Fleet:
         """
         members = (self._holder(request, exclude),) if request.continues else self._candidates(request.model, exclude, now)
         residency = self._index.residency(request.chain, [member.id for member in members], now)
-        hits = residency.hits
+        hits, rate = residency.hits, self._expected_tokens_per_s
         return FleetView(
-            tuple([member.view(hits[member.id], now, self.prefill_tokens_per_s(member)) for member in members]),
+            tuple([member.view(hits[member.id], now, rate) for member in members]),
             residency.prompt_tokens,
             residency.is_taught,
             self._num_placements,
@@ -57,7 +59,7 @@ class Fleet:
 
     def refused(self, replica: ReplicaId, now: float) -> None:
         """Note that `replica` failed a call before answering: others are preferred for a while."""
-        self.members[replica].open_until = now + self._settings.fleet.breaker_open_s
+        self._breakers_until = self.members[replica].open_until = now + self._settings.fleet.breaker_open_s
 
     def learn(self, outcome: Outcome, work_tokens: float) -> None:
         """Learn the replica's speed from a call that got its first token."""
@@ -120,13 +122,18 @@ class Fleet:
         healthy = [
             member
             for member in self.members.values()
-            if member.is_healthy and not member.is_draining and member.serves(model) and member.id not in exclude
+            if member.is_healthy
+            and not member.is_draining
+            and (models := member.models) is not None
+            and (model is None or model in models)
+            and member.id not in exclude
         ]
-        # With every breaker open, trying is better than refusing: the last refusal may be over.
-        chosen = [member for member in healthy if now >= member.open_until] or healthy
-        if not chosen:
+        if not healthy:
             self._raise_unserved(model, exclude)
-        return chosen
+        if now >= self._breakers_until:
+            return healthy
+        # With every breaker open, trying is better than refusing: the last refusal may be over.
+        return [member for member in healthy if now >= member.open_until] or healthy
 
     def _raise_unserved(self, model: str | None, exclude: Collection[ReplicaId]) -> None:
         known = [member for member in self.members.values() if member.serves(model)]

@@ -28,8 +28,10 @@ class Member:
         self.settings = replica
         self.origin = Origin.of(replica.url)
         self._facts: ReplicaFacts | None = None
+        self.models: tuple[str, ...] | None = None
+        """What it serves; None until discovery has reached it once."""
         self.capacity_tokens: int | None = None
-        """Tokens of KV that the replica says it has room for."""
+        """Tokens of KV that it says it has room for."""
         self.load: LoadReport | None = None
         """What it last said of itself."""
         self.is_healthy = False
@@ -64,6 +66,7 @@ class Member:
     @facts.setter
     def facts(self, facts: ReplicaFacts | None) -> None:
         self._facts = facts
+        self.models = None if facts is None else facts.models
         load = None if facts is None else facts.load
         if load is None or load.num_blocks is None or load.block_size is None:
             self.capacity_tokens = None
@@ -72,17 +75,18 @@ class Member:
 
     def serves(self, model: str | None) -> bool:
         """Whether a call for `model` may be sent here (None: any model will do)."""
-        return self._facts is not None and (model is None or model in self._facts.models)
+        return self.models is not None and (model is None or model in self.models)
 
-    def view(self, hit: Hit, now: float, tokens_per_s: float) -> ReplicaView:
-        """Freeze what policy may see of it; `hit` is about the prompt at hand, and `tokens_per_s` the speed expected of it."""
+    def view(self, hit: Hit, now: float, expected_tokens_per_s: float) -> ReplicaView:
+        """Freeze what policy may see of it; `hit` is about the prompt at hand, the speed is for one that has shown none."""
+        rate = self.learned_tokens_per_s or expected_tokens_per_s
         return ReplicaView(
             self.id,
             hit,
             self.num_running,
-            self.pending_prefill_tokens(now, tokens_per_s) if self.prefilling else 0.0,
+            self.pending_prefill_tokens(now, rate) if self.prefilling else 0.0,
             self.recent_assigned_s(now),
-            tokens_per_s,
+            rate,
             self._decode_s_per_call,
             None if self.capacity_tokens is None else self.capacity_tokens - self.running_tokens,
         )

@@ -1,0 +1,19 @@
+"""Python's cycle collector, tuned for a process that makes hardly any cycles."""
+
+from __future__ import annotations
+
+import gc
+
+THRESHOLDS = (10_000, 20, 50)
+"""Young objects that start a collection, and collections that start one of the next generation.
+
+A call leaves no cycle behind, so a collection finds nothing, and by default (700 objects) nine parts in a hundred of the
+process' time went into looking. A young collection of 10,000 objects holds the loop for a third of a millisecond.
+"""
+
+
+def tune() -> None:
+    """Collect what start-up left, look at what it keeps never again, and look at the rest less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*THRESHOLDS)

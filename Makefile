@@ -11,7 +11,7 @@ BY_DEFAULT := not vllm and not clients
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check fuzz clients test-clients vllm test-vllm docs format lock lock-clients clean
+.PHONY: help demo test check fuzz clients test-clients vllm test-vllm bench-setup bench-proxy docs format lock lock-clients lock-bench clean
 
 help: ## Say what each target does.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,7 @@ check: $(VENV)/dev ## Lint, check types and import rules, and try the wheel outs
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
+	@$(BIN)/mypy bench/proxy
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest -q tests/wheel
 
@@ -44,6 +45,12 @@ vllm: $(LAB)/model/config.json ## Install vLLM for CPU into the cache folder and
 test-vllm: $(VENV)/dev vllm ## Run the engine contract and the placement bars on two real vLLM replicas.
 	@$(BIN)/python -m tests.vllm.fleet $(LAB) -- $(BIN)/pytest -q -m vllm tests/contract tests/vllm
 
+bench-setup: $(VENV)/dev ## Install the peers that bench-proxy measures into the cache folder (450 MB, once), and compile its generator.
+	@$(BIN)/python -m bench.proxy --cache $(CACHE) setup
+
+bench-proxy: $(VENV)/dev ## Measure the proxy beside its peers (about 15 minutes; ARGS="--quick" takes half a minute).
+	@$(BIN)/python -m bench.proxy --cache $(CACHE) run $(or $(ARGS),--docs)
+
 docs: $(VENV)/dev ## Regenerate the tables in docs/ that are made from code.
 	@$(BIN)/python tests/docs/tables.py
 
@@ -61,6 +68,10 @@ lock-clients: build/lock/bin/uv ## Resolve the agent clients of test-clients aga
 		$(UV_COMPILE) --custom-compile-command "make lock-clients" tests/clients/$$set.in --output-file tests/clients/$$set.txt; done
 	@npm install --prefix tests/clients --package-lock-only --omit-lockfile-registry-resolved=true --ignore-scripts \
 		--no-audit --no-fund --loglevel=error >/dev/null
+
+lock-bench: build/lock/bin/uv ## Resolve the peers of bench-proxy again and write their lock files, with hashes.
+	@for peer in sglang-router smg vllm-router; do \
+		$(UV_COMPILE) --custom-compile-command "make lock-bench" bench/proxy/locks/$$peer.in --output-file bench/proxy/locks/$$peer.txt; done
 
 clean: ## Remove the virtual environment and what builds and tools left here.
 	@rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

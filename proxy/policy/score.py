@@ -11,17 +11,13 @@ def score(replica: ReplicaView, prompt_tokens: int, settings: PolicySettings) ->
 
     Misses count `miss_weight` times, for recomputing also evicts what others would reuse; docs/decisions/0003 has the figures.
     """
-    uncached_tokens = prompt_tokens - replica.hit.tokens
-    uncached_tokens = max(uncached_tokens, 0)
+    uncached_tokens = max(0, prompt_tokens - replica.hit.tokens)
     rate = replica.prefill_tokens_per_s
     eviction_s = 0.0
     if replica.free_tokens is not None and uncached_tokens > replica.free_tokens:
         # Tokens that do not fit beside the running calls make somebody wait or be recomputed.
         eviction_s = (uncached_tokens - replica.free_tokens) / rate
-    queue_s = replica.pending_prefill_tokens / rate + replica.num_running * replica.decode_s_per_call
-    return Terms(
-        settings.queue_weight * queue_s,
-        settings.miss_weight * uncached_tokens / rate,
-        eviction_s,
-        settings.recent_weight * replica.recent_assigned_s,
-    )
+    queue_s = settings.queue_weight * (replica.pending_prefill_tokens / rate + replica.num_running * replica.decode_s_per_call)
+    prefill_s = settings.miss_weight * uncached_tokens / rate
+    recent_s = settings.recent_weight * replica.recent_assigned_s
+    return Terms(queue_s, prefill_s, eviction_s, recent_s, queue_s + prefill_s + eviction_s + recent_s)

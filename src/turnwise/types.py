@@ -189,17 +189,14 @@ class FleetView(msgspec.Struct, frozen=True, gc=False):
 
 
 class Terms(msgspec.Struct, frozen=True, gc=False):
-    """The cost of one candidate in predicted seconds; `total_s` is what is compared, and the weights are already in it."""
+    """The cost of one candidate in predicted seconds; the weights are already in the terms."""
 
     queue_s: float = 0.0
     prefill_s: float = 0.0
     eviction_s: float = 0.0
     recent_s: float = 0.0
-
-    @property
-    def total_s(self) -> float:
-        """Sum of the terms."""
-        return self.queue_s + self.prefill_s + self.eviction_s + self.recent_s
+    total_s: float = 0.0
+    """Their sum, which is what is compared."""
 
 
 class Placement(msgspec.Struct, frozen=True, gc=False):

@@ -102,6 +102,16 @@ def test_a_whole_answer_is_read_when_it_is_complete():
     assert tap.usage == Usage(prompt_tokens=9, completion_tokens=3, cached_tokens=4)
 
 
+@pytest.mark.parametrize(
+    "usage",
+    [None, {}, [], 5, {"prompt_tokens": None}, {"prompt_tokens": "9"}, {"prompt_tokens": 9, "prompt_tokens_details": 4}],
+)
+def test_usage_of_another_shape_spoils_no_other_fact_of_a_whole_answer(usage):
+    choice = {"message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}
+    tap = watch(json.dumps({"choices": [choice], "usage": usage}).encode(), is_stream=False)
+    assert (tap.usage, tap.first_visible_at, tap.finish_reason) == (None, 100.0, "stop")
+
+
 @pytest.mark.parametrize("choice", [{"message": {"content": None, "tool_calls": [{}]}}, {"text": ""}, {"message": {}}])
 def test_a_whole_answer_without_text_shows_nothing(choice):
     tap = watch(json.dumps({"choices": [choice]}).encode(), is_stream=False)

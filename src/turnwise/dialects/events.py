@@ -9,17 +9,18 @@ EVENT_END = re.compile(rb"\n\r?\n|\r\r")
 """The empty line that ends an event, for each of the line ends that the format allows."""
 
 
+EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
+"""What a read ends with that ends with an event, as nearly every one does."""
+
+USAGE_MEMBER = b'"usage":'
+
+
 def has_usage(data: bytes) -> bool:
     """Whether a usage object begins in these bytes, as serialisers write it: compact or spaced.
 
     Neither spelling can occur inside a JSON string, where the quotes would be escaped, so text that talks of usage is no match.
     """
     return b'"usage":{' in data or b'"usage": {' in data
-
-
-def ends_event(data: bytes) -> bool:
-    """Whether these bytes end with an event, as nearly every read does."""
-    return data.endswith((b"\n\n", b"\r\n\r\n"))
 
 
 def last_event_end(data: bytes) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -50,8 +51,8 @@ _USAGE = msgspec.json.Decoder(_Usage)
 class MessagesTap(AnswerTap):
     """The tap of messages. Nothing is kept for later calls, so there is no `response_id`."""
 
-    visible_marks = (b'"text_delta"',)
-    end_marks = (b'"message_delta"', b'"message_start"')
+    visible_marks = re.compile(rb'"text_delta"')
+    end_marks = re.compile(rb'"message_(?:delta|start)"')
 
     def _read_event(self, payload: bytes, now: float) -> None:
         try:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 
-from turnwise.dialects.tap import NO_TEXT, UNREADABLE, AnswerTap
+from turnwise.dialects.tap import MAX_NO_TEXT_BYTES, NO_TEXT, UNREADABLE, AnswerTap
 from turnwise.types import Usage
 
 
@@ -52,19 +53,25 @@ class _Choice(msgspec.Struct, gc=False):
 
 class _Document(msgspec.Struct, gc=False):
     choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+
+
+class _OddDocument(msgspec.Struct, gc=False):
+    choices: list[_Choice] | None = None
     usage: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _CHUNK = msgspec.json.Decoder(_Chunk)
 _DOCUMENT = msgspec.json.Decoder(_Document)
+_ODD_DOCUMENT = msgspec.json.Decoder(_OddDocument)
 _USAGE = msgspec.json.Decoder(_Usage)
 
 
 class GenerationTap(AnswerTap):
     """The tap of chat and completions."""
 
-    visible_marks = (b'"content"', b'"text"')
-    end_marks = (b'"finish_reason":"', b'"usage":{', b'"usage": {', b'"finish_reason": "')
+    visible_marks = re.compile(rb'"(?:content|text)"')
+    end_marks = re.compile(rb'"(?:usage": ?\{|finish_reason": ?")')
 
     def _read_event(self, payload: bytes, now: float) -> None:
         try:
@@ -82,25 +89,38 @@ class GenerationTap(AnswerTap):
         self._read_usage(chunk.usage)
 
     def _read_document(self, document: bytes, now: float) -> None:
-        try:
-            answer = _DOCUMENT.decode(document)
-        except UNREADABLE:
+        answer = _decode(document)
+        if answer is None:
             return
         for choice in answer.choices or ():
             text = choice.message.content if choice.message is not None else choice.text
-            if bytes(text) not in NO_TEXT:
+            if len(text) > MAX_NO_TEXT_BYTES or bytes(text) not in NO_TEXT:
                 self.first_visible_at = now
             self.finish_reason = choice.finish_reason or self.finish_reason
-        self._read_usage(answer.usage)
+        if isinstance(answer, _OddDocument):
+            self._read_usage(answer.usage)
+        elif answer.usage is not None:
+            self.usage = _usage(answer.usage)
 
     def _read_usage(self, raw: msgspec.Raw) -> None:
         try:
-            usage = _USAGE.decode(raw)
+            self.usage = _usage(_USAGE.decode(raw))
         except UNREADABLE:
             return
-        details = usage.prompt_tokens_details
-        self.usage = Usage(
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens or 0,
-            cached_tokens=None if details is None else details.cached_tokens,
-        )
+
+
+def _decode(document: bytes) -> _Document | _OddDocument | None:
+    """An answer in one piece; usage of another shape spoils no other fact."""
+    try:
+        return _DOCUMENT.decode(document)
+    except UNREADABLE:
+        pass
+    try:
+        return _ODD_DOCUMENT.decode(document)
+    except UNREADABLE:
+        return None
+
+
+def _usage(said: _Usage) -> Usage:
+    details = said.prompt_tokens_details
+    return Usage(said.prompt_tokens, said.completion_tokens or 0, None if details is None else details.cached_tokens)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -62,14 +63,8 @@ class ResponsesTap(AnswerTap):
     `response_id` is the id that the answer bears; whether the replica keeps it under that id, the request says (`store`).
     """
 
-    visible_marks = (b'"response.output_text.delta"',)
-    end_marks = (
-        b'"response.completed"',
-        b'"response.incomplete"',
-        b'"response.failed"',
-        b'"response.cancelled"',
-        b'"response.created"',
-    )
+    visible_marks = re.compile(rb'"response\.output_text\.delta"')
+    end_marks = re.compile(rb'"response\.(?:completed|incomplete|failed|cancelled|created)"')
 
     def _read_event(self, payload: bytes, now: float) -> None:
         try:

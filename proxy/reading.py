@@ -96,7 +96,7 @@ def _session(fields: Mapping[bytes, bytes], prompt: Prompt | None, chain: Prompt
             return value.decode("latin-1")
     if prompt is None or chain is None:
         return None
-    for position, segment in enumerate(prompt.segments):
-        if segment.kind in _FIRST_TURN:
+    for position, kind in enumerate(prompt.kinds):
+        if kind in _FIRST_TURN:
             return chain.digests[position].hex()
     return None

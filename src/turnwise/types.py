@@ -6,7 +6,7 @@ Times are seconds on one monotonic clock, real or virtual, that is handed to who
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import NewType
 
@@ -27,6 +27,9 @@ BLOCK_HASH_MASK = (1 << 60) - 1
 
 Digest = NewType("Digest", bytes)
 """16 bytes of xxh3_128 over everything up to and including one prompt segment."""
+
+Raw = bytes | memoryview
+"""Bytes of a body as they came: often a view of the body, and no copy."""
 
 Headers = tuple[tuple[bytes, bytes], ...]
 """Header fields in wire order, names in the case in which they came."""
@@ -50,17 +53,31 @@ class Segment(msgspec.Struct, frozen=True, gc=False):
     """One ordered part of a prompt: its kind and its raw bytes, never re-ordered or re-serialised."""
 
     kind: SegmentKind
-    raw: bytes
+    raw: Raw
 
 
 class Prompt(msgspec.Struct, frozen=True, gc=False):
-    """All that the engine's chat template sees of a request.
+    """All that the engine's chat template sees of a request: segment i is of `kinds[i]` and holds `raws[i]`.
 
     `root` holds what must never be shared between prompts that agree in text: model, LoRA, `cache_salt`, multimodal policy.
+    The raw bytes are views of the request's body wherever they stand in it as they are: an agent's prompt has hundreds of
+    segments, and a copy and an object for each would cost more than their digests.
     """
 
     root: bytes
-    segments: tuple[Segment, ...]
+    kinds: tuple[SegmentKind, ...]
+    raws: tuple[Raw, ...]
+
+    @classmethod
+    def of(cls, root: bytes, segments: Iterable[Segment]) -> Prompt:
+        """The prompt of these segments."""
+        given = tuple(segments)
+        return cls(root, tuple(segment.kind for segment in given), tuple(segment.raw for segment in given))
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The segments one by one, their bytes copied."""
+        return tuple(Segment(kind, bytes(raw)) for kind, raw in zip(self.kinds, self.raws, strict=True))
 
 
 class PromptChain(msgspec.Struct, frozen=True, gc=False):

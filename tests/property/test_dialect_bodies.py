@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from turnwise.dialects import DIALECTS
 from turnwise.dialects.body import Body
-from turnwise.dialects.prompt import chunks_at_commas, split, without_cache_control
+from turnwise.dialects.markers import without_cache_control
+from turnwise.dialects.prompt import Parts, chunks_at_commas
 from turnwise.errors import ClientFault
 from turnwise.types import DialectName, SegmentKind
 
@@ -121,7 +122,9 @@ def test_any_object_is_read_or_refused_as_the_clients_fault(tree):
 @given(st.integers(0, 30_000))
 def test_pieces_joined_are_the_whole(num_bytes):
     raw = bytes(i % 251 for i in range(num_bytes))
-    assert b"".join(segment.raw for segment in split(SegmentKind.USER, raw)) == raw
+    parts = Parts()
+    parts.add(SegmentKind.USER, raw)
+    assert b"".join(parts.prompt(b"root").raws) == raw
 
 
 @given(st.lists(st.integers(0, 10**6), max_size=400), st.integers(1, 64))

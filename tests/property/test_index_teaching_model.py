@@ -38,7 +38,7 @@ def hashes(tokens):
 
 
 def chain_of(messages):
-    return prompt_chain(Prompt(root=b"m", segments=tuple(Segment(kind, text.encode()) for kind, text in messages)))
+    return prompt_chain(Prompt.of(b"m", (Segment(kind, text.encode()) for kind, text in messages)))
 
 
 class Engine:

@@ -2,12 +2,16 @@
 
 from itertools import combinations
 
+import pytest
+from xxhash import xxh3_128
+
 from turnwise.index import prompt_chain
+from turnwise.index.chains import COPIED_UP_TO_BYTES
 from turnwise.types import Prompt, Segment, SegmentKind
 
 
 def chain(*segments, root=b"model"):
-    return prompt_chain(Prompt(root=root, segments=tuple(Segment(kind, raw) for kind, raw in segments)))
+    return prompt_chain(Prompt.of(root, (Segment(kind, raw) for kind, raw in segments)))
 
 
 SYSTEM, USER, TOOL = SegmentKind.SYSTEM, SegmentKind.USER, SegmentKind.TOOL
@@ -45,6 +49,16 @@ def test_prompts_that_differ_in_root_kind_bytes_order_or_boundary_never_share_a_
 def test_another_root_shares_no_digest_at_all():
     plain, salted = chain((SYSTEM, b"ab"), (USER, b"c")), chain((SYSTEM, b"ab"), (USER, b"c"), root=b"salt")
     assert not set(plain.digests) & set(salted.digests)
+
+
+@pytest.mark.parametrize("num_bytes", [0, 1, COPIED_UP_TO_BYTES, COPIED_UP_TO_BYTES + 1, 3 * COPIED_UP_TO_BYTES])
+def test_a_segment_of_any_size_is_hashed_by_the_one_rule(num_bytes):
+    (root_digest,) = chain((TOOL, b"x")).digests
+    raw = b"y" * num_bytes
+    hasher = xxh3_128(root_digest + b"user\0" + num_bytes.to_bytes(8, "little"))
+    hasher.update(raw)
+    assert chain((TOOL, b"x"), (USER, raw)).digests[1] == hasher.digest()
+    assert chain((TOOL, b"x"), (USER, memoryview(raw))) == chain((TOOL, b"x"), (USER, raw))
 
 
 def test_a_prompt_without_segments_has_an_empty_chain():

@@ -19,7 +19,7 @@ SYSTEM = b"you are a helpful assistant. "
 
 
 def chain(*parts, root=b"m"):
-    return prompt_chain(Prompt(root=root, segments=tuple(Segment(SegmentKind.USER, part) for part in parts)))
+    return prompt_chain(Prompt.of(root, (Segment(SegmentKind.USER, part) for part in parts)))
 
 
 def blocks(*parts, seed=0):

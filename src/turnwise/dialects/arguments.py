@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import msgspec
 
 from turnwise.dialects.body import Body
+from turnwise.dialects.prompt import Arguments
 
 _TEXT = msgspec.json.Decoder(str)
 _FLAG = msgspec.json.Decoder(bool)
 _COUNT = msgspec.json.Decoder(int)
 
-ROOT = ("cache_salt", "mm_processor_kwargs", "media_io_kwargs")
+ROOT = Arguments("cache_salt", "mm_processor_kwargs", "media_io_kwargs")
 """What isolates prompts besides the model, whose name also stands for its LoRA: the salt, and how images and sound are read."""
 
 _SAMPLING = (
@@ -48,18 +47,24 @@ def model(body: Body) -> str:
 
 def flag(body: Body, name: str) -> bool | None:
     """A boolean argument; None where it is not given. Raises `ClientFault` for another type."""
-    return body.typed(name, _FLAG, "true, false or null")
+    return body.typed(name, _FLAG, "true, false or null") if name in body.values else None
 
 
 def count(body: Body, name: str) -> int | None:
     """An integer argument; None where it is not given. Raises `ClientFault` for another type."""
-    return body.typed(name, _COUNT, "an integer or null")
+    return body.typed(name, _COUNT, "an integer or null") if name in body.values else None
 
 
-def unhashed_bytes(body: Body, hashed: Collection[str]) -> int:
-    """Bytes of the members that are neither `hashed` nor known to leave the prompt alone.
+def num_choices(body: Body) -> int:
+    """How many answers are asked for, at least one; raises `ClientFault` where that is no integer."""
+    return max(1, count(body, "n") or 1)
+
+
+def unhashed_bytes(body: Body, known: frozenset[str]) -> int:
+    """Bytes of the members that are not `known`: neither hashed nor among those that leave the prompt alone.
 
     An engine may render what is not known here, so each byte of it is one on which a digest could wrongly agree.
     """
-    unknown = (name for name in body.members if name not in hashed and name not in NOT_RENDERED)
-    return sum(len(body.raw(name) or b"") for name in unknown)
+    if known.issuperset(body.values):
+        return 0
+    return sum(len(body.raw(name) or b"") for name in body.values if name not in known)

@@ -1,4 +1,4 @@
-"""The top level of a JSON body: where each member lies, without building the tree below it."""
+"""The top level of a JSON body: its members, without building the tree below them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from turnwise.dialects.fold import Fold
 from turnwise.errors import ClientFault
+from turnwise.types import Raw
 
 T = TypeVar("T")
 
@@ -17,7 +19,7 @@ MAX_MEMBERS = 256
 _OPENING = re.compile(rb"[ \t\n\r]*\{")
 _KEY = re.compile(rb'[ \t\n\r]*"([^"\\]*+(?:\\.[^"\\]*+)*+)"[ \t\n\r]*:[ \t\n\r]*', re.DOTALL)
 _AFTER_VALUE = re.compile(rb"[ \t\n\r]*(?:,|\})")
-_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_OBJECT: msgspec.json.Decoder[Any] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Member(msgspec.Struct, frozen=True, gc=False):
@@ -40,22 +42,48 @@ class Member(msgspec.Struct, frozen=True, gc=False):
 class Body:
     """A JSON object read once, O(bytes); values stay raw until asked for.
 
-    `path` is put before member names in messages: `stream_options.` for an object inside a body.
+    `path` is put before member names in messages: `stream_options.` for an object inside a body. `fold` is the body's list of
+    turns where it has been read already, so that only what is left of the body needs to be.
     Raises `ClientFault` (400) where the bytes are no JSON object in UTF-8, or name one member twice: parsers differ on which
     of the two wins, and a proxy must not act on another one than the engine.
     """
 
-    def __init__(self, document: bytes, *, path: str = "") -> None:
+    __slots__ = ("_located", "_path", "document", "fold", "values")
+
+    def __init__(self, document: bytes, *, path: str = "", fold: Fold | None = None) -> None:
         self.document = document
         self._path = path
-        values = _decode_object(document)
-        opening = _OPENING.match(document)
-        assert opening is not None, "the decoder has seen an object"
-        self.inner_start = opening.end()
-        """Offset just behind the opening brace."""
-        self.members: dict[str, Member] = self._locate(values)
+        self._located: dict[str, Member] | None = None
+        if not document.isascii():
+            _check_utf8(document)
+        rest = document if fold is None else fold.rest
+        values = _decode_object(rest)
+        if fold is not None and not fold.is_of(values):
+            rest, fold, values = document, None, _decode_object(document)
+        self.fold = fold
+        self.values: dict[str, Raw] = values
+        """The raw value of each member, by name; `null` is a value here."""
+        names_each_once = _cannot_repeat(rest, values) or _is_spaced_as_usual(rest, values)
+        if fold is not None:
+            values[fold.name] = fold.raw(document)
+        if not names_each_once:
+            self._located = self._locate()
 
-    def _locate(self, values: dict[str, msgspec.Raw]) -> dict[str, Member]:
+    @property
+    def inner_start(self) -> int:
+        """Offset just behind the opening brace."""
+        opening = _OPENING.match(self.document)
+        assert opening is not None, "the decoder has seen an object"
+        return opening.end()
+
+    @property
+    def members(self) -> dict[str, Member]:
+        """Where each member lies; found on the first call."""
+        if self._located is None:
+            self._located = self._locate()
+        return self._located
+
+    def _locate(self) -> dict[str, Member]:
         """Walk the members in the order of the document.
 
         The decoder keeps the last of two values of one name. So the walk, which steps over the value that the decoder kept,
@@ -65,7 +93,7 @@ class Body:
         at = self.inner_start
         while key := _KEY.match(self.document, at):
             name = _unescape(key[1])
-            raw = memoryview(values[name])
+            raw = memoryview(self.values[name])
             if name in found or not self.document.startswith(raw, key.end()):
                 raise self._repeated(name)
             found[name] = member = Member(key.end(), raw)
@@ -83,10 +111,10 @@ class Body:
         param = f"{self._path}{name}"
         return ClientFault(f"`{param}` {problem}", param=param)
 
-    def raw(self, name: str) -> memoryview | None:
+    def raw(self, name: str) -> Raw | None:
         """Raw bytes of a member; None where it is absent or null."""
-        member = self.members.get(name)
-        return None if member is None or member.is_null else member.raw
+        raw = self.values.get(name)
+        return None if raw is None or (len(raw) == 4 and bytes(raw) == b"null") else raw
 
     def typed(self, name: str, decoder: msgspec.json.Decoder[T], expected: str) -> T | None:
         """A member decoded; None where it is absent or null. Raises `ClientFault` saying what was expected."""
@@ -99,13 +127,48 @@ class Body:
             raise self.fault(name, f"must be {expected}") from None
 
 
-def _decode_object(document: bytes) -> dict[str, msgspec.Raw]:
+def _cannot_repeat(document: bytes, values: dict[str, Raw]) -> bool:
+    """Whether a document is too short to name any of its members twice.
+
+    The shortest spelling of its members takes two braces, and for each two quotes, a colon and a comma, less one comma. A
+    repeated one takes as much again, and a value of one byte at least. Compact JSON leaves nothing over; spaces, line ends and
+    escapes in names only make the document longer.
+    """
+    over = len(document) - 1 - 4 * len(values) - sum(map(len, values)) - sum(map(len, values.values()))
+    return over < 5 or over < 5 + min(map(len, values), default=0)
+
+
+def _is_spaced_as_usual(document: bytes, values: dict[str, Raw]) -> bool:
+    """Whether a document is spelled as `{"a": 1, "b": 2}`, each member once; no other spelling is looked at.
+
+    The decoder gives names in the order of the document, repeated ones at their first place.
+    """
+    at = 1
+    for name, raw in values.items():
+        key = b'"%b": ' % name.encode()
+        if not document.startswith(key, at):
+            return False
+        at += len(key)
+        if not document.startswith(raw, at):
+            return False
+        at += len(raw) + 2
+        after = document[at - 2 : at]
+        if after != b", ":
+            return after == b"}"
+    return False
+
+
+def _check_utf8(document: bytes) -> None:
+    """Raw values are never decoded, so nothing else would notice bytes that are not UTF-8."""
     try:
-        if not document.isascii():
-            document.decode()  # raw values are never decoded, so nothing else would notice bytes that are not UTF-8
-        values = _OBJECT.decode(document)
+        document.decode()
     except UnicodeDecodeError as error:
         raise _bad_body(f"is not valid UTF-8 (byte {error.start})") from None
+
+
+def _decode_object(document: bytes) -> dict[str, Raw]:
+    try:
+        values: dict[str, Raw] = _OBJECT.decode(document)
     except msgspec.ValidationError:
         raise _bad_body("must be a JSON object") from None
     except RecursionError:

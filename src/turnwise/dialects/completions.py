@@ -7,25 +7,25 @@ from collections.abc import Iterator
 import msgspec
 
 from turnwise.dialects import arguments
-from turnwise.dialects import prompt as parts
 from turnwise.dialects.base import ReadCall
 from turnwise.dialects.body import Body
-from turnwise.dialects.openai import OpenAIGeneration, root_arguments
+from turnwise.dialects.openai import OpenAIGeneration
+from turnwise.dialects.prompt import TEXT_CHUNK_BYTES, Arguments, Parts, chunks, chunks_at_commas
 from turnwise.types import DialectName, Headers, Prompt, Segment, SegmentKind
 
 MAX_PROMPTS = 50_000
 """Each prompt costs about half a microsecond: without a bound, 32 MiB of empty ones would hold the loop for seconds."""
 
-TEMPLATE_ARGUMENTS = ("add_special_tokens", "suffix", "truncate_prompt_tokens", "truncation_side")
+TEMPLATE_ARGUMENTS = Arguments("add_special_tokens", "suffix", "truncate_prompt_tokens", "truncation_side")
 """What changes the tokens that an engine makes of the text."""
 
 LEAVES_ALONE = frozenset(("response_format",))
 """It only guides decoding here: a bare prompt has no template that could render it."""
 
-HASHED = frozenset(("model", *arguments.ROOT, *TEMPLATE_ARGUMENTS, "prompt"))
+HASHED = frozenset(("model", *arguments.ROOT.names, *TEMPLATE_ARGUMENTS.names, "prompt"))
 """Members that are part of the prompt's digests; `prompt_embeds` is not, and counts as unhashed."""
 
-_KNOWN = HASHED | LEAVES_ALONE
+_KNOWN = HASHED | LEAVES_ALONE | arguments.NOT_RENDERED
 
 _FIRST_BYTES_OF_A_PROMPT = b'"['
 _EXPECTED = "a string, a list of token ids, or a non-empty list of one of these"
@@ -44,30 +44,44 @@ class CompletionsDialect(OpenAIGeneration):
         of such a call is never taken for knowledge of its first prompt alone.
         """
         document = Body(body)
-        call = msgspec.structs.replace(
-            self.read_common(document, splice_usage=splice_usage),
+        model = arguments.model(document)
+        is_stream = arguments.flag(document, "stream") is True
+        to_forward = self.with_usage(document) if splice_usage and is_stream else body
+        num_choices = arguments.num_choices(document)
+        max_tokens = arguments.count(document, "max_tokens")
+        prompts = _prompts(document)
+        return ReadCall(
+            to_forward,
+            model,
+            _prompt(model, document, prompts) if prompts else None,
+            is_stream=is_stream,
+            adds_usage=to_forward is not body,
+            num_choices=num_choices * max(1, len(prompts)),
+            max_tokens=max_tokens,
             unhashed_bytes=arguments.unhashed_bytes(document, _KNOWN),
         )
-        raw = document.raw("prompt")
-        if raw is None:
-            if document.raw("prompt_embeds") is not None:
-                return call
-            raise document.fault("prompt", "is missing")
-        prompts = _prompts(document, bytes(raw))
-        segments = (
-            *parts.template(document, TEMPLATE_ARGUMENTS),
-            *_segments(prompts[0]),
-            *(Segment(SegmentKind.OTHER, rest) for rest in (b",".join(prompts[1:]),) if rest),
-        )
-        return msgspec.structs.replace(
-            call,
-            prompt=Prompt(root=root_arguments(call.model or "", document), segments=segments),
-            num_choices=call.num_choices * len(prompts),
-        )
 
 
-def _prompts(document: Body, raw: bytes) -> list[bytes]:
-    """The prompts of a call, raw: a string or a flat list of ids is one."""
+def _prompt(model: str, document: Body, prompts: list[bytes]) -> Prompt:
+    parts = Parts()
+    template = TEMPLATE_ARGUMENTS.template(document)
+    if template:
+        parts.add(SegmentKind.TEMPLATE, template)
+    parts.extend(_segments(prompts[0]))
+    rest = b",".join(prompts[1:])
+    if rest:
+        parts.extend((Segment(SegmentKind.OTHER, rest),))
+    return parts.prompt(arguments.ROOT.root(model, document))
+
+
+def _prompts(document: Body) -> list[bytes]:
+    """The prompts of a call, raw: a string or a flat list of ids is one. None is where embeddings stand in for it."""
+    given = document.raw("prompt")
+    if given is None:
+        if document.raw("prompt_embeds") is not None:
+            return []
+        raise document.fault("prompt", "is missing")
+    raw = bytes(given)
     if raw[:1] == b'"':
         return [raw]
     if raw[:1] != b"[":
@@ -90,5 +104,5 @@ def _segments(raw: bytes) -> Iterator[Segment]:
     whole.
     """
     if raw[:1] == b"[":
-        return parts.chunks_at_commas(SegmentKind.TOKENS, raw, parts.TEXT_CHUNK_BYTES)
-    return parts.chunks(SegmentKind.TEXT, raw, parts.TEXT_CHUNK_BYTES)
+        return chunks_at_commas(SegmentKind.TOKENS, raw, TEXT_CHUNK_BYTES)
+    return chunks(SegmentKind.TEXT, raw, TEXT_CHUNK_BYTES)

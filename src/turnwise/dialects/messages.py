@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import msgspec
 
-from turnwise.dialects import arguments, shapes, turns
-from turnwise.dialects import prompt as parts
+from turnwise.dialects import arguments, markers, shapes, turns
 from turnwise.dialects.base import ReadCall
 from turnwise.dialects.body import Body
 from turnwise.dialects.messages_tap import MessagesTap
+from turnwise.dialects.prompt import Arguments, Parts
 from turnwise.dialects.usage_filter import Unfiltered
 from turnwise.errors import ClientFault, TurnwiseError
-from turnwise.types import DialectName, Headers, Prompt, Segment, SegmentKind
+from turnwise.types import DialectName, Headers, Prompt, Raw, SegmentKind
 
-TEMPLATE_ARGUMENTS = (
+TEMPLATE_ARGUMENTS = Arguments(
     "chat_template_kwargs",
     "thinking",
     "output_config",
@@ -24,6 +23,7 @@ TEMPLATE_ARGUMENTS = (
     "context_management",
     "container",
     "mcp_servers",
+    defaults=(("tool_choice", b'{"type":"auto"}'), ("tool_choice", b'{"type": "auto"}')),
 )
 """What changes the rendering, in a fixed order: effort and thinking reach the template, `tool_choice` can take the tools out,
 `context_management` drops old thinking and tool results, containers and MCP servers bring tools."""
@@ -31,14 +31,14 @@ TEMPLATE_ARGUMENTS = (
 LEAVES_ALONE = frozenset(("inference_geo", "speed", "stop_sequences"))
 """What this API has besides that never reaches the text of a prompt."""
 
-HASHED = frozenset(("model", *arguments.ROOT, *TEMPLATE_ARGUMENTS, "tools", "system", "messages"))
+HASHED = frozenset(("model", *arguments.ROOT.names, *TEMPLATE_ARGUMENTS.names, "tools", "system", "messages"))
 """Members that are part of the prompt's digests."""
 
 THREAD_UNSUPPORTED = {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
 """What tells the SDK to send the whole conversation without a thread; without it, it raises."""
 
-_KNOWN = HASHED | LEAVES_ALONE
-_DEFAULTS = (("tool_choice", b'{"type":"auto"}'), ("tool_choice", b'{"type": "auto"}'))
+_KNOWN = HASHED | LEAVES_ALONE | arguments.NOT_RENDERED
+_MESSAGES = turns.TurnList("messages", "messages")
 _TOOL_RESULT = re.compile(rb'"tool_result"')
 
 
@@ -64,15 +64,14 @@ class MessagesDialect:
         A message thread is refused in the way that its SDK understands: its later requests hold new messages only, and an
         engine that ignores `thread` would answer them without their history.
         """
-        document = Body(body)
+        document = _MESSAGES.open(body)
         if document.raw("thread") is not None:
             raise ClientFault("message threads are not kept here", param="thread", details=THREAD_UNSUPPORTED)
         model = arguments.model(document)
-        root = b"messages/" + parts.root(model, document, arguments.ROOT)
         return ReadCall(
-            body=body,
-            model=model,
-            prompt=Prompt(root=root, segments=tuple(_segments(document))),
+            body,
+            model,
+            _prompt(model, document),
             is_stream=arguments.flag(document, "stream") is True,
             max_tokens=arguments.count(document, "max_tokens"),
             unhashed_bytes=arguments.unhashed_bytes(document, _KNOWN),
@@ -95,21 +94,24 @@ class MessagesDialect:
         return shapes.anthropic_event(fault)
 
 
-def _segments(document: Body) -> Iterator[Segment]:
-    is_marked = parts.has_markers(document)
-    yield from parts.template(document, TEMPLATE_ARGUMENTS, defaults=_DEFAULTS)
-    yield from parts.unmarked(SegmentKind.TOOLS, document.raw("tools"), is_marked=is_marked)
-    yield from parts.unmarked(SegmentKind.SYSTEM, document.raw("system"), is_marked=is_marked)
-    for position, message in enumerate(turns.read(document, "messages", "messages")):
-        yield from parts.unmarked(_kind(message, position), memoryview(message), is_marked=is_marked)
+def _prompt(model: str, document: Body) -> Prompt:
+    parts = Parts()
+    marks = markers.find(document.document)
+    template = TEMPLATE_ARGUMENTS.template(document)
+    if template:
+        parts.add(SegmentKind.TEMPLATE, template)
+    parts.add_unmarked(SegmentKind.TOOLS, document.raw("tools"), marks)
+    parts.add_unmarked(SegmentKind.SYSTEM, document.raw("system"), marks)
+    messages = _MESSAGES.read(document)
+    kinds = [
+        SegmentKind.TOOL if kind is SegmentKind.USER and _is_tool_results(message) else kind
+        for kind, message in zip(turns.kinds(messages, document), messages, strict=True)
+    ]
+    parts.add_turns(kinds, turns.unmarked(document, messages, marks))
+    return parts.prompt(b"messages/" + arguments.ROOT.root(model, document))
 
 
-def _kind(message: msgspec.Raw, position: int) -> SegmentKind:
-    kind = turns.KINDS.get(turns.role(message, position), SegmentKind.OTHER)
-    return SegmentKind.TOOL if kind is SegmentKind.USER and _is_tool_results(message) else kind
-
-
-def _is_tool_results(message: msgspec.Raw) -> bool:
+def _is_tool_results(message: Raw) -> bool:
     """Whether a message brings results of tools and no word of the user's."""
     if _TOOL_RESULT.search(message) is None:
         return False

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from turnwise.dialects import arguments, shapes
-from turnwise.dialects import prompt as parts
-from turnwise.dialects.base import ReadCall
+from turnwise.dialects import shapes
 from turnwise.dialects.body import Body
 from turnwise.dialects.openai_tap import GenerationTap
 from turnwise.dialects.splice import with_usage
@@ -13,21 +11,12 @@ from turnwise.errors import TurnwiseError
 
 
 class OpenAIGeneration:
-    """Reading of the arguments that both APIs share, their answers and their errors."""
+    """What both APIs splice, their answers and their errors."""
 
-    def read_common(self, document: Body, *, splice_usage: bool) -> ReadCall:
-        """A `ReadCall` without prompt; the body has `include_usage` spliced in where that is wanted and possible."""
-        model = arguments.model(document)
-        is_stream = arguments.flag(document, "stream") is True
-        spliced = with_usage(document) if splice_usage and is_stream else None
-        return ReadCall(
-            body=document.document if spliced is None else spliced,
-            model=model,
-            is_stream=is_stream,
-            adds_usage=spliced is not None,
-            num_choices=max(1, arguments.count(document, "n") or 1),
-            max_tokens=arguments.count(document, "max_tokens"),
-        )
+    def with_usage(self, document: Body) -> bytes:
+        """The body of a stream with `include_usage` spliced in; the very bytes that came where it must stay as it is."""
+        spliced = with_usage(document)
+        return document.document if spliced is None else spliced
 
     def tap(self) -> GenerationTap:
         """A tap for one answer."""
@@ -44,8 +33,3 @@ class OpenAIGeneration:
     def error_event(self, fault: TurnwiseError) -> bytes:
         """Event that tells of a failure within a stream."""
         return shapes.openai_event(fault)
-
-
-def root_arguments(model: str, document: Body) -> bytes:
-    """The root of a prompt of this API."""
-    return parts.root(model, document, arguments.ROOT)

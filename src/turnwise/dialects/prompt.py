@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from turnwise.dialects.body import Body
-from turnwise.types import Segment, SegmentKind
+from turnwise.dialects.markers import without_cache_control
+from turnwise.types import Prompt, Raw, Segment, SegmentKind
 
 CHUNK_BYTES = 4096
 """Size of the pieces of a large message or tool list, about 1,000 tokens: two prompts that part ways inside one huge
@@ -20,40 +20,89 @@ TEXT_CHUNK_BYTES = 1024
 """Size of the pieces of a bare prompt, about 256 tokens. A bare prompt has no messages whose ends could be found again: what
 extends it changes its last piece, so the piece is what a continued prompt fails to recognise."""
 
-_CACHE_CONTROL = b'"cache_control"'
-_CACHE_CONTROL_MEMBER = re.compile(
-    _CACHE_CONTROL
-    + rb'[ \t\n\r]*:[ \t\n\r]*(null|\{(?:[ \t\n\r]*"\w+"[ \t\n\r]*:[ \t\n\r]*(?:"[^"\\]*"|\w+)[ \t\n\r]*,?)*+[ \t\n\r]*\})'
-    rb"([ \t\n\r]*,[ \t\n\r]*)?"
-)
-_WHITESPACE = b" \t\n\r"
-_COMMA, _BRACE = b",{"
+
+class Parts:
+    """The segments of a prompt while it is put together, in its order."""
+
+    __slots__ = ("_kinds", "_raws")
+
+    def __init__(self) -> None:
+        self._kinds: list[SegmentKind] = []
+        self._raws: list[Raw] = []
+
+    def add(self, kind: SegmentKind, raw: Raw) -> None:
+        """Add one part: a segment, or pieces of it where it is large; the pieces joined are `raw`."""
+        if len(raw) <= WHOLE_UP_TO_BYTES:
+            self._kinds.append(kind)
+            self._raws.append(raw)
+        else:
+            self.extend(chunks(kind, raw, CHUNK_BYTES))
+
+    def add_unmarked(self, kind: SegmentKind, raw: Raw | None, marks: Collection[int]) -> None:
+        """Add a part less its `cache_control` markers, if there is such a part; `marks` is where the body has any."""
+        if raw is not None:
+            self.add(kind, without_cache_control(raw) if marks else raw)
+
+    def add_turns(self, kinds: Sequence[SegmentKind], raws: Sequence[Raw]) -> None:
+        """Add the turns of a conversation, of which there are hundreds and few are large."""
+        if max(map(len, raws)) <= WHOLE_UP_TO_BYTES:
+            self._kinds += kinds
+            self._raws += raws
+        else:
+            for kind, raw in zip(kinds, raws, strict=True):
+                self.add(kind, raw)
+
+    def extend(self, segments: Iterable[Segment]) -> None:
+        """Add segments as they are."""
+        for segment in segments:
+            self._kinds.append(segment.kind)
+            self._raws.append(segment.raw)
+
+    def prompt(self, root: bytes) -> Prompt:
+        """The prompt of what was added."""
+        return Prompt(root, tuple(self._kinds), tuple(self._raws))
 
 
-def split(kind: SegmentKind, raw: bytes | memoryview) -> Iterator[Segment]:
-    """One segment, or fixed-size pieces of it where it is large; the pieces joined are `raw`."""
-    return chunks(kind, raw, CHUNK_BYTES) if len(raw) > WHOLE_UP_TO_BYTES else iter((Segment(kind, bytes(raw)),))
+class Arguments:
+    """Arguments of one API whose raw bytes enter the prompt's digests, in a fixed order."""
+
+    def __init__(self, *names: str, defaults: Collection[tuple[str, bytes]] = ()) -> None:
+        self.names = names
+        self._any_of = frozenset(names)
+        self._none_given = b"0:" * len(names)
+        self._defaults = defaults
+
+    def root(self, model: str, body: Body) -> bytes:
+        """What keeps prompts apart that agree in text: model and the arguments, each with its length before it.
+
+        The lengths make it impossible for one argument's bytes to stand in for another's.
+        """
+        if self._any_of.isdisjoint(body.values):
+            return self.root_of(model)
+        parts = (model.encode(), *(bytes(body.raw(argument) or b"") for argument in self.names))
+        return b"".join(b"%d:%b" % (len(part), part) for part in parts)
+
+    def root_of(self, model: str) -> bytes:
+        """The root of a body that has none of the arguments."""
+        name = model.encode()
+        return b"%d:%b%b" % (len(name), name, self._none_given)
+
+    def template(self, body: Body) -> bytes:
+        """What changes how messages are rendered; empty where nothing does.
+
+        An argument that says what holds without it anyway (`defaults`, by name and spelling) is left out, so that a client that
+        spells it out now and then keeps its prefix.
+        """
+        if self._any_of.isdisjoint(body.values):
+            return b""
+        given = ((name, bytes(body.raw(name) or b"")) for name in self.names)
+        return b",".join(b'"%b":%b' % (name.encode(), raw) for name, raw in given if raw and (name, raw) not in self._defaults)
 
 
-def unmarked(kind: SegmentKind, raw: bytes | memoryview | None, *, is_marked: bool) -> Iterator[Segment]:
-    """The segments of one part less its `cache_control` markers; none where there is no such part.
-
-    `is_marked` is whether the body holds any marker at all, which most bodies do not.
-    """
-    if raw is None:
-        return iter(())
-    return split(kind, without_cache_control(raw) if is_marked else raw)
-
-
-def has_markers(body: Body) -> bool:
-    """Whether anything in a body looks like a `cache_control` marker."""
-    return _CACHE_CONTROL in body.document
-
-
-def chunks(kind: SegmentKind, raw: bytes | memoryview, chunk_bytes: int) -> Iterator[Segment]:
+def chunks(kind: SegmentKind, raw: Raw, chunk_bytes: int) -> Iterator[Segment]:
     """Pieces of `chunk_bytes` counted from the start, so that text which extends another repeats all but its last piece."""
     view = memoryview(raw)
-    return (Segment(kind, bytes(view[at : at + chunk_bytes])) for at in range(0, len(view), chunk_bytes))
+    return (Segment(kind, view[at : at + chunk_bytes]) for at in range(0, len(view), chunk_bytes))
 
 
 def chunks_at_commas(kind: SegmentKind, raw: bytes, chunk_bytes: int) -> Iterator[Segment]:
@@ -70,59 +119,3 @@ def chunks_at_commas(kind: SegmentKind, raw: bytes, chunk_bytes: int) -> Iterato
         yield Segment(kind, raw[at:end])
         at = end
     yield Segment(kind, raw[at:])
-
-
-def root(model: str, body: Body, names: Iterable[str]) -> bytes:
-    """What keeps prompts apart that agree in text: model and the named arguments, each with its length before it.
-
-    The lengths make it impossible for one argument's bytes to stand in for another's.
-    """
-    parts = (model.encode(), *(bytes(body.raw(name) or b"") for name in names))
-    return b"".join(b"%d:%b" % (len(part), part) for part in parts)
-
-
-def template(body: Body, names: Iterable[str], *, defaults: Collection[tuple[str, bytes]] = ()) -> Iterator[Segment]:
-    """The arguments that change how messages are rendered, in the order of `names`; no segment where none is given.
-
-    An argument that says what holds without it anyway (`defaults`, by name and spelling) is left out, so that a client that
-    spells it out now and then keeps its prefix.
-    """
-    given = ((name, bytes(body.raw(name) or b"")) for name in names)
-    text = b",".join(b'"%b":%b' % (name.encode(), raw) for name, raw in given if raw and (name, raw) not in defaults)
-    if text:
-        yield from split(SegmentKind.TEMPLATE, text)
-
-
-def without_cache_control(raw: bytes | memoryview) -> bytes | memoryview:
-    """`raw` less its `cache_control` markers, at any depth, each with the comma that goes with it; all else as it is.
-
-    Clients move this marker to the newest message on every turn, and no chat template renders it. Only what looks like the
-    marker goes (`null` or a flat object that says `ephemeral`): a tool may well have a parameter of that name.
-    """
-    text = bytes(raw)
-    if _CACHE_CONTROL not in text:
-        return raw
-    kept: list[bytes] = []
-    done = at = 0
-    while match := _CACHE_CONTROL_MEMBER.search(text, at):
-        span = _marker(text, match)
-        if span is None:
-            at = match.start() + len(_CACHE_CONTROL)  # what it was taken to hold may hold a marker
-            continue
-        kept.append(text[done : span[0]])
-        done, at = span[1], match.end()
-    kept.append(text[done:])
-    return b"".join(kept)
-
-
-def _marker(text: bytes, match: re.Match[bytes]) -> tuple[int, int] | None:
-    """From where to where a marker goes, the comma that goes with it included; None where it only looks like one."""
-    if match[1] != b"null" and b'"ephemeral"' not in match[1]:
-        return None
-    before = match.start() - 1
-    while text[before] in _WHITESPACE:
-        before -= 1
-    # Within a string the quote would be escaped, so it is a backslash that stands before it there.
-    if text[before] == _COMMA:
-        return before, match.end(1)
-    return (match.start(), match.end()) if text[before] == _BRACE else None

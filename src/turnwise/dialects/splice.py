@@ -6,6 +6,7 @@ from turnwise.dialects.body import Body, Member
 
 _ASK = b'"include_usage":true'
 _UNASKED = (b"false", b"null")
+_AS_CLIENTS_ASK = (b'{"include_usage":true}', b'{"include_usage": true}')
 
 
 def with_usage(body: Body) -> bytes | None:
@@ -15,9 +16,12 @@ def with_usage(body: Body) -> bytes | None:
     and where the client wants `continuous_usage_stats`: without `include_usage` the engine ignores that wish, and with it
     every chunk would carry usage that the client has not asked for.
     """
-    options = body.members.get("stream_options")
-    if options is None:
+    raw = body.values.get("stream_options")
+    if raw is None:
         return _replace(body.document, body.inner_start, body.inner_start, b'"stream_options":{' + _ASK + b"},")
+    if bytes(raw) in _AS_CLIENTS_ASK:
+        return None
+    options = body.members["stream_options"]
     if options.is_null:
         return _replace(body.document, options.start, options.end, b"{" + _ASK + b"}")
     if bytes(options.raw[:1]) != b"{":

@@ -1,0 +1,100 @@
+"""`cache_control` markers: where they are in a body, and a prompt's bytes without them."""
+
+from __future__ import annotations
+
+import re
+
+from xxhash import xxh3_128_digest
+
+from turnwise.types import Raw
+
+BLOCK_BYTES = 16 * 1024
+MAX_CLEAR_BLOCKS = 8192
+"""Blocks remembered as holding no marker: 128 MiB of conversations, in about 1 MiB."""
+
+_NAME = b'"cache_control"'
+_OVERLAP = len(_NAME) - 1
+_MEMBER = re.compile(
+    _NAME
+    + rb'[ \t\n\r]*:[ \t\n\r]*(null|\{(?:[ \t\n\r]*"\w+"[ \t\n\r]*:[ \t\n\r]*(?:"[^"\\]*"|\w+)[ \t\n\r]*,?)*+[ \t\n\r]*\})'
+    rb"([ \t\n\r]*,[ \t\n\r]*)?"
+)
+_WHITESPACE = b" \t\n\r"
+_COMMA, _BRACE = b",{"
+_clear_blocks: set[bytes] = set()
+
+
+def find(document: bytes) -> list[int]:
+    """Offsets at which a body has what looks like a marker, ascending.
+
+    Searching a byte costs ten times what hashing it does, and an agent sends nearly the same body with every turn. So a large
+    body is searched only in the blocks that were not seen before, and none of them is kept. Should two blocks ever have one
+    digest, a marker may be missed; the prompt is then merely taken for another one.
+    """
+    num_bytes = len(document)
+    if num_bytes <= 2 * BLOCK_BYTES:
+        return _find(document, 0, num_bytes) if _NAME in document else []
+    view = memoryview(document)
+    unseen: dict[int, bytes] = {}
+    for start in range(0, num_bytes, BLOCK_BYTES):
+        digest = xxh3_128_digest(view[start : start + BLOCK_BYTES + _OVERLAP])
+        if digest not in _clear_blocks:
+            unseen[start] = digest
+    found: list[int] = []
+    end = 0
+    for start in unseen:
+        if start < end:
+            continue
+        end = start + BLOCK_BYTES
+        while end in unseen:  # one search over neighbours is faster than one for each
+            end += BLOCK_BYTES
+        found += _find(document, start, end + _OVERLAP)
+    for at in found:
+        unseen.pop(at - at % BLOCK_BYTES, None)
+    if len(_clear_blocks) + len(unseen) > MAX_CLEAR_BLOCKS:
+        _clear_blocks.clear()
+    _clear_blocks.update(unseen.values())
+    return found
+
+
+def _find(document: bytes, start: int, end: int) -> list[int]:
+    found: list[int] = []
+    while (start := document.find(_NAME, start, end)) >= 0:
+        found.append(start)
+        start += len(_NAME)
+    return found
+
+
+def without_cache_control(raw: Raw) -> Raw:
+    """`raw` less its `cache_control` markers, at any depth, each with the comma that goes with it; all else as it is.
+
+    Clients move this marker to the newest message on every turn, and no chat template renders it. Only what looks like the
+    marker goes (`null` or a flat object that says `ephemeral`): a tool may well have a parameter of that name.
+    """
+    text = bytes(raw)
+    if _NAME not in text:
+        return raw
+    kept: list[bytes] = []
+    done = at = 0
+    while match := _MEMBER.search(text, at):
+        span = _marker(text, match)
+        if span is None:
+            at = match.start() + len(_NAME)  # what it was taken to hold may hold a marker
+            continue
+        kept.append(text[done : span[0]])
+        done, at = span[1], match.end()
+    kept.append(text[done:])
+    return b"".join(kept)
+
+
+def _marker(text: bytes, match: re.Match[bytes]) -> tuple[int, int] | None:
+    """From where to where a marker goes, the comma that goes with it included; None where it only looks like one."""
+    if match[1] != b"null" and b'"ephemeral"' not in match[1]:
+        return None
+    before = match.start() - 1
+    while text[before] in _WHITESPACE:
+        before -= 1
+    # Within a string the quote would be escaped, so it is a backslash that stands before it there.
+    if text[before] == _COMMA:
+        return before, match.end(1)
+    return (match.start(), match.end()) if text[before] == _BRACE else None

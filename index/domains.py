@@ -83,7 +83,7 @@ class Domain:
             anchors = (*(pair for pair in anchors if pair[0] < last and pair[1] < prompt_tokens), (last, prompt_tokens))
         return tokens_along(prompt.ends, anchors, self.rate.value)
 
-    def learn(self, slot: int, last: BlockHash | None, prompt: PromptChain, prompt_tokens: int | None) -> Learned:
+    def learn(self, last: BlockHash | None, prompt: PromptChain, prompt_tokens: int | None) -> Learned:
         """Learn a prompt's block chain from the last block that its call stored, None where it stored none.
 
         The chain is cut at the prompt's full blocks, since what follows was decoded; without a count, at an estimate.
@@ -100,7 +100,7 @@ class Domain:
         is_headless = False
         if last is not None:
             stops = self.evidence.stops(prompt, block_size)
-            walk = self.index.walk(slot, last, stops)
+            walk = self.index.walk(last, stops)
             is_headless = not walk.is_whole
             if walk.is_whole:
                 added = walk.blocks

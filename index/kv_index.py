@@ -234,7 +234,7 @@ class KvIndex:
             outcome, is_last_chance = Learned.INCOMPLETE, True
         else:
             last = holdings.stamps.last_block(call_id)
-            outcome = holdings.domain.learn(holdings.block_slot, last, call.prompt, call.prompt_tokens)
+            outcome = holdings.domain.learn(last, call.prompt, call.prompt_tokens)
         if outcome is Learned.INCOMPLETE and not is_last_chance:
             overflow = self._pending.put(call_id, call)
             if overflow is not None:

@@ -4,32 +4,31 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Container, Sequence
-from itertools import chain as concat
-from itertools import islice
 from operator import itemgetter
+from typing import cast
 
 import msgspec
 
+from turnwise.index.block_runs import MAX_RUN_BLOCKS, RUN_BITS, BlockRuns, Holder
 from turnwise.index.counts import Counts
-from turnwise.index.masks import Masks, slots_of
+from turnwise.index.masks import reaches, slots_of
 from turnwise.types import BlockHash
 
 VERIFY_STRIDE = 64
-"""Every how many blocks the winner of a look-up is checked: 10,000 blocks in about 10 us."""
+"""Every how many blocks the winner of a look-up is checked: 10,000 blocks in about 15 us."""
 
 MAX_WALK_BLOCKS = 1 << 17
 """Longest chain walked (2 M tokens at 16 a block): two hashes that collide could close a circle."""
 
 _MAX_EVICTED_AT_ONCE = 4096
-_UNSEEN = BlockHash(-1)
-_depth_of = itemgetter(1)
+_reach_of = itemgetter(1)
 
 
 class Walk(msgspec.Struct, frozen=True, gc=False):
     """A walk from a block towards the head of its chain.
 
     `blocks` lie after `stop` in prompt order; `stop` is None where the walk reached the head. `is_whole` is False where it met
-    a block that nobody holds: the head of this chain was never seen or is gone.
+    a block of which nothing is known: the head of this chain was never seen or is gone.
     """
 
     blocks: list[BlockHash]
@@ -38,123 +37,152 @@ class Walk(msgspec.Struct, frozen=True, gc=False):
 
 
 class MaskIndex:
-    """Blocks by hash, for each slot in order of arrival and with their parents.
+    """Blocks by hash, with their holders and their parents, and for each slot in order of arrival.
 
-    Costs about 130 bytes for a block with one holder and 90 for each further one. Each slot has a bound: past it, its oldest
-    blocks go, since only lost removal events lead there.
+    One dict entry a block: its value is the number of its run and, above it, one bit a holder; the blocks of an event share one
+    such int. About 85 bytes for a block whoever holds it, and a few for each further holder of a run. Each slot has a bound:
+    past it, its oldest blocks go, since only lost removal events lead there. `verify_stride` 0 verifies nothing.
     """
 
     def __init__(self, counts: Counts, verify_stride: int = VERIFY_STRIDE) -> None:
+        self.verify_stride = verify_stride
         self._counts = counts
-        self._stride = verify_stride
-        self._masks: Masks[BlockHash] = Masks()
-        self._held: dict[int, dict[BlockHash, BlockHash | None]] = {}
-        self._max_blocks: dict[int, int] = {}
+        self._runs = BlockRuns()
+        self._holders: dict[int, Holder] = {}
+        self._retired: dict[int, Holder] = {}
+        self._free_slots: list[int] = []
 
     def open_slot(self, max_blocks: int) -> int:
         """Take a slot that may hold `max_blocks` blocks."""
-        slot = self._masks.open_slot()
-        self._held[slot] = {}
-        self._max_blocks[slot] = max_blocks
+        slot = self._free_slots.pop() if self._free_slots else len(self._holders) + len(self._retired)
+        self._holders[slot] = Holder(bit=1 << (slot + RUN_BITS), max_blocks=max_blocks, num_blocks=0, runs={})
         return slot
 
     def retire_slot(self, slot: int) -> None:
         """Forget a slot at once; `sweep` cleans up after it, and only then can its number come again."""
-        del self._max_blocks[slot]
-        self._masks.retire_slot(slot, self._held.pop(slot))
+        self._retired[slot] = self._holders.pop(slot)
 
     def num_blocks(self, slot: int) -> int:
         """Blocks that `slot` holds."""
-        return len(self._held[slot])
+        return self._holders[slot].num_blocks
 
     @property
     def num_unique_blocks(self) -> int:
         """Blocks that any slot holds, those not yet swept included."""
-        return len(self._masks)
+        return len(self._runs.values)
 
     def store(self, slot: int, hashes: Sequence[BlockHash], parent: BlockHash | None) -> None:
         """Add blocks in prompt order; `parent` is the block before the first, None at the head of a prompt."""
-        held = self._held[slot]
-        self._masks.mark(hashes, slot)
-        held.update(zip(hashes, concat((parent,), hashes), strict=False))
-        excess = len(held) - self._max_blocks[slot]
+        holder = self._holders[slot]
+        if len(hashes) <= MAX_RUN_BLOCKS:
+            if hashes:
+                self._runs.add(holder, hashes, parent)
+        else:
+            for start in range(0, len(hashes), MAX_RUN_BLOCKS):
+                self._runs.add(holder, hashes[start : start + MAX_RUN_BLOCKS], hashes[start - 1] if start else parent)
+        excess = holder.num_blocks - holder.max_blocks
         if excess > 0:
-            self._evict(slot, excess)
+            # In batches: each look at a dict's oldest keys passes over the graves of those deleted before.
+            self._evict(holder, excess + min(_MAX_EVICTED_AT_ONCE, holder.max_blocks // 16))
 
     def remove(self, slot: int, hashes: Sequence[BlockHash]) -> None:
         """Take blocks out; unknown ones are ignored."""
-        held = self._held[slot]
-        self._masks.unmark(hashes, slot)
-        for block in hashes:
-            held.pop(block, None)
+        self._runs.remove(self._holders[slot], hashes)
 
-    def depths(self, chain: array[int], num_blocks: int, wanted: int) -> list[tuple[int, int]]:
-        """Pairs of slot and number of leading blocks of `chain[:num_blocks]` it holds, for slots of mask `wanted` above zero.
+    def depths(self, chain: array[int], num_blocks: int, wanted: int) -> dict[int, int]:
+        """Number of leading blocks of `chain[:num_blocks]` that each slot of mask `wanted` holds, where it is above zero.
 
-        The deepest is verified at a stride against its own blocks; where a hole shows, its depth is what lies before it.
+        The deepest are verified at a stride against their own blocks; where a hole shows, their depth is what lies before it.
         """
-        groups = self._masks.depths(chain, num_blocks, wanted)  # type: ignore[arg-type]  # an array of block hashes
-        pairs = [(slot, depth) for mask, depth in groups for slot in slots_of(mask)]
-        # Once around where nothing is wrong; a hole may make another the deepest, which is then looked at in turn.
-        for _ in range(len(pairs)):
-            deepest = max(pairs, key=_depth_of)
-            slot, depth = deepest
-            solid = self._solid_depth(slot, chain, depth)
-            if solid == depth:
-                break
-            self._counts.num_holes += 1
-            pairs[pairs.index(deepest)] = (slot, solid)
-        return pairs
+        blocks = cast("Sequence[BlockHash]", chain)
+        groups = reaches(self._runs.values, blocks, num_blocks, wanted << RUN_BITS, self._runs.extents)
+        if self.verify_stride:
+            groups = self._verified(groups, blocks)
+        found: dict[int, int] = {}
+        for mask, depth in reversed(groups):  # the shallowest are the most where a beginning is shared
+            if mask.bit_count() == 1:
+                found[mask.bit_length() - 1 - RUN_BITS] = depth
+            elif found:
+                found.update(dict.fromkeys(slots_of(mask >> RUN_BITS), depth))
+            else:
+                found = dict.fromkeys(slots_of(mask >> RUN_BITS), depth)
+        return found
 
-    def walk(self, slot: int, last: BlockHash, stops: Container[BlockHash]) -> Walk:
+    def walk(self, last: BlockHash, stops: Container[BlockHash]) -> Walk:
         """Walk parents from `last` to the head of its chain, or to the first block in `stops`.
 
-        Where `slot` has lost a block, any other holder of it knows the same parent, since a hash covers all before it.
+        Whoever holds them: a hash covers all before it, so all holders of a block know the same parent.
         """
-        held = self._held[slot]
         blocks: list[BlockHash] = []
         block: BlockHash | None = last
-        for _ in range(MAX_WALK_BLOCKS):
-            if block is None or block in stops:
+        while block is not None and block not in stops and len(blocks) < MAX_WALK_BLOCKS:
+            run = self._runs.run_of(block)
+            if run is None:
                 break
-            parent = held.get(block, _UNSEEN)
-            if parent is _UNSEEN:
-                parent = self._parent_elsewhere(block)
-                if parent is _UNSEEN:
+            part, block = run.back_from(block), run.parent
+            for earlier in part:
+                if earlier in stops:
+                    block = earlier
                     break
-            blocks.append(block)
-            block = parent
+                blocks.append(earlier)
         blocks.reverse()
         return Walk(blocks=blocks, stop=block, is_whole=block is None or block in stops)
 
     def sweep(self, max_blocks: int) -> int:
         """Clean up after retired slots, `max_blocks` blocks at most; returns how many of them were not spent."""
-        return self._masks.sweep(max_blocks)
+        while self._retired and max_blocks > 0:
+            slot, holder = next(iter(self._retired.items()))
+            num_before = holder.num_blocks
+            if num_before:
+                # Taken from the end, where a dict leaves no graves; put back for what this slice leaves of it.
+                run_id, count = holder.runs.popitem()
+                holder.runs[run_id] = count
+                self._runs.remove(holder, self._runs.held_of(holder, run_id)[:max_blocks])
+            if not holder.num_blocks:
+                del self._retired[slot]
+                self._free_slots.append(slot)
+            max_blocks -= max(1, num_before - holder.num_blocks)
+        return max_blocks
 
     @property
     def has_retired(self) -> bool:
         """Whether a retired slot waits for `sweep`."""
-        return self._masks.has_retired
+        return bool(self._retired)
 
-    def _solid_depth(self, slot: int, chain: array[int], depth: int) -> int:
-        held = self._held[slot]
-        for start in range(0, depth, self._stride):
-            if chain[start] not in held:
-                low = max(0, start - self._stride)
-                return next(index for index in range(low, start + 1) if chain[index] not in held)
-        return depth
+    def _evict(self, holder: Holder, count: int) -> None:
+        oldest: list[BlockHash] = []
+        for run_id in holder.runs:
+            oldest += self._runs.held_of(holder, run_id)
+            if len(oldest) >= count:
+                break
+        self._runs.remove(holder, oldest[:count])
+        self._counts.num_evicted_blocks += min(count, len(oldest))
 
-    def _parent_elsewhere(self, block: BlockHash) -> BlockHash | None:
-        for slot in slots_of(self._masks.holders(block)):
-            if slot in self._held:
-                return self._held[slot][block]
-        return _UNSEEN
+    def _verified(self, groups: list[tuple[int, int]], chain: Sequence[BlockHash]) -> list[tuple[int, int]]:
+        """`groups`, deepest first, with those who have a hole no deeper than it, as far as the deepest goes."""
+        while groups:
+            mask, depth = groups[0]
+            hole = self._first_hole(mask, depth, chain)
+            if hole is None:
+                break
+            lost, solid = hole
+            self._counts.num_holes += lost.bit_count()
+            groups = [(some, reach) for some, reach in ((mask ^ lost, depth), *groups[1:], (lost, solid)) if some and reach]
+            groups.sort(key=_reach_of, reverse=True)
+        return groups
 
-    def _evict(self, slot: int, excess: int) -> None:
-        # In batches: each look at a dict's oldest keys passes over the graves of those deleted before, so one at a time
-        # would be quadratic.
-        held = self._held[slot]
-        count = excess + min(_MAX_EVICTED_AT_ONCE, self._max_blocks[slot] // 16)
-        oldest = list(islice(held, count))
-        self.remove(slot, oldest)
-        self._counts.num_evicted_blocks += len(oldest)
+    def _first_hole(self, mask: int, depth: int, chain: Sequence[BlockHash]) -> tuple[int, int] | None:
+        """Who of `mask` lacks a block of the first `depth`, checked at the stride, and how many they hold before it."""
+        stride, get = self.verify_stride, self._runs.values.get
+        checked = 0
+        same: int | None = 0
+        for value in map(get, chain[:depth:stride]):
+            if value is not same:
+                if value is None or value & mask != mask:
+                    break
+                same = value
+            checked += stride
+        else:
+            return None
+        start = max(0, checked - stride + 1)
+        return next((lost, index) for index in range(start, checked + 1) if (lost := mask & ~get(chain[index], 0)))

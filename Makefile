@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/turnwise
 LAB := $(CACHE)/vllm-0.32.0
+DYNAMO := $(CACHE)/bench-dynamo-1.6.1
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -qq
 UV_VERSION := 0.13.8
 UV_COMPILE := build/lock/bin/uv --no-config pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes
@@ -11,7 +12,7 @@ BY_DEFAULT := not vllm and not clients
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check fuzz clients test-clients vllm test-vllm bench-setup bench-proxy docs format lock lock-clients lock-bench clean
+.PHONY: help demo test check fuzz clients test-clients vllm test-vllm bench-index docs format lock lock-clients lock-bench clean
 
 help: ## Say what each target does.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,7 +27,6 @@ check: $(VENV)/dev ## Lint, check types and import rules, and try the wheel outs
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/mypy bench/proxy
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest -q tests/wheel
 
@@ -45,11 +45,8 @@ vllm: $(LAB)/model/config.json ## Install vLLM for CPU into the cache folder and
 test-vllm: $(VENV)/dev vllm ## Run the engine contract and the placement bars on two real vLLM replicas.
 	@$(BIN)/python -m tests.vllm.fleet $(LAB) -- $(BIN)/pytest -q -m vllm tests/contract tests/vllm
 
-bench-setup: $(VENV)/dev ## Install the peers that bench-proxy measures into the cache folder (450 MB, once), and compile its generator.
-	@$(BIN)/python -m bench.proxy --cache $(CACHE) setup
-
-bench-proxy: $(VENV)/dev ## Measure the proxy beside its peers (about 15 minutes; ARGS="--quick" takes half a minute).
-	@$(BIN)/python -m bench.proxy --cache $(CACHE) run $(or $(ARGS),--docs)
+bench-index: $(VENV)/dev $(DYNAMO)/installed ## Measure the block index beside Dynamo's radix tree and renew its part of docs/benchmarks.md (three minutes).
+	@PYTHONPATH=$(DYNAMO) $(BIN)/python -m bench.index --json build/bench-index.json --paper docs/benchmarks.md
 
 docs: $(VENV)/dev ## Regenerate the tables in docs/ that are made from code.
 	@$(BIN)/python tests/docs/tables.py
@@ -69,9 +66,8 @@ lock-clients: build/lock/bin/uv ## Resolve the agent clients of test-clients aga
 	@npm install --prefix tests/clients --package-lock-only --omit-lockfile-registry-resolved=true --ignore-scripts \
 		--no-audit --no-fund --loglevel=error >/dev/null
 
-lock-bench: build/lock/bin/uv ## Resolve the peers of bench-proxy again and write their lock files, with hashes.
-	@for peer in sglang-router smg vllm-router; do \
-		$(UV_COMPILE) --custom-compile-command "make lock-bench" bench/proxy/locks/$$peer.in --output-file bench/proxy/locks/$$peer.txt; done
+lock-bench: build/lock/bin/uv ## Pin what the benchmarks measure beside Turnwise again, with hashes.
+	@$(UV_COMPILE) --no-deps --custom-compile-command "make lock-bench" bench/index/dynamo.in --output-file bench/index/dynamo.txt
 
 clean: ## Remove the virtual environment and what builds and tools left here.
 	@rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -101,6 +97,12 @@ $(VENV)/dev: $(VENV)/runtime requirements-dev.lock
 build/lock/bin/uv:
 	@$(PYTHON) -m venv build/lock
 	@build/lock/bin/python -m pip --disable-pip-version-check install -qq uv==$(UV_VERSION)
+
+$(DYNAMO)/installed: bench/index/dynamo.txt | $(VENV)/created
+	@echo "installing Dynamo's index into $(DYNAMO) (once; 240 MB)"
+	@rm -rf $(DYNAMO)
+	@$(PIP) --no-deps --require-hashes --target $(DYNAMO) -r bench/index/dynamo.txt
+	@touch $@
 
 $(LAB)/venv/installed-from: tests/vllm/install.sh tests/vllm/requirements.txt
 	@PYTHON=$(PYTHON) tests/vllm/install.sh $(LAB)

@@ -4,7 +4,8 @@ Pure: no clock, no randomness, no I/O; `now` arrives as an argument. See docs/ar
 
 `KvIndex` is the face. Behind it, `chains` gives prompts digests; `holdings` lets one replica's events into the `mask_index` of
 its hash domain (`domains`); `lessons` and `evidence` learn from stamped events which engine blocks a digest stands for;
-`predicted` remembers what was sent where, for as long as no event says better; `estimate` guesses lengths nobody has counted.
+`predicted` remembers in radix `runs` what was sent where, while no event says better; `estimate` guesses lengths nobody has
+counted; `asked` groups the replicas of a question by domain.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from enum import StrEnum
 
 from turnwise.index.counts import Counts
 from turnwise.index.entries import BlockChain
-from turnwise.index.estimate import BytesPerToken, tokens_along
-from turnwise.index.evidence import Evidence, Known
+from turnwise.index.estimate import BytesPerToken
+from turnwise.index.evidence import UNKNOWN, Evidence, Known
 from turnwise.index.mask_index import MaskIndex
 from turnwise.index.values import DomainKey
 from turnwise.types import BlockHash, PromptChain, ReplicaId
@@ -67,21 +67,15 @@ class Domain:
 
     def resolve(self, prompt: PromptChain) -> Known:
         """What is known of `prompt` here."""
-        return self.evidence.resolve(prompt, self.block_size) if self.block_size is not None else Known()
+        return self.evidence.resolve(prompt, self.block_size) if self.block_size is not None else UNKNOWN
 
     def length(self, prompt: PromptChain, known: Known) -> int:
         """Tokens of `prompt`: exact up to the last boundary that was counted, by rate from there."""
-        boundary, tokens = known.anchors[-1] if known.anchors else (-1, 0)
-        counted_bytes = prompt.ends[boundary] if known.anchors else 0
-        return tokens + int((prompt.num_bytes - counted_bytes) / self.rate.value)
-
-    def tokens_along(self, prompt: PromptChain, known: Known, prompt_tokens: int | None = None) -> list[int]:
-        """Tokens up to each boundary of `prompt`; `prompt_tokens` is its whole length where the engine or a placement says."""
-        anchors = known.anchors
-        if prompt_tokens is not None:
-            last = len(prompt.ends) - 1
-            anchors = (*(pair for pair in anchors if pair[0] < last and pair[1] < prompt_tokens), (last, prompt_tokens))
-        return tokens_along(prompt.ends, anchors, self.rate.value)
+        ends = prompt.ends
+        if not known.anchors:
+            return int(ends[-1] / self.rate.value)
+        boundary, tokens = known.anchors[-1]
+        return tokens + int((ends[-1] - ends[boundary]) / self.rate.value)
 
     def learn(self, last: BlockHash | None, prompt: PromptChain, prompt_tokens: int | None) -> Learned:
         """Learn a prompt's block chain from the last block that its call stored, None where it stored none.
@@ -92,8 +86,7 @@ class Domain:
         if block_size is None:
             return Learned.INCOMPLETE
         known = self.resolve(prompt)
-        tokens = self.tokens_along(prompt, known, prompt_tokens)
-        num_blocks = tokens[-1] // block_size
+        num_blocks = (self.length(prompt, known) if prompt_tokens is None else prompt_tokens) // block_size
         base: BlockChain | None = None
         kept = 0
         added: list[BlockHash] = []
@@ -114,12 +107,18 @@ class Domain:
                 return Learned.HEADLESS if is_headless else Learned.INCOMPLETE
             base, kept, added = known.chain, num_blocks, []
         kept = min(kept, num_blocks)
+        anchors = known.anchors
+        if prompt_tokens is not None:
+            last_boundary = len(prompt.ends) - 1
+            shorter = (anchor for anchor in anchors if anchor[0] < last_boundary and anchor[1] < prompt_tokens)
+            anchors = (*shorter, (last_boundary, prompt_tokens))
         is_contradiction = self.evidence.teach(
             prompt,
             base=base,
             kept=kept,
             added=added[: num_blocks - kept],
-            tokens=tokens,
+            anchors=anchors,
+            bytes_per_token=self.rate.value,
             is_counted=prompt_tokens is not None,
             block_size=block_size,
         )

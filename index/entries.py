@@ -6,6 +6,8 @@ from array import array
 
 import msgspec
 
+from turnwise.types import Digest
+
 ENTRY_BYTES = 320
 """Memory of one entry with its digest, its place in the order and its numbers."""
 
@@ -43,16 +45,26 @@ class Entry(msgspec.Struct, gc=False):
     """
 
     chain: BlockChain
+    parent: Digest | None
     num_tokens: int | None = None
     shared_blocks: int | None = None
     estimated_blocks: int = 0
     window_pairs: int = 0
     window_blocks: int = 0
+    num_children: int = 0
+    used_at: int = 0
+    """Number of the lesson that last ended here."""
 
     def reach(self, block_size: int) -> int:
         """Blocks of `chain` that anything known of this digest speaks of."""
         whole = self.num_tokens // block_size if self.num_tokens is not None else 0
         return max(whole, self.shared_blocks or 0, self.estimated_blocks)
+
+    def rests(self, common: int, block_size: int) -> bool:
+        """Whether a prompt that goes on from here and shares `common` blocks of its chain has nothing new to say of it."""
+        if self.shared_blocks is None or self.shared_blocks > common:
+            return False
+        return self.num_tokens is None or self.shared_blocks == self.num_tokens // block_size
 
     def pair(self, common: int) -> None:
         """Take in the common prefix with a prompt that parts from this chain right after this digest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 _KEPT_PER_CALL = 0.95
@@ -10,6 +11,8 @@ _KEPT_PER_CALL = 0.95
 
 class BytesPerToken:
     """Running bytes per token of one model, weighted by prompt length; starts from a setting."""
+
+    __slots__ = ("_bytes", "_tokens", "value")
 
     def __init__(self, start: float) -> None:
         self.value = start
@@ -25,18 +28,21 @@ class BytesPerToken:
         self.value = self._bytes / self._tokens
 
 
-def tokens_along(ends: Sequence[int], anchors: Sequence[tuple[int, int]], bytes_per_token: float) -> list[int]:
-    """Tokens up to each boundary of a prompt: exact at the anchors, by share of bytes between them, by rate after the last.
+def tokens_between(left: int, right: int, left_bytes: int, right_bytes: int, at_bytes: int) -> int:
+    """Tokens up to a point between two points whose tokens are known, by share of bytes; all count from the prompt's start."""
+    span = right_bytes - left_bytes
+    return left + (right - left) * (at_bytes - left_bytes) // span if span else left
+
+
+def tokens_at(ends: Sequence[int], anchors: Sequence[tuple[int, int]], bytes_per_token: float, boundary: int) -> int:
+    """Tokens up to one boundary of a prompt: exact at the anchors, by share of bytes between them, by rate after the last.
 
     `ends[i]` is the bytes up to boundary i; an anchor is (boundary, tokens), in ascending order of both.
     """
-    tokens: list[int] = []
-    from_bytes = from_tokens = 0
-    for boundary, exact in anchors:
-        span = ends[boundary] - from_bytes
-        share = (exact - from_tokens) / span if span else 0.0
-        tokens.extend(from_tokens + int((end - from_bytes) * share) for end in ends[len(tokens) : boundary])
-        tokens.append(exact)
-        from_bytes, from_tokens = ends[boundary], exact
-    tokens.extend(from_tokens + int((end - from_bytes) / bytes_per_token) for end in ends[len(tokens) :])
-    return tokens
+    position = bisect_left(anchors, (boundary,))
+    left_at, left = anchors[position - 1] if position else (-1, 0)
+    left_bytes = ends[left_at] if position else 0
+    if position == len(anchors):
+        return left + int((ends[boundary] - left_bytes) / bytes_per_token)
+    right_at, right = anchors[position]
+    return right if right_at == boundary else tokens_between(left, right, left_bytes, ends[right_at], ends[boundary])

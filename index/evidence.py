@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from turnwise.index.entries import BLOCK_BYTES, ENTRY_BYTES, BlockChain, Entry
+from turnwise.index.estimate import tokens_at
 from turnwise.types import BlockHash, Digest, PromptChain
 
 MAX_CONTRADICTIONS = 3
@@ -23,7 +24,8 @@ class Known(msgspec.Struct, frozen=True, gc=False):
     """What evidence says of one prompt.
 
     `num_blocks` leading blocks of `chain` are believed to be this prompt's, the first `taught_blocks` of them by the engine's
-    word and the rest by estimate. `anchors` are the boundaries whose exact tokens are known, ascending in both.
+    word and the rest by estimate. `anchors` are boundaries whose exact tokens are known, ascending in both: the deepest one at
+    least, where there is any.
     """
 
     chain: BlockChain | None = None
@@ -33,12 +35,22 @@ class Known(msgspec.Struct, frozen=True, gc=False):
     anchors: tuple[tuple[int, int], ...] = ()
 
 
+UNKNOWN = Known()
+
+
 class Evidence:
-    """All that was taught within one hash domain, in order of use, with its memory counted."""
+    """All that was taught within one hash domain, with its memory counted.
+
+    The entries are a tree: who knows a digest knows those of all its prefixes. What was used longest ago is forgotten first
+    and, of one prompt, its tail, so only entries on which no longer one hangs need an order.
+    """
 
     def __init__(self) -> None:
         self.num_bytes = 0
-        self._entries: OrderedDict[Digest, Entry] = OrderedDict()
+        self._entries: dict[Digest, Entry] = {}
+        self._leaves: OrderedDict[Digest, Entry] = OrderedDict()
+        self._num_lessons = 0
+        self._resolved: tuple[PromptChain, Known] | None = None
         self._strikes = 0
         self._agreed_in_a_row = 0
 
@@ -51,49 +63,36 @@ class Evidence:
         return self._strikes < MAX_CONTRADICTIONS
 
     def resolve(self, prompt: PromptChain, block_size: int) -> Known:
-        """What is known of `prompt`: the deepest trusted blocks of any of its prefixes."""
-        digests = prompt.digests
-        last = len(digests) - 1
-        best: Entry | None = None
-        num_blocks = taught_blocks = 0
-        is_taught = False
-        anchors: list[tuple[int, int]] = []
-        for boundary in range(last, -1, -1):
-            entry = self._entries.get(digests[boundary])
-            if entry is None:
-                continue
-            if entry.num_tokens is not None and (not anchors or entry.num_tokens < anchors[-1][1]):
-                anchors.append((boundary, entry.num_tokens))
-            taught = self._taught_blocks(entry, block_size, is_exact_prompt=boundary == last)
-            if taught is not None and not is_taught:
-                is_taught = True
-                taught_blocks = taught
-            believed = entry.estimated_blocks if taught is None else taught
-            if best is None or believed > num_blocks:
-                best, num_blocks = entry, believed
-        return Known(
-            chain=best.chain if best is not None else None,
-            num_blocks=num_blocks,
-            taught_blocks=taught_blocks,
-            is_taught=is_taught,
-            anchors=tuple(reversed(anchors)),
-        )
+        """What is known of `prompt`: the trusted blocks of the deepest of its prefixes, or more where more is estimated."""
+        if not self._entries:
+            return UNKNOWN
+        if self._resolved is not None and self._resolved[0] is prompt:
+            return self._resolved[1]
+        known = self._resolve(prompt, block_size)
+        self._resolved = (prompt, known)
+        return known
 
     def stops(self, prompt: PromptChain, block_size: int) -> dict[BlockHash, tuple[BlockChain, int]]:
-        """Blocks at which a walk along `prompt`'s chain may stop: what lies before them is `chain.blocks[:count]`."""
+        """Blocks at which a walk along `prompt`'s chain may stop: what lies before them is `chain.blocks[:count]`.
+
+        They lie close together at the prompt's known end and ever wider apart before it: so few are looked up, and a walk that
+        misses the first of them goes on for half its length at most.
+        """
         found: dict[BlockHash, tuple[BlockChain, int]] = {}
+        digests = prompt.digests
+        deepest = self._deepest(digests)
         seen: BlockChain | None = None
-        for digest in prompt.digests:
-            entry = self._entries.get(digest)
-            if entry is None:
-                continue
+        distance = 0
+        while distance <= deepest:
+            entry = self._entries[digests[deepest - distance]]
             chain = entry.chain
             if chain is not seen and chain.blocks:
-                found[BlockHash(chain.blocks[-1])] = (chain, len(chain.blocks))
+                found.setdefault(BlockHash(chain.blocks[-1]), (chain, len(chain.blocks)))
                 seen = chain
             count = entry.reach(block_size)
             if count:
-                found[BlockHash(chain.blocks[count - 1])] = (chain, count)
+                found.setdefault(BlockHash(chain.blocks[count - 1]), (chain, count))
+            distance += max(1, distance // 2)
         return found
 
     def teach(
@@ -103,44 +102,48 @@ class Evidence:
         base: BlockChain | None,
         kept: int,
         added: Sequence[BlockHash],
-        tokens: Sequence[int],
+        anchors: Sequence[tuple[int, int]],
+        bytes_per_token: float,
         is_counted: bool,
         block_size: int,
     ) -> bool:
         """Learn that `prompt` is `base.blocks[:kept]` and then `added`; returns whether that contradicts what was known.
 
-        `tokens[i]` is the length up to boundary i, estimated but for the last where `is_counted`, that is, where the engine
-        counted the prompt. Where `added` follows all of `base`, `base` grows in place: one session keeps one array.
+        Its tokens up to a boundary are exact at `anchors` and estimated elsewhere; where `is_counted`, that is, where the
+        engine counted the prompt, the last anchor is its end. Where `added` follows all of `base`, `base` grows in place: one
+        session keeps one array. The work is by new segments, those of the turn before, and prefixes that are not at rest.
         """
+        self._resolved = None
         num_blocks = kept + len(added)
         chain, kept = self._lengthen(base, kept, added)
         digests = prompt.digests
         last = len(digests) - 1
-        deepest_known = next((boundary for boundary in range(last, -1, -1) if digests[boundary] in self._entries), -1)
+        num_tokens = anchors[-1][1] if is_counted else None
+        deepest_known = self._deepest(digests)
+        for boundary in range(deepest_known + 1, last + 1):
+            entry = self._add(digests, boundary, chain)
+            if boundary < last:
+                tokens = tokens_at(prompt.ends, anchors, bytes_per_token, boundary)
+                entry.estimated_blocks = min(num_blocks, max(0, tokens // block_size - 1))
+            else:
+                entry.end_here(num_tokens, num_blocks, num_blocks)
+        self._use(digests[last])
         common_with: dict[BlockChain, int] = {chain: min(kept, num_blocks)}
         is_contradiction = has_grown = False
-        for boundary in range(last, -1, -1):
-            digest = digests[boundary]
-            entry = self._entries.get(digest)
-            if entry is None:
-                self._entries[digest] = entry = Entry(chain=chain)
-                self.num_bytes += ENTRY_BYTES
-                self._hold(chain)
-                if boundary < last:
-                    entry.estimated_blocks = min(num_blocks, max(0, tokens[boundary] // block_size - 1))
-                else:
-                    entry.end_here(tokens[last] if is_counted else None, num_blocks, num_blocks)
-                continue
-            self._entries.move_to_end(digest)
+        for boundary in range(deepest_known, -1, -1):
+            entry = self._entries[digests[boundary]]
             common = common_with.get(entry.chain)
             if common is None:
                 common = common_with[entry.chain] = _common_length(entry.chain.blocks, chain.blocks, num_blocks)
+            elif boundary < deepest_known and entry.chain is chain and entry.rests(common, block_size):
+                has_grown |= entry.num_tokens is not None
+                break  # so do all before it: they took in the same blocks when this one came to rest
             if not is_counted and common == num_blocks:
                 continue  # it agrees as far as it goes, and nobody counted how far that should be
             if boundary == last:
                 if not is_counted and (entry.num_tokens is not None or entry.shared_blocks is not None):
                     continue  # better is known already
-                entry.end_here(tokens[last] if is_counted else None, num_blocks, common)
+                entry.end_here(num_tokens, num_blocks, common)
             elif entry.num_tokens is not None:
                 has_grown = True
                 is_contradiction |= not entry.grow(common, entry.num_tokens // block_size)
@@ -156,15 +159,81 @@ class Evidence:
 
     def evict_one(self) -> None:
         """Forget the entry used longest ago, and its chain if nothing else needs it."""
-        _, entry = self._entries.popitem(last=False)
+        self._resolved = None
+        digest, entry = self._leaves.popitem(last=False)
+        del self._entries[digest]
         self.num_bytes -= ENTRY_BYTES
         self._release(entry.chain)
+        if entry.parent is None:
+            return
+        parent = self._entries[entry.parent]
+        parent.num_children -= 1
+        if not parent.num_children:
+            self._leaves[entry.parent] = parent
+            if parent.used_at <= entry.used_at:
+                # Only longer prompts used it since, and the last of them was the oldest of all.
+                parent.used_at = entry.used_at
+                self._leaves.move_to_end(entry.parent, last=False)
 
     def clear(self) -> None:
         """Forget everything."""
+        self._resolved = None
         self._entries.clear()
+        self._leaves.clear()
         self.num_bytes = 0
         self._strikes = self._agreed_in_a_row = 0
+
+    def _resolve(self, prompt: PromptChain, block_size: int) -> Known:
+        digests = prompt.digests
+        last = len(digests) - 1
+        deepest = self._deepest(digests)
+        if deepest < 0:
+            return UNKNOWN
+        best: Entry | None = None
+        num_blocks = taught_blocks = 0
+        is_taught = False
+        anchors: list[tuple[int, int]] = []
+        for boundary in range(deepest, -1, -1):
+            entry = self._entries[digests[boundary]]
+            if entry.num_tokens is not None and (not anchors or entry.num_tokens < anchors[-1][1]):
+                anchors.append((boundary, entry.num_tokens))
+            taught = self._taught_blocks(entry, block_size, is_exact_prompt=boundary == last)
+            if taught is not None and not is_taught:
+                is_taught = True
+                taught_blocks = taught
+            believed = entry.estimated_blocks if taught is None else taught
+            if best is None or believed > num_blocks:
+                best, num_blocks = entry, believed
+            if is_taught and anchors:
+                break  # shorter prefixes know less
+        return Known(best.chain if best is not None else None, num_blocks, taught_blocks, is_taught, tuple(reversed(anchors)))
+
+    def _deepest(self, digests: Sequence[Digest]) -> int:
+        """The deepest boundary that is known, -1 where none is."""
+        low, high = -1, len(digests) - 1
+        while low < high:
+            middle = (low + high + 1) // 2
+            if digests[middle] in self._entries:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def _add(self, digests: Sequence[Digest], boundary: int, chain: BlockChain) -> Entry:
+        digest, parent = digests[boundary], digests[boundary - 1] if boundary else None
+        entry = self._entries[digest] = self._leaves[digest] = Entry(chain=chain, parent=parent)
+        if parent is not None:
+            self._entries[parent].num_children += 1
+            self._leaves.pop(parent, None)
+        self.num_bytes += ENTRY_BYTES
+        self._hold(chain)
+        return entry
+
+    def _use(self, digest: Digest) -> None:
+        self._num_lessons += 1
+        self._entries[digest].used_at = self._num_lessons
+        if digest in self._leaves:
+            self._leaves.move_to_end(digest)
 
     def _taught_blocks(self, entry: Entry, block_size: int, *, is_exact_prompt: bool) -> int | None:
         if entry.num_tokens is not None and (is_exact_prompt or (entry.shared_blocks is None and self.trusts_growth)):

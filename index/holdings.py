@@ -1,4 +1,4 @@
-"""One replica as the index follows it: its domain, its slots there, and what its events do to them."""
+"""One replica as the index follows it: its domain, its slot there, and what its events do to them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BLOCKS_SLACK = 1.25
 
 
 class Holdings:
-    """What one replica holds, in two slots: confirmed blocks in its domain's index, and predicted runs."""
+    """What one replica holds: confirmed blocks, in a slot of its domain's index, and predicted runs."""
 
     def __init__(
         self,
@@ -27,7 +27,6 @@ class Holdings:
         num_blocks: int | None,
         has_events: bool,
         domains: Domains,
-        predicted: PredictedRuns,
         settings: IndexSettings,
     ) -> None:
         self.key = key
@@ -37,9 +36,8 @@ class Holdings:
         self.is_predicted_only = False
         self.stamps = Stamps()
         self.domain: Domain = domains.join(replica, key)
-        self._replica = replica
+        self.replica = replica
         self._domains = domains
-        self._predicted = predicted
         self._num_blocks_elsewhere = 0
         self._is_split = False
         self._max_blocks = settings.max_blocks_per_replica
@@ -49,7 +47,9 @@ class Holdings:
             if key.block_size is not None:
                 self._max_tokens = num_blocks * key.block_size
         self.block_slot = self.domain.index.open_slot(self._max_blocks)
-        self.run_slot = predicted.open_slot(self._max_tokens)
+        self.predicted = PredictedRuns(self._max_tokens)
+        self.num_moves = 0
+        """How often a slot, the domain or the predicted runs were replaced, or whether blocks tell anything changed."""
 
     @property
     def is_confirmed(self) -> bool:
@@ -72,7 +72,7 @@ class Holdings:
         return ReplicaStats(
             num_blocks=self.domain.index.num_blocks(self.block_slot),
             num_blocks_elsewhere=self._num_blocks_elsewhere,
-            num_predicted_tokens=self._predicted.num_tokens(self.run_slot),
+            num_predicted_tokens=self.predicted.num_tokens,
             is_stale=self.is_stale,
             is_predicted_only=self.is_predicted_only,
             is_split=self._is_split,
@@ -93,14 +93,12 @@ class Holdings:
         self.is_predicted_only = False
         self.stamps.clear()
         self._drop_blocks()
-        self._predicted.retire_slot(self.run_slot)
-        self.run_slot = self._predicted.open_slot(self._max_tokens)
+        self.predicted = PredictedRuns(self._max_tokens)
 
     def close(self) -> None:
-        """Give both slots back and leave the domain; nothing may be asked of it afterwards."""
+        """Give its slot back and leave the domain; nothing may be asked of it afterwards."""
         self.domain.index.retire_slot(self.block_slot)
-        self._predicted.retire_slot(self.run_slot)
-        self.domain.members.discard(self._replica)
+        self.domain.members.discard(self.replica)
 
     def _store(self, event: BlocksStored) -> None:
         if event.medium != GPU:
@@ -135,11 +133,13 @@ class Holdings:
 
     def _split(self) -> None:
         self.domain.index.retire_slot(self.block_slot)
-        self.domain = self._domains.split(self._replica, self.domain)
+        self.domain = self._domains.split(self.replica, self.domain)
         self.block_slot = self.domain.index.open_slot(self._max_blocks)
+        self.num_moves += 1
         self.stamps.clear()
         self._is_split = True
 
     def _drop_blocks(self) -> None:
         self.domain.index.retire_slot(self.block_slot)
         self.block_slot = self.domain.index.open_slot(self._max_blocks)
+        self.num_moves += 1

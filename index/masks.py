@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from functools import lru_cache
 from itertools import compress, count
-from typing import Any, Generic, TypeVar
+from typing import TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -126,82 +126,3 @@ class Interned:
         if len(self._masks) >= MAX_INTERNED:
             self._masks.clear()
         return self._masks.setdefault(mask, mask)
-
-
-class Masks(Generic[Key]):
-    """Map of key to the set of slots that hold it.
-
-    A slot is a small number. A retired one is forgotten at once by whoever asks no more for it, and comes again only when
-    `sweep` has left none of its bits: so a bit never speaks of an earlier owner.
-    """
-
-    def __init__(self) -> None:
-        self._masks: dict[Key, int] = {}
-        self._intern = Interned()
-        self._bits: list[int] = []
-        self._free: list[int] = []
-        self._retired: dict[int, MutableMapping[Key, Any]] = {}
-
-    def __len__(self) -> int:
-        return len(self._masks)
-
-    def open_slot(self) -> int:
-        """Take a slot that no key names."""
-        if self._free:
-            return self._free.pop()
-        self._bits.append(1 << len(self._bits))
-        return len(self._bits) - 1
-
-    def retire_slot(self, slot: int, held: MutableMapping[Key, Any]) -> None:
-        """Leave a slot to `sweep`, with all keys it holds; `held` is taken over."""
-        self._retired[slot] = held
-
-    def sweep(self, max_keys: int) -> int:
-        """Clean up after retired slots, `max_keys` keys at most; returns how many of them were not spent."""
-        while self._retired and max_keys > 0:
-            slot, held = next(iter(self._retired.items()))
-            gone = [held.popitem()[0] for _ in range(min(max_keys, len(held)))]
-            self.unmark(gone, slot)
-            max_keys -= max(1, len(gone))
-            if not held:
-                del self._retired[slot]
-                self._free.append(slot)
-        return max_keys
-
-    @property
-    def has_retired(self) -> bool:
-        """Whether a retired slot waits for `sweep`."""
-        return bool(self._retired)
-
-    def mark(self, keys: Iterable[Key], slot: int) -> None:
-        """Say that `slot` holds `keys`."""
-        bit = self._bits[slot]
-        masks = self._masks
-        for key in keys:
-            mask = masks.get(key)
-            if mask is None:
-                masks[key] = bit
-            elif not mask & bit:
-                masks[key] = self._intern(mask | bit)
-
-    def unmark(self, keys: Iterable[Key], slot: int) -> None:
-        """Say that `slot` no longer holds `keys`; a key without holders is forgotten."""
-        bit = self._bits[slot]
-        masks = self._masks
-        for key in keys:
-            mask = masks.get(key, 0)
-            if mask == bit:
-                del masks[key]
-            elif mask & bit:
-                masks[key] = self._intern(mask ^ bit)
-
-    def holders(self, key: Key) -> int:
-        """Mask of the slots that hold `key`."""
-        return self._masks.get(key, 0)
-
-    def depths(self, chain: Sequence[Key], length: int, wanted: int) -> list[tuple[int, int]]:
-        """How many of the first `length` keys of `chain` the slots in mask `wanted` hold: pairs of a mask and a depth.
-
-        Deepest first, and slots with depth 0 are left out; it relies on every holder of a key holding all keys before it.
-        """
-        return reaches(self._masks, chain, length, wanted)

@@ -1,153 +1,262 @@
-"""Predicted residency: what replicas should hold because we sent it there."""
+"""Predicted residency: what one replica should hold because we sent it there."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from math import inf
+from itertools import pairwise
+from operator import attrgetter
 
-import msgspec
+from turnwise.index.estimate import tokens_between
+from turnwise.index.runs import Run
+from turnwise.types import Digest, PromptChain
 
-from turnwise.index.masks import Masks
-from turnwise.types import Digest
+MAX_SEGMENTS = 32_768
+"""Prompt segments kept for one replica whatever their tokens: a hundred and fifty sessions of 200 messages."""
 
-MAX_RUNS = 32_768
-"""Runs kept for one slot whatever its tokens: about 10 MB, and a hundred and fifty sessions of 200 messages."""
-
-
-class Run(msgspec.Struct, gc=False):
-    """The tokens that one prompt segment adds: `tokens` up to its end, `size` of its own."""
-
-    tokens: int
-    size: int
-    parent: Digest | None
-    booked_at: float
-    settled_at: float = inf
-    """When an answer last proved it resident; never yet if infinite."""
+_first_of = attrgetter("first")
 
 
 class PredictedRuns:
-    """Runs by digest for each slot, oldest first and, of one prompt, tail first: the order in which engines evict.
+    """What one replica is predicted to hold, as a radix tree of runs by the digest of their first segment.
 
-    So whoever holds a run holds every run before it, and a run's ancestors are booked no earlier than it.
+    A session is one run that grows in place, after the run of what it shares with others; a run is split where another prompt
+    parts from it. What was booked longest ago goes first and, of one prompt, its tail: the order in which engines evict. So
+    whoever holds a segment holds all before it.
     """
 
-    def __init__(self) -> None:
-        self._masks: Masks[Digest] = Masks()
-        self._runs: dict[int, OrderedDict[Digest, Run]] = {}
-        self._tokens: dict[int, int] = {}
-        self._max_tokens: dict[int, int] = {}
+    __slots__ = ("_max_tokens", "_num_bookings", "_order", "heads", "num_segments", "num_tokens")
 
-    def __len__(self) -> int:
-        return sum(len(runs) for runs in self._runs.values())
+    def __init__(self, max_tokens: int) -> None:
+        self.heads: dict[Digest, Run] = {}
+        """Runs by the digest of their first segment; for others to look up."""
+        self.num_tokens = 0
+        """Tokens predicted to be held, `max_tokens` at most."""
+        self.num_segments = 0
+        """Prompt segments that they are."""
+        self._max_tokens = max_tokens
+        self._num_bookings = 0
+        self._order: OrderedDict[int, Run] = OrderedDict()
+        """The last run of each booking, oldest first; a run belongs to the last booking of a prompt that goes through it."""
 
-    def open_slot(self, max_tokens: int) -> int:
-        """Take a slot for a replica whose cache holds `max_tokens`."""
-        slot = self._masks.open_slot()
-        self._runs[slot] = OrderedDict()
-        self._tokens[slot] = 0
-        self._max_tokens[slot] = max_tokens
-        return slot
+    def book(self, chain: PromptChain, num_tokens: int, now: float, anchors: Sequence[tuple[int, int]] = ()) -> None:
+        """Predict that the prompt of `chain`, which has about `num_tokens`, will be held.
 
-    def retire_slot(self, slot: int) -> None:
-        """Forget a slot at once; `sweep` cleans up after it."""
-        del self._tokens[slot], self._max_tokens[slot]
-        self._masks.retire_slot(slot, self._runs.pop(slot))
-
-    def num_tokens(self, slot: int) -> int:
-        """Tokens that `slot` is predicted to hold."""
-        return self._tokens[slot]
-
-    def book(self, slot: int, digests: Sequence[Digest], tokens: Sequence[int], now: float) -> None:
-        """Predict that `slot` will hold the prompt of `digests`, `tokens[i]` long up to boundary i."""
-        runs = self._runs[slot]
-        for boundary in range(len(digests) - 1, -1, -1):
-            digest = digests[boundary]
-            run = runs.get(digest)
-            if run is None:
-                parent = digests[boundary - 1] if boundary else None
-                runs[digest] = Run(tokens=0, size=0, parent=parent, booked_at=now)
-            else:
-                run.booked_at = now
-                runs.move_to_end(digest)
-        self._masks.mark(digests, slot)
-        self._measure(slot, digests, tokens)
-        while self._tokens[slot] > self._max_tokens[slot] or len(runs) > MAX_RUNS:
-            self._drop(slot, next(iter(runs)))
-
-    def depths(self, digests: Sequence[Digest], wanted: int) -> list[tuple[int, int]]:
-        """Pairs of a mask of slots and how many leading boundaries they hold, for slots of mask `wanted` above zero."""
-        return self._masks.depths(digests, len(digests), wanted)
-
-    def tokens_since(self, slot: int, digests: Sequence[Digest], depth: int, since: float) -> int:
-        """Tokens up to the deepest boundary booked at `since` or later, of the first `depth`, all of which `slot` holds."""
-        runs = self._runs[slot]
-        low, high = 0, depth
-        while low < high:
-            middle = (low + high + 1) // 2
-            if runs[digests[middle - 1]].booked_at >= since:
-                low = middle
-            else:
-                high = middle - 1
-        return runs[digests[low - 1]].tokens if low else 0
-
-    def settle(self, slot: int, digests: Sequence[Digest], tokens: Sequence[int], now: float) -> None:
-        """An answer came: `digests` are resident, and `tokens` replace what was estimated."""
-        runs = self._runs[slot]
-        for digest in digests:
-            run = runs.get(digest)
-            if run is not None:
-                run.settled_at = now
-        self._measure(slot, digests, tokens)
-
-    def correct(self, slot: int, digests: Sequence[Digest], cached_tokens: int) -> None:
-        """The engine found only `cached_tokens` of a prompt that was just booked: drop what hung on the part it had lost.
-
-        The prompt's own runs stay, since it has filled them anew; so does what was booked later, or had not been proved by an
-        answer when this call was booked (it may only have been slower). A run counts as lost where less than half of it was
-        cached, so that an inexact estimate of its length drops nothing. Call it before `settle`.
+        `anchors` are boundaries whose exact tokens are known, ascending in both.
         """
-        runs = self._runs[slot]
-        own = runs.get(digests[-1])
-        if own is None:
+        digests, heads, order = chain.digests, self.heads, self._order
+        self._num_bookings = booking = self._num_bookings + 1
+        length = len(digests)
+        depth = 0
+        last: Run | None = None
+        while depth < length:
+            run = heads.get(digests[depth])
+            if run is None:
+                break
+            depth = run.end
+            if depth > length or digests[depth - 1] != run.digests[-1]:
+                depth = _common_depth(run, digests)
+                run = self._split(run, depth)
+            elif order.get(run.booking) is run:
+                del order[run.booking]
+            run.booking, run.booked_at = booking, now
+            last = run
+        if depth < length:
+            last = self._grow(last, chain, depth, num_tokens, anchors, booking, now)
+        if last is not None:
+            order[booking] = last
+        if self.num_tokens > self._max_tokens or self.num_segments > MAX_SEGMENTS:
+            self._evict()
+
+    def tokens_since(self, chain: PromptChain, since: float) -> int:
+        """Tokens of the longest part of a prompt that is held and was booked at `since` or later."""
+        digests, heads = chain.digests, self.heads
+        length = len(digests)
+        tokens = depth = 0
+        while depth < length:
+            run = heads.get(digests[depth])
+            if run is None or run.booked_at < since:
+                break
+            depth = run.end
+            if depth > length or digests[depth - 1] != run.digests[-1]:
+                return run.tokens_at(_common_depth(run, digests))
+            tokens = run.anchors[-1][1]
+        return tokens
+
+    def settle(self, chain: PromptChain, num_tokens: int | None, cached_tokens: int | None, now: float) -> None:
+        """An answer came: what is left of the prompt is resident, and `num_tokens` replaces what was estimated.
+
+        Where `cached_tokens` is given, the engine found only so many of them when the call came: what hung on the part that it
+        had lost is dropped. The prompt's own segments stay, since it has filled them anew; so does what was booked later, or
+        had not been proved by an answer when this call was booked (it may only have been slower), with all before it. A segment
+        counts as lost where less than half of it was cached, so that an inexact estimate of its length drops nothing.
+        """
+        path, depth = self._path(chain.digests)
+        if not path:
             return
-        lost = {
-            digest for digest in digests if (run := runs.get(digest)) is not None and cached_tokens < run.tokens - run.size / 2
-        }
-        kept = set(digests)
-        gone: list[Digest] = []
-        for digest, run in reversed(runs.items()):
-            if run.parent in lost and digest not in kept and max(run.booked_at, run.settled_at) < own.booked_at:
-                lost.add(digest)
-                gone.append(digest)
-        for digest in gone:
-            self._drop(slot, digest)
+        is_whole = depth == len(chain.digests)
+        if cached_tokens is not None and is_whole and (path[-1].num_children or cached_tokens < path[-1].anchors[0][1]):
+            self._correct(path, depth, cached_tokens)
+        for run in path:
+            num_proved = min(depth, run.end) - run.first
+            if num_proved < run.num_settled:
+                # Longer prompts proved it whole, at another time.
+                path[-1] = run = self._split(run, depth)  # noqa: PLW2901 - its leading part stands for it from here
+            run.num_settled, run.settled_at = num_proved, now
+        if num_tokens is not None and is_whole:
+            for run, longer in pairwise(path):
+                if run.counted < run.end:
+                    self._share(run, chain, num_tokens)
+                start = run.anchors[-1][1]
+                if longer.anchors[0][1] != start:
+                    self.num_tokens += longer.measure(run.end, start)
+            last = path[-1]
+            self.num_tokens += last.measure(depth, num_tokens)
+            last.counted = depth
 
-    def sweep(self, before: float, max_runs: int) -> int:
-        """Drop runs booked before `before` and clean up after retired slots; returns how many of `max_runs` are not spent."""
-        left = self._masks.sweep(max_runs)
-        for slot, runs in self._runs.items():
-            while runs and left > 0:
-                digest, run = next(iter(runs.items()))
-                if run.booked_at >= before:
-                    break
-                self._drop(slot, digest)
-                left -= 1
-        return left
+    def sweep(self, before: float, max_segments: int) -> int:
+        """Drop what was booked before `before`; returns how many of `max_segments` are not spent."""
+        while self._order and max_segments > 0:
+            run = next(iter(self._order.values()))
+            if run.booked_at >= before:
+                break
+            dropped = min(max_segments, run.end - run.first)
+            self._cut(run, run.end - dropped)
+            max_segments -= dropped
+        return max_segments
 
-    def _measure(self, slot: int, digests: Sequence[Digest], tokens: Sequence[int]) -> None:
-        runs = self._runs[slot]
-        before = total = 0
-        for digest, end in zip(digests, tokens, strict=True):
-            run = runs.get(digest)
-            if run is not None:
-                size = max(0, end - before)
-                total += size - run.size
-                run.tokens, run.size = end, size
-            before = end
-        self._tokens[slot] += total
+    def _path(self, digests: Sequence[Digest]) -> tuple[list[Run], int]:
+        """The runs that a prompt goes through, and the depth to which it is held."""
+        heads, length = self.heads, len(digests)
+        path: list[Run] = []
+        depth = 0
+        while depth < length:
+            run = heads.get(digests[depth])
+            if run is None:
+                break
+            path.append(run)
+            depth = run.end
+            if depth > length or digests[depth - 1] != run.digests[-1]:
+                return path, _common_depth(run, digests)
+        return path, depth
 
-    def _drop(self, slot: int, digest: Digest) -> None:
-        run = self._runs[slot].pop(digest)
-        self._tokens[slot] -= run.size
-        self._masks.unmark((digest,), slot)
+    def _grow(
+        self,
+        last: Run | None,
+        chain: PromptChain,
+        depth: int,
+        num_tokens: int,
+        known: Sequence[tuple[int, int]],
+        booking: int,
+        now: float,
+    ) -> Run:
+        """Add what lies after `depth`, where `last` ends; returns the run that it is in."""
+        digests, ends = chain.digests, chain.ends
+        length = len(digests)
+        base = last.anchors[-1][1] if last is not None else 0
+        num_tokens = max(num_tokens, base)
+        anchors = [(length, num_tokens)]
+        if known:
+            within = [(at + 1, tokens) for at, tokens in known if depth <= at < length - 1 and base <= tokens <= num_tokens]
+            anchors = within + anchors
+        self.num_tokens += num_tokens - base
+        self.num_segments += length - depth
+        if last is not None and not last.num_children:
+            last.digests += digests[depth:]
+            last.ends += ends[depth:]
+            last.anchors += anchors
+            last.end = length
+            return last
+        if last is not None:
+            last.num_children += 1
+        start = ends[depth - 1] if depth else 0
+        run = Run(last, depth, length, [*digests[depth:]], [start, *ends[depth:]], [(depth, base), *anchors], booking, now)
+        self.heads[digests[depth]] = run
+        return run
+
+    def _share(self, run: Run, chain: PromptChain, num_tokens: int) -> None:
+        """Replace what was estimated of the end of `run`, now that a prompt that goes on from there was counted."""
+        start, ends = max(run.counted, run.first), chain.ends
+        start_bytes = ends[start - 1] if start else 0
+        left = run.tokens_at(start)
+        tokens = tokens_between(left, max(left, num_tokens), start_bytes, ends[-1], ends[run.end - 1])
+        self.num_tokens += run.measure(run.end, tokens)
+        run.counted = run.end
+
+    def _split(self, run: Run, depth: int) -> Run:
+        head = run.split(depth)
+        self.heads[head.digests[0]] = head
+        self.heads[run.digests[0]] = run
+        return head
+
+    def _evict(self) -> None:
+        while self.num_tokens > self._max_tokens or self.num_segments > MAX_SEGMENTS:
+            run = next(iter(self._order.values()))
+            depth = run.depth_at(run.anchors[-1][1] - (self.num_tokens - self._max_tokens))
+            self._cut(run, min(depth, run.end - (self.num_segments - MAX_SEGMENTS)))
+
+    def _cut(self, run: Run, depth: int) -> None:
+        """Drop what lies after `depth` of a run that has no children."""
+        if depth <= run.first:
+            self._drop(run)
+            return
+        before = run.size
+        self.num_segments -= run.end - depth
+        run.cut(depth)
+        self.num_tokens += run.size - before
+
+    def _drop(self, run: Run) -> None:
+        """Drop a run that has no children, and so is the last of its booking."""
+        del self.heads[run.digests[0]]
+        self.num_tokens -= run.size
+        self.num_segments -= run.end - run.first
+        parent = run.parent
+        if parent is not None:
+            parent.num_children -= 1
+        if parent is not None and parent.booking == run.booking:
+            self._order[run.booking] = parent
+        else:
+            del self._order[run.booking]
+
+    def _correct(self, path: list[Run], depth: int, cached_tokens: int) -> None:
+        """Drop what hung on the part of a prompt that was not among its `cached_tokens`."""
+        lost: set[Run] = set()
+        num_next = 0
+        for run in reversed(path):
+            # Only where another prompt parts, which is at the end of a run, does anything hang but the prompt itself.
+            if run.num_children > num_next and run.end <= depth:
+                tokens = run.anchors[-1][1]
+                if tokens > cached_tokens and tokens + run.tokens_at(run.end - 1) > 2 * cached_tokens:
+                    lost.add(run)
+            num_next = 1
+        if not lost:
+            return
+        booked_at = path[-1].booked_at
+        hanging: list[Run] = []
+        for run in sorted(self.heads.values(), key=_first_of):
+            if run.parent in lost and run not in path and _was_proved(run, booked_at):
+                lost.add(run)
+                hanging.append(run)
+        for run in reversed(hanging):
+            if not run.num_children:
+                self._drop(run)
+
+
+def _was_proved(run: Run, before: float) -> bool:
+    return run.num_settled == len(run.digests) and run.booked_at < before and run.settled_at < before
+
+
+def _common_depth(run: Run, digests: Sequence[Digest]) -> int:
+    """How deep a prompt goes into a run whose first segment it has."""
+    first, own = run.first, run.digests
+    low, high = first + 1, min(run.end, len(digests))
+    if own[high - first - 1] == digests[high - 1]:
+        return high
+    high -= 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        if own[middle - first - 1] == digests[middle - 1]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

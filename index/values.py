@@ -36,6 +36,12 @@ class Lesson(msgspec.Struct, frozen=True, gc=False):
     """The engine rendered it otherwise than its shorter form had taught."""
 
 
+UNTAUGHT = Lesson()
+PENDING = Lesson(is_pending=True)
+TAUGHT = Lesson(is_taught=True)
+CONTRADICTED = Lesson(is_taught=True, is_contradiction=True)
+
+
 class ReplicaStats(msgspec.Struct, frozen=True, gc=False):
     """What is held of one replica."""
 
@@ -61,7 +67,7 @@ class IndexStats(msgspec.Struct, frozen=True, gc=False):
     num_holes: int
     num_evidence_entries: int
     num_evidence_bytes: int
-    num_predicted_runs: int
+    num_predicted_segments: int
     num_taught: int
     num_untaught: int
     num_contradicted: int

@@ -4,7 +4,6 @@ import pytest
 
 from turnwise.index.counts import Counts
 from turnwise.index.domains import MAX_HEADS, Domains
-from turnwise.index.estimate import tokens_along
 from turnwise.index.values import DomainKey
 from turnwise.types import PromptChain
 
@@ -51,8 +50,9 @@ def test_a_sole_member_whose_hashes_change_starts_its_evidence_anew(domains):
     domain = domains.join("a", KEY)
     assert domain.agrees(7, 100)
     prompt = PromptChain(digests=(b"d",), ends=(64,))
-    tokens = tokens_along(prompt.ends, ((0, 16),), 4.0)
-    domain.evidence.teach(prompt, base=None, kept=0, added=[100], tokens=tokens, is_counted=True, block_size=16)
+    domain.evidence.teach(
+        prompt, base=None, kept=0, added=[100], anchors=((0, 16),), bytes_per_token=4.0, is_counted=True, block_size=16
+    )
     assert domain.agrees(7, 101)
     assert len(domain.evidence) == 0
     assert domain.agrees(7, 101)
@@ -92,7 +92,16 @@ def test_trimming_takes_from_the_domain_that_remembers_most(domains):
     for domain, count in ((large, 50), (small, 5)):
         for number in range(count):
             prompt = PromptChain(digests=(b"%d" % number,), ends=(64,))
-            domain.evidence.teach(prompt, base=None, kept=0, added=[number], tokens=[16], is_counted=True, block_size=16)
+            domain.evidence.teach(
+                prompt,
+                base=None,
+                kept=0,
+                added=[number],
+                anchors=((0, 16),),
+                bytes_per_token=4.0,
+                is_counted=True,
+                block_size=16,
+            )
     domains.trim(large.evidence.num_bytes)
     assert len(small.evidence) == 5
     assert len(large.evidence) == 45

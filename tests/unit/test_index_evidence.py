@@ -1,13 +1,13 @@
 """What is believed of a prompt from the chains that engines taught; a byte is a token, a block is four."""
 
 import tracemalloc
-from array import array
+from itertools import pairwise
 
 import pytest
 import xxhash
 
 from turnwise.index.entries import PAIRS_PER_WINDOW
-from turnwise.index.estimate import BytesPerToken, tokens_along
+from turnwise.index.estimate import BytesPerToken, tokens_at
 from turnwise.index.evidence import CONFIRMATIONS_TO_FORGIVE, MAX_CONTRADICTIONS, Evidence
 from turnwise.types import Digest, PromptChain
 
@@ -34,9 +34,15 @@ def teach(evidence, *parts, rendered=None, is_counted=True):
     kept = next((count for count in range(len(hashes), 0, -1) if hashes[count - 1] in stops), 0)
     base, depth = stops[hashes[kept - 1]] if kept else (None, 0)
     assert depth == kept
-    tokens = tokens_along(chain.ends, ((len(parts) - 1, len(text)),), 1.0)
     return evidence.teach(
-        chain, base=base, kept=kept, added=hashes[kept:], tokens=tokens, is_counted=is_counted, block_size=BLOCK
+        chain,
+        base=base,
+        kept=kept,
+        added=hashes[kept:],
+        anchors=((len(parts) - 1, len(text)),),
+        bytes_per_token=1.0,
+        is_counted=is_counted,
+        block_size=BLOCK,
     )
 
 
@@ -172,14 +178,32 @@ def test_an_uncounted_chain_that_ends_early_contradicts_nothing():
     teach(evidence, SYSTEM, "hello there")
     chain = prompt(SYSTEM, "hello there", "again")
     added = blocks(SYSTEM + "hello there")[:5]
-    assert not evidence.teach(chain, base=None, kept=0, added=added, tokens=[27, 38, 43], is_counted=False, block_size=BLOCK)
+    assert not evidence.teach(
+        chain,
+        base=None,
+        kept=0,
+        added=added,
+        anchors=((0, 27), (1, 38)),
+        bytes_per_token=1.0,
+        is_counted=False,
+        block_size=BLOCK,
+    )
     assert believed(evidence, SYSTEM, "hello there", "general") == (blocks(SYSTEM + "hello there"), 9)
 
 
 def test_an_estimate_never_reaches_past_the_chain_it_speaks_of():
     evidence = Evidence()
     added = blocks(SYSTEM)[:3]
-    evidence.teach(prompt(SYSTEM, "hello"), base=None, kept=0, added=added, tokens=[27, 32], is_counted=False, block_size=BLOCK)
+    evidence.teach(
+        prompt(SYSTEM, "hello"),
+        base=None,
+        kept=0,
+        added=added,
+        anchors=(),
+        bytes_per_token=1.0,
+        is_counted=False,
+        block_size=BLOCK,
+    )
     assert believed(evidence, SYSTEM, "other") == (added, 0)
     assert set(evidence.stops(prompt(SYSTEM, "hello"), BLOCK)) == {added[-1]}
 
@@ -203,6 +227,43 @@ def test_eviction_takes_the_oldest_prompt_tail_first_and_gives_back_all_memory()
     assert evidence.num_bytes == 0
 
 
+def test_a_session_that_goes_on_outlives_another_with_all_that_it_goes_through():
+    evidence = Evidence()
+    teach(evidence, "first", "turn one")
+    teach(evidence, "second", "turn one")
+    teach(evidence, "first", "turn one", "turn two")
+    for _ in range(2):
+        evidence.evict_one()
+    assert believed(evidence, "second", "turn one") == ([], 0)
+    assert believed(evidence, "first", "turn one", "turn two")[0] == blocks("firstturn oneturn two")
+
+
+def test_a_prompt_that_comes_again_outlives_what_once_went_on_from_it():
+    evidence = Evidence()
+    teach(evidence, "first", "turn one", "turn two")
+    teach(evidence, "second", "turn one")
+    teach(evidence, "first", "turn one")
+    for _ in range(3):
+        evidence.evict_one()
+    assert believed(evidence, "second", "turn one") == ([], 0)
+    assert believed(evidence, "first", "turn one") == (blocks("firstturn one"), 3)
+    assert len(evidence) == 2
+
+
+def test_a_walk_may_stop_near_wherever_a_long_prompt_parts_from_the_known_one():
+    evidence = Evidence()
+    parts = [SYSTEM, *(f"message number {number}" for number in range(200))]
+    teach(evidence, *parts)
+    hashes = blocks("".join(parts))
+    stops = evidence.stops(prompt(*parts, "more"), BLOCK)
+    assert len(stops) < 20
+    assert all(chain.blocks[count - 1] == hashes[count - 1] == block for block, (chain, count) in stops.items())
+    counts = sorted((count for _, count in stops.values()), reverse=True)
+    assert counts[0] == len(hashes)
+    for count, further in pairwise(counts):
+        assert count - further <= 2 * BLOCK + (len(hashes) - count)
+
+
 @pytest.mark.parametrize("num_turns", [2, 40])
 def test_the_memory_counted_is_no_less_than_what_python_took(num_turns):
     sessions = [[(f"{session} {turn} " + "word " * 50) for turn in range(num_turns)] for session in range(400 // num_turns)]
@@ -219,8 +280,17 @@ def test_the_memory_counted_is_no_less_than_what_python_took(num_turns):
             stops = evidence.stops(chain, BLOCK)
             kept = next((count for count in range(len(hashes), 0, -1) if hashes[count - 1] in stops), 0)
             base = stops[hashes[kept - 1]][0] if kept else None
-            tokens = tokens_along(chain.ends, (), 1.0)
-            evidence.teach(chain, base=base, kept=kept, added=hashes[kept:], tokens=tokens, is_counted=True, block_size=BLOCK)
+            end = (len(chain.ends) - 1, chain.num_bytes)
+            evidence.teach(
+                chain,
+                base=base,
+                kept=kept,
+                added=hashes[kept:],
+                anchors=(end,),
+                bytes_per_token=1.0,
+                is_counted=True,
+                block_size=BLOCK,
+            )
         taken, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -242,7 +312,7 @@ def test_bytes_per_token_starts_from_the_setting_and_follows_what_was_counted():
 
 
 def test_tokens_are_exact_at_anchors_shared_by_bytes_between_them_and_by_rate_after():
-    assert tokens_along((100, 200, 300, 400), ((1, 50), (2, 100)), 4.0) == [25, 50, 100, 125]
-    assert tokens_along((0, 0, 8), ((1, 7),), 4.0) == [0, 7, 9]
-    assert tokens_along((100,), (), 4.0) == [25]
-    assert array("Q", tokens_along((), (), 4.0)) == array("Q")
+    ends, anchors = (100, 200, 300, 400), ((1, 50), (2, 100))
+    assert [tokens_at(ends, anchors, 4.0, boundary) for boundary in range(4)] == [25, 50, 100, 125]
+    assert [tokens_at((0, 0, 8), ((1, 7),), 4.0, boundary) for boundary in range(3)] == [0, 7, 9]
+    assert tokens_at((100,), (), 4.0, 0) == 25

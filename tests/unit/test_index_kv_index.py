@@ -102,6 +102,38 @@ def test_a_whole_prompt_that_comes_again_leaves_its_last_token_to_compute():
     assert hit(index, question) == confirmed(9)
 
 
+def test_asking_again_tells_of_every_change_in_between():
+    index, asked, prompt = index_of("a", "b"), ("a", "b"), chain(SYSTEM, ASK)
+    half = ASKED // 2
+
+    def held(now=1000.0):
+        return [index.residency(prompt, asked, now).hits[name] for name in asked]
+
+    assert held() == [Hit(), Hit()]
+    index.apply("a", batch(stored(SYSTEM, ASK, call_id="c1")), 0.5)
+    assert held() == [Hit(), Hit()]
+    assert settle(index, "c1", SYSTEM, ASK).is_taught
+    assert held() == [confirmed(ASKED), Hit()]
+    index.apply("b", batch(stored(SYSTEM, ASK, last=half)), 1.0)
+    assert held() == [confirmed(ASKED), confirmed(half)]
+    index.set_stale("a", is_stale=True)
+    assert held() == [Hit(), confirmed(half)]
+    index.set_stale("a", is_stale=False)
+    index.apply("b", batch(BlocksCleared(), stored(SYSTEM, ASK, last=half + 1)), 2.0)
+    assert held() == [confirmed(ASKED), confirmed(half + 1)]
+    index.drop_blocks("a")
+    assert held() == [Hit(), confirmed(half + 1)]
+    index.book(prompt, "a", length(SYSTEM, ASK), 900.0)
+    assert held() == [predicted(ASKED), confirmed(half + 1)]
+    index.apply("b", batch(stored(b"tokens", group=1)), 901.0)
+    assert held() == [predicted(ASKED), Hit()]
+    index.remove_replica("a")
+    assert held() == [Hit(), Hit()]
+    index.add_replica("a", KEY, num_blocks=1000, has_events=True)
+    index.apply("a", batch(stored(SYSTEM, ASK)), 902.0)
+    assert held() == [confirmed(ASKED), Hit()]
+
+
 def test_what_one_replica_taught_tells_of_every_replica_of_its_domain(taught):
     taught.apply("b", batch(stored(SYSTEM, b"something else", call_id="other")), 2.0)
     assert hit(taught, SYSTEM, ASK, replica="b") == confirmed(len(SYSTEM) // BLOCK)

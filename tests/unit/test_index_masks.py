@@ -4,7 +4,7 @@ from array import array
 
 from turnwise.index.counts import Counts
 from turnwise.index.mask_index import MaskIndex
-from turnwise.index.masks import Masks, slots_of
+from turnwise.index.masks import slots_of
 
 
 def index_with(*holdings, max_blocks=1_000_000, stride=64):
@@ -103,19 +103,6 @@ def test_a_circle_of_parents_ends_and_is_not_whole():
     index, _ = index_with([])
     index.store(0, [7, 8], 8)
     assert not index.walk(8, ()).is_whole
-
-
-def test_holders_of_a_key_are_exact_over_mark_and_unmark():
-    masks = Masks()
-    slots = [masks.open_slot() for _ in range(70)]
-    for slot in slots:
-        masks.mark(["a", "b"], slot)
-    masks.unmark(["a", "unknown"], 69)
-    masks.unmark(["a"], 3)
-    masks.unmark(["a"], 3)
-    assert sorted(slots_of(masks.holders("a"))) == [slot for slot in slots if slot not in (3, 69)]
-    assert sorted(slots_of(masks.holders("b"))) == slots
-    assert masks.holders("unknown") == 0
 
 
 def test_slots_of_are_those_of_the_set_bits_whether_few_or_many():

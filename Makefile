@@ -12,7 +12,8 @@ BY_DEFAULT := not vllm and not clients
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check fuzz clients test-clients vllm test-vllm bench-index docs format lock lock-clients lock-bench clean
+.PHONY: help demo test check fuzz clients test-clients vllm test-vllm bench-setup bench-proxy bench-index bench-smoke docs format \
+	lock lock-clients lock-bench clean
 
 help: ## Say what each target does.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +28,9 @@ check: $(VENV)/dev ## Lint, check types and import rules, and try the wheel outs
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
+	@$(BIN)/mypy bench/proxy
+	@$(BIN)/mypy bench/smoke
+	@$(BIN)/mypy bench/index
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest -q tests/wheel
 
@@ -45,8 +49,17 @@ vllm: $(LAB)/model/config.json ## Install vLLM for CPU into the cache folder and
 test-vllm: $(VENV)/dev vllm ## Run the engine contract and the placement bars on two real vLLM replicas.
 	@$(BIN)/python -m tests.vllm.fleet $(LAB) -- $(BIN)/pytest -q -m vllm tests/contract tests/vllm
 
+bench-setup: $(VENV)/dev ## Install the peers that bench-proxy measures into the cache folder (450 MB, once), and compile its generator.
+	@$(BIN)/python -m bench.proxy --cache $(CACHE) setup
+
+bench-proxy: $(VENV)/dev ## Measure the proxy beside its peers (about 15 minutes; ARGS="--quick" takes half a minute).
+	@$(BIN)/python -m bench.proxy --cache $(CACHE) run $(or $(ARGS),--docs)
+
 bench-index: $(VENV)/dev $(DYNAMO)/installed ## Measure the block index beside Dynamo's radix tree and renew its part of docs/benchmarks.md (three minutes).
 	@PYTHONPATH=$(DYNAMO) $(BIN)/python -m bench.index --json build/bench-index.json --paper docs/benchmarks.md
+
+bench-smoke: $(VENV)/dev ## Count calls, allocations and copies a request, and fail above twice the baseline (fifteen seconds).
+	@$(BIN)/python -m bench.smoke
 
 docs: $(VENV)/dev ## Regenerate the tables in docs/ that are made from code.
 	@$(BIN)/python tests/docs/tables.py
@@ -67,6 +80,8 @@ lock-clients: build/lock/bin/uv ## Resolve the agent clients of test-clients aga
 		--no-audit --no-fund --loglevel=error >/dev/null
 
 lock-bench: build/lock/bin/uv ## Pin what the benchmarks measure beside Turnwise again, with hashes.
+	@for peer in sglang-router smg vllm-router; do \
+		$(UV_COMPILE) --custom-compile-command "make lock-bench" bench/proxy/locks/$$peer.in --output-file bench/proxy/locks/$$peer.txt; done
 	@$(UV_COMPILE) --no-deps --custom-compile-command "make lock-bench" bench/index/dynamo.in --output-file bench/index/dynamo.txt
 
 clean: ## Remove the virtual environment and what builds and tools left here.

@@ -11,6 +11,7 @@ import sys
 from array import array
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import msgspec
 from bench.index.sides import Dynamo, Turnwise
@@ -45,7 +46,7 @@ def _case(case: str, seed: int) -> Memory:
 
 def fill(name: str, case: str, seed: int) -> dict[str, float]:
     """Store a million blocks in sessions on one replica; returns bytes a block by part, `all` among them."""
-    side = Turnwise(1) if name == "turnwise" else Dynamo()
+    side: Any = Turnwise(1) if name == "turnwise" else Dynamo()
     rng = Random(seed)
     sessions = [
         array("Q", (rng.getrandbits(HASH_BITS) for _ in range(min(SESSION_BLOCKS, NUM_BLOCKS - start))))

@@ -102,7 +102,7 @@ def time_events(seed: int) -> Iterator[Events]:
     gone = [(0, part) for session in tail_first for part in _parts(session, EVENT_BLOCKS)]
     gone_singles = [(0, part) for session in tail_first for part in _parts(session, 1)]
     num_blocks = EVENT_SESSIONS * SESSION_BLOCKS
-    sides = {"turnwise": lambda: Turnwise(2), "dynamo": Dynamo}
+    sides: dict[str, Callable[[], Any]] = {"turnwise": lambda: Turnwise(2), "dynamo": Dynamo}
     cases: dict[str, tuple[list[Step], Callable[[Any], list[tuple[int, Any]]]]] = {
         "stored, 128 blocks an event": ([], lambda side: _stores(side, chunks)),
         "stored, 128 blocks an event, another replica holds them": (chunks, lambda side: _stores(side, again)),

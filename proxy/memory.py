@@ -95,8 +95,9 @@ class MemoryClient:
         """See `Client.write`."""
         self.body += data
 
-    def finish(self) -> None:
+    def finish(self, data: bytes = b"") -> None:
         """See `Client.finish`."""
+        self.body += data
         self.is_finished = True
 
     def abort(self) -> None:

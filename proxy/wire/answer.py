@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from functools import lru_cache
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from turnwise.proxy.wire.framing import RequestHead
-from turnwise.proxy.wire.headers import date_line, encode
+from turnwise.proxy.wire.headers import date_line, encode, has_date
 from turnwise.proxy.wire.ports import ClientWatcher, ResponseHead
-from turnwise.types import Headers
+
+if TYPE_CHECKING:
+    from turnwise.proxy.wire.connection import Connection
 
 _JOIN_BYTES = 16 * 1024
 """Parts up to this size are joined with their framing into one buffer; above it, copying costs more than a second buffer."""
@@ -19,14 +22,13 @@ class Answer:
     """Frames one answer and writes it; the head leaves together with the first bytes of the body."""
 
     __slots__ = (
+        "_connection",
         "_has_body",
         "_head",
         "_held",
         "_is_chunked",
-        "_is_draining",
         "_is_paused",
         "_keeps_alive",
-        "_on_finished",
         "_remaining",
         "_transport",
         "_watcher",
@@ -35,26 +37,19 @@ class Answer:
         "is_gone",
     )
 
-    def __init__(
-        self,
-        transport: asyncio.Transport,
-        head: RequestHead,
-        *,
-        is_draining: Callable[[], bool],
-        is_paused: bool,
-        on_finished: Callable[[bool], None],
-    ) -> None:
+    _has_body: bool
+    _held: bytes
+    _is_chunked: bool
+    _keeps_alive: bool
+    _remaining: int | None
+    """Bytes that are missing of a body with a length."""
+
+    def __init__(self, transport: asyncio.Transport, head: RequestHead, connection: Connection, *, is_paused: bool) -> None:
         self._transport = transport
         self._head = head
-        self._is_draining = is_draining
+        self._connection = connection
         self._is_paused = is_paused
-        self._on_finished = on_finished
         self._watcher: ClientWatcher | None = None
-        self._held = b""
-        self._has_body = True
-        self._is_chunked = False
-        self._keeps_alive = False
-        self._remaining: int | None = None
         self.has_started = False
         self.is_finished = False
         self.is_gone = False
@@ -75,62 +70,82 @@ class Answer:
             raise RuntimeError("the answer has already started")
         if self.is_gone:
             return
-        fields = encode(head.headers)
+        request, status, length = self._head, head.status, head.length
+        lines = [status_line(status, head.phrase), encode(head.headers)]
         self.has_started = True
-        self._has_body = self._head.method != "HEAD" and head.status not in {204, 304}
-        self._keeps_alive = self._head.keeps_alive and not self._is_draining()
-        parts = [status_line(head.status, head.phrase), fields]
-        if head.length is not None:
-            if head.status != 204:
-                parts.append(b"Content-Length: %d\r\n" % head.length)
-            self._remaining = head.length if self._has_body else 0
-        elif self._has_body:
-            if self._head.is_http11:
-                self._is_chunked = True
-                parts.append(b"Transfer-Encoding: chunked\r\n")
-            else:
-                self._keeps_alive = False
-        parts.append(self._closing_lines(head.headers))
-        self._held = b"".join(parts)
+        has_body = self._has_body = request.method != "HEAD" and status not in {204, 304}
+        keeps_alive = request.keeps_alive and not self._connection.hub.is_draining
+        self._is_chunked = False
+        if length is not None:
+            self._remaining = length if has_body else 0
+            if status != 204:
+                lines.append(b"Content-Length: %d\r\n" % length)
+        else:
+            self._remaining = None
+            if has_body:
+                if request.is_http11:
+                    self._is_chunked = True
+                    lines.append(b"Transfer-Encoding: chunked\r\n")
+                else:
+                    keeps_alive = False
+        self._keeps_alive = keeps_alive
+        if not has_date(head.headers):
+            lines.append(date_line())
+        if not keeps_alive:
+            lines.append(b"Connection: close\r\n")
+        elif not request.is_http11:
+            lines.append(b"Connection: keep-alive\r\n")
+        lines.append(b"\r\n")
+        self._held = b"".join(lines)
 
     def write(self, data: bytes) -> None:
         """See `Client.write`; what exceeds the declared length is dropped, and the connection ends with the answer."""
-        if self.is_gone or self.is_finished or not self._has_body or not data:
+        if self.is_gone or self.is_finished or not data:
             return
         if not self.has_started:
             raise RuntimeError("the answer has not started")
+        if not self._has_body:
+            return
         if self._remaining is not None:
             if len(data) > self._remaining:
-                data = data[: self._remaining]
-                self._keeps_alive = False
+                data = self._within_length(data, self._remaining)
             self._remaining -= len(data)
-        head, self._held = self._held, b""
-        if self._is_chunked:
-            head = b"%b%x\r\n" % (head, len(data))
-            if len(data) <= _JOIN_BYTES:
-                self._transport.write(b"%b%b\r\n" % (head, data))
-            else:
-                self._transport.writelines([head, data, b"\r\n"])
-        elif len(data) <= _JOIN_BYTES:
-            self._transport.write(head + data if head else data)
+        held = self._held
+        if held:
+            self._held = b""
+        if len(data) > _JOIN_BYTES:
+            before, after = (b"%b%x\r\n" % (held, len(data)), b"\r\n") if self._is_chunked else (held, b"")
+            self._transport.writelines((before, data, after))
+        elif self._is_chunked:
+            self._transport.write(b"%b%x\r\n%b\r\n" % (held, len(data), data))
         else:
-            self._transport.writelines([head, data] if head else [data])
+            self._transport.write(held + data if held else data)
 
-    def finish(self) -> None:
+    def finish(self, data: bytes = b"") -> None:
         """See `Client.finish`; a body shorter than its length cuts the connection."""
         if self.is_gone or self.is_finished:
             return
         if not self.has_started:
             raise RuntimeError("the answer has not started")
-        if self._remaining:
-            self.abort()
-            return
-        last = self._held + b"0\r\n\r\n" if self._is_chunked else self._held
-        self._held = b""
-        if last:
+        if not self._has_body:
+            data = b""
+        remaining = self._remaining
+        if remaining is not None:
+            if remaining > len(data):
+                self.abort()
+                return
+            if remaining < len(data):
+                data = self._within_length(data, remaining)
+        held = self._held
+        if self._is_chunked:
+            last = b"%b%x\r\n%b\r\n0\r\n\r\n" % (held, len(data), data) if data else held + b"0\r\n\r\n"
             self._transport.write(last)
+        elif len(data) > _JOIN_BYTES:
+            self._transport.writelines((held, data))
+        elif held or data:
+            self._transport.write(held + data)
         self.is_finished = True
-        self._on_finished(self._keeps_alive)
+        self._connection.on_answered(keeps_alive=self._keeps_alive)
 
     def abort(self) -> None:
         """See `Client.abort`."""
@@ -163,15 +178,12 @@ class Answer:
         else:
             self._watcher.on_resume()
 
-    def _closing_lines(self, headers: Headers) -> bytes:
-        """The `Date` and `Connection` lines that the answer needs, and the blank line."""
-        has_date = any(len(name) == 4 and name.lower() == b"date" for name, _ in headers)
-        date = b"" if has_date else date_line()
-        if not self._keeps_alive:
-            return date + b"Connection: close\r\n\r\n"
-        return date + b"\r\n" if self._head.is_http11 else date + b"Connection: keep-alive\r\n\r\n"
+    def _within_length(self, data: bytes, remaining: int) -> bytes:
+        self._keeps_alive = False
+        return data[:remaining]
 
 
+@lru_cache(maxsize=256)
 def status_line(status: int, phrase: bytes = b"") -> bytes:
     """First line of an answer, with the usual phrase where none is given."""
     if not phrase:

@@ -15,7 +15,7 @@ from turnwise.proxy.wire.framing import bad_framing
 from turnwise.proxy.wire.headers import date_line, encode
 from turnwise.proxy.wire.hub import Hub
 from turnwise.proxy.wire.ports import RawRequest, ResponseHead
-from turnwise.proxy.wire.reader import Received, RequestReader
+from turnwise.proxy.wire.reader import RequestReader
 
 logger = logging.getLogger("turnwise.wire")
 
@@ -36,7 +36,7 @@ class Connection(asyncio.Protocol):
     _transport: asyncio.Transport
 
     def __init__(self, hub: Hub, loop: asyncio.AbstractEventLoop) -> None:
-        self._hub = hub
+        self.hub = hub
         self._loop = loop
         self._reader = RequestReader(max_head_bytes=hub.settings.max_head_bytes, max_body_bytes=hub.settings.max_body_bytes)
         self._deadline = Deadline(loop, hub.clock, self._on_due)
@@ -55,19 +55,20 @@ class Connection(asyncio.Protocol):
         if sock is not None and sock.family in {socket.AF_INET, socket.AF_INET6}:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
-        self._hub.add(self)
-        if self._hub.is_over_limit:
+        self.hub.add(self)
+        if self.hub.is_over_limit:
             self._turn_away()
         else:
-            self._deadline.move(self._hub.clock() + self._hub.settings.keepalive_timeout_s)
+            self._deadline.move(self.hub.clock() + self.hub.settings.keepalive_timeout_s)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Forget the connection; whoever answers on it hears at once."""
         self._deadline.close()
         self._stop_unread_check()
-        self._hub.remove(self)
-        if self._answer is not None:
-            self._answer.gone()
+        self.hub.remove(self)
+        answer, self._answer = self._answer, None  # each holds the other
+        if answer is not None:
+            answer.gone()
 
     def data_received(self, data: bytes) -> None:
         """Read on, or keep for later what belongs to later requests."""
@@ -101,7 +102,6 @@ class Connection(asyncio.Protocol):
         """The client has caught up."""
         self._is_write_paused = False
         if self._answer is not None:
-            self._deadline.clear()
             self._answer.paused(False)
 
     def close_when_idle(self) -> None:
@@ -124,8 +124,7 @@ class Connection(asyncio.Protocol):
 
     def _read_on(self) -> None:
         """Take the next request, or set the time that its missing bytes have."""
-        reader, settings = self._reader, self._hub.settings
-        now = self._hub.clock()
+        reader, now = self._reader, self.hub.clock()
         had_head = reader.head is not None
         try:
             received = reader.take(now)
@@ -134,33 +133,23 @@ class Connection(asyncio.Protocol):
             return
         if received is not None:
             self._is_head_timed = False
-            self._deadline.clear()
-            self._begin(received)
-        elif reader.head is not None:
+            head, request = received
+            answer = self._answer = Answer(self._transport, head, self, is_paused=self._is_write_paused)
+            self.hub.run(self._run(request, answer))
+            return
+        settings = self.hub.settings
+        if reader.head is not None:
             if reader.head.expects_continue and not had_head:
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._deadline.move(now + settings.body_timeout_s)
-        elif reader.is_idle:
-            self._deadline.move(now + settings.keepalive_timeout_s)
         elif not self._is_head_timed:
             self._is_head_timed = True
             self._deadline.move(now + settings.head_timeout_s)
 
-    def _begin(self, received: Received) -> None:
-        hub = self._hub
-        answer = self._answer = Answer(
-            self._transport,
-            received.head,
-            is_draining=lambda: hub.is_draining,
-            is_paused=self._is_write_paused,
-            on_finished=self._on_finished,
-        )
-        hub.run(self._run(received.request, answer))
-
     async def _run(self, request: RawRequest, answer: Answer) -> None:
         """Run the handler; whatever becomes of it, the client gets a whole answer or a cut connection."""
         try:
-            await self._hub.handler(request, answer)
+            await self.hub.handler(request, answer)
             if not answer.is_finished and not answer.is_gone:
                 logger.error("the handler left %s %s unanswered", request.method, request.target)
                 self._fail(request, answer)
@@ -175,24 +164,28 @@ class Connection(asyncio.Protocol):
         if answer.has_started:
             answer.abort()
             return
-        fields, body = self._hub.error_answer(ProxyFault(), request.target)
+        fields, body = self.hub.error_answer(ProxyFault(), request.target)
         answer.start(ResponseHead(status=ProxyFault.status, phrase=b"", headers=fields, length=len(body)))
-        answer.write(body)
-        answer.finish()
+        answer.finish(body)
 
-    def _on_finished(self, keeps_alive: bool) -> None:  # noqa: FBT001 - the callback of `Answer` has one fact
+    def on_answered(self, *, keeps_alive: bool) -> None:
+        """See `answer.Line`: read on, or close."""
         self._answer = None
-        if not keeps_alive or self._hub.is_draining:
+        if not keeps_alive or self.hub.is_draining:
             self._transport.close()
             self._watch_unsent()
             return
         if self._unread_check is not None:
             self._stop_unread_check()
             self._transport.resume_reading()
-        self._read_on()
+        if self._reader.is_idle:
+            hub = self.hub
+            self._deadline.move(hub.clock() + hub.settings.keepalive_timeout_s)
+        else:
+            self._read_on()
 
     def _turn_away(self) -> None:
-        if self._hub.turn_away(self):
+        if self.hub.turn_away(self):
             self._refuse(Overloaded("the proxy serves no more connections", reason=Reason.TOO_MANY_CONNECTIONS))
         else:
             self._is_refused = True
@@ -202,14 +195,14 @@ class Connection(asyncio.Protocol):
         """Tell the client what is wrong and end the connection without losing that answer."""
         self._is_refused = True
         head = self._reader.head
-        fields, body = self._hub.error_answer(fault, head.target if head is not None else None)
+        fields, body = self.hub.error_answer(fault, head.target if head is not None else None)
         lines = (*fields, (b"Content-Length", b"%d" % len(body)), (b"Connection", b"close"))
         is_head = head is not None and head.method == "HEAD"
         self._transport.write(
             b"%b%b%b\r\n%b" % (status_line(fault.status), encode(lines), date_line(), b"" if is_head else body)
         )
         self._transport.write_eof()
-        self._deadline.move(self._hub.clock() + LINGER_S)
+        self._deadline.move(self.hub.clock() + LINGER_S)
 
     def _on_due(self) -> None:
         reader = self._reader
@@ -217,6 +210,8 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
         elif self._is_write_paused or self._transport.is_closing():
             self._check_unsent()
+        elif self._answer is not None:
+            return  # it is the replica's turn, however long it takes; the end of the answer sets the next time
         elif reader.head is not None:
             self._refuse(ClientFault("the body stopped arriving", reason=Reason.BODY_TIMEOUT, status=408))
         elif not reader.is_idle:
@@ -226,7 +221,7 @@ class Connection(asyncio.Protocol):
 
     def _watch_unsent(self) -> None:
         self._num_unsent = sys.maxsize
-        self._deadline.move(self._hub.clock() + self._hub.settings.keepalive_timeout_s)
+        self._deadline.move(self.hub.clock() + self.hub.settings.keepalive_timeout_s)
 
     def _check_unsent(self) -> None:
         """Cut a client that has read nothing since the last look: it would hold its replica for ever."""
@@ -235,7 +230,7 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         self._num_unsent = num_unsent
-        self._deadline.move(self._hub.clock() + self._hub.settings.keepalive_timeout_s)
+        self._deadline.move(self.hub.clock() + self.hub.settings.keepalive_timeout_s)
 
     def _check_unread(self) -> None:
         sock = self._transport.get_extra_info("socket")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from email.utils import formatdate
 
+from turnwise.proxy.wire.memo import Memo
+from turnwise.proxy.wire.ports import Outgoing
 from turnwise.types import Headers
 
 HOP_BY_HOP = frozenset(
@@ -24,6 +27,11 @@ def connection_options(value: bytes) -> set[bytes]:
     return {option.strip(b" \t") for option in value.lower().split(b",")}
 
 
+def is_hop_by_hop(name: bytes) -> bool:
+    """Whether a field of that lower-case name ends at this hop."""
+    return name in HOP_BY_HOP or name[:6] == b"proxy-"
+
+
 def end_to_end(headers: Headers, *, also: frozenset[bytes] = _NOTHING) -> Headers:
     """The fields that may be forwarded: without hop-by-hop and framing fields, `Proxy-*` and the lower-case names in `also`."""
     kept: list[tuple[bytes, bytes]] = []
@@ -32,7 +40,7 @@ def end_to_end(headers: Headers, *, also: frozenset[bytes] = _NOTHING) -> Header
         name = field[0].lower()
         if name == b"connection":
             named |= connection_options(field[1])
-        elif name not in HOP_BY_HOP and name not in also and name[:6] != b"proxy-":
+        elif not is_hop_by_hop(name) and name not in also:
             kept.append(field)
     if named and not named <= _PERSISTENCE:
         return tuple(field for field in kept if field[0].lower() not in named)
@@ -41,10 +49,57 @@ def end_to_end(headers: Headers, *, also: frozenset[bytes] = _NOTHING) -> Header
 
 def encode(headers: Headers) -> bytes:
     """Header lines of a message; raises `ValueError` where a field would smuggle in a line of its own."""
-    lines = b"".join([b"%b: %b\r\n" % field for field in headers])
-    if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers):
+    return b"".join(map(_LINES.__getitem__, headers))
+
+
+def encode_forwarded(headers: Headers, edits: Mapping[bytes, bytes | None]) -> bytes:
+    """Header lines of a request as the replica gets them: `headers` with `edits` applied, end to end; see `Outgoing`.
+
+    Raises `ValueError` where a field would smuggle in a line of its own.
+    """
+    lines: list[bytes] = []
+    names_others = b"connection" in edits
+    for pair in headers:
+        name, line = _FORWARDED[pair]
+        if line is None:
+            names_others = True
+        elif name not in edits:
+            lines.append(line)
+    if names_others:  # hardly ever: a field ends here because another field says so
+        return encode(end_to_end(Outgoing("", "", headers, edits, b"").fields(), also=REQUEST_ONLY))
+    for name, value in edits.items():
+        if value is not None and _is_forwarded(name):
+            lines.append(_line((name, value)))
+    return b"".join(lines)
+
+
+def _line(pair: tuple[bytes, bytes]) -> bytes:
+    line = b"%b: %b\r\n" % pair
+    if line.count(b"\n") != 1 or line.count(b"\r") != 1:
         raise ValueError("a header field holds a line break")
-    return lines
+    return line
+
+
+def _forwarded(pair: tuple[bytes, bytes]) -> tuple[bytes, bytes | None]:
+    """Lower-case name of a request's field and its line, empty where it ends here; None where it says which others do."""
+    line = _line(pair)
+    name = pair[0].lower()
+    if name == b"connection" and not connection_options(pair[1]) <= _PERSISTENCE:
+        return name, None
+    return name, line if _is_forwarded(name) else b""
+
+
+def _is_forwarded(name: bytes) -> bool:
+    return name not in REQUEST_ONLY and not is_hop_by_hop(name)
+
+
+_LINES = Memo(_line)
+_FORWARDED = Memo(_forwarded)
+
+
+def has_date(headers: Headers) -> bool:
+    """Whether a message says when it was made."""
+    return b"date" in [name.lower() for name, _ in headers if len(name) == 4]
 
 
 class _DateCache:

@@ -41,6 +41,8 @@ class Hub:
         self.turned_away: set[Connection] = set()
         """Connections above the limit whose clients still read why."""
         self.is_draining = False
+        self._loop = asyncio.get_running_loop()
+        self._forget = self.tasks.discard
         self.is_empty = asyncio.Event()
         """Set while no connection is open."""
         self.is_empty.set()
@@ -69,9 +71,9 @@ class Hub:
 
     def run(self, work: Coroutine[None, None, None]) -> None:
         """Run a coroutine as a task that somebody holds."""
-        task = asyncio.create_task(work)
+        task = self._loop.create_task(work)
         self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        task.add_done_callback(self._forget)
 
     def error_answer(self, fault: TurnwiseError, target: str | None) -> tuple[Headers, bytes]:
         """Header fields and body that tell a client of a fault."""

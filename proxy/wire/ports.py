@@ -108,8 +108,8 @@ class Client(Protocol):
     def write(self, data: bytes) -> None:
         """Write a part of the body."""
 
-    def finish(self) -> None:
-        """End the answer; the connection may be used again."""
+    def finish(self, data: bytes = b"") -> None:
+        """Write the last part of the body and end the answer; the connection may be used again."""
 
     def abort(self) -> None:
         """Cut the connection, so that a truncated answer cannot look whole."""
@@ -127,8 +127,8 @@ class Sink(Protocol):
     def on_body(self, data: bytes) -> None:
         """Body bytes of one read, de-chunked."""
 
-    def on_end(self) -> None:
-        """The answer is complete."""
+    def on_end(self, data: bytes = b"") -> None:
+        """The answer is complete; `data` is what of its body came with the end."""
 
     def on_failed(self, fault: EngineFault) -> None:
         """The replica refused, broke or went silent."""
@@ -151,4 +151,4 @@ class Upstream(Protocol):
     """The answering side: a pool of connections, or engines in memory."""
 
     def open(self, origin: Origin, outgoing: Outgoing, sink: Sink) -> Exchange:
-        """Begin one request; returns at once, and everything after is told to `sink` (never before this call returns)."""
+        """Begin one request; returns at once. `sink` may hear `on_sent` before this call returns, and all else after."""

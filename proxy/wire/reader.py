@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from turnwise.errors import ClientFault, Reason
 from turnwise.proxy.wire.bodies import Body, ChunkedBody, LengthBody, body_too_large
 from turnwise.proxy.wire.framing import RequestHead, check_partial_head, read_head
 from turnwise.proxy.wire.ports import RawRequest
 
-
-class Received(msgspec.Struct, frozen=True):
-    """A complete request and the head that its answer must obey."""
-
-    head: RequestHead
-    request: RawRequest
+Received = tuple[RequestHead, RawRequest]
+"""A complete request and the head that its answer must obey."""
 
 
 class RequestReader:
@@ -51,45 +45,41 @@ class RequestReader:
 
     def take(self, now: float) -> Received | None:
         """The next request, or None where bytes are missing; raises `ClientFault`."""
-        if self._body is None and not self._read_head(now):
-            return None
-        head, body = self.head, self._body
-        assert head is not None
+        head = self.head
+        if head is None:
+            buffer = self._buffer
+            end = buffer.find(b"\r\n\r\n", self._seen - 3 if self._seen > 3 else 0) + 4
+            if end < 4 or end > self._max_head_bytes:
+                self._check_partial_head()
+                return None
+            self._seen = 0
+            head = read_head(buffer[: end - 4])
+            length = head.length
+            if length is not None:
+                if length > self._max_body_bytes:
+                    raise body_too_large(self._max_body_bytes)
+                if len(buffer) == end + length:  # all of it came in one read and nothing behind it: the usual case
+                    self._buffer = b""
+                    return head, RawRequest(head.method, head.target, head.headers, buffer[end:], now, now, head.fields)
+            self.head = head
+            self._head_at = now
+            self._buffer = buffer[end:]
+            self._body = ChunkedBody(self._max_body_bytes) if length is None else LengthBody(length)
+        body = self._body
         assert body is not None
-        rest = body.feed(self._buffer)
-        if rest is None:
+        after = body.feed(self._buffer)
+        if after is None:
             self._buffer = b""
             return None
-        self._buffer = rest
+        self._buffer = after
         self.head = self._body = None
-        request = RawRequest(
-            method=head.method,
-            target=head.target,
-            headers=head.headers,
-            body=body.read(),
-            arrived_at=self._head_at,
-            read_at=now,
-            fields={name.lower(): value for name, value in reversed(head.headers)},
-        )
-        return Received(head=head, request=request)
+        return head, RawRequest(head.method, head.target, head.headers, body.read(), self._head_at, now, head.fields)
 
-    def _read_head(self, now: float) -> bool:
+    def _check_partial_head(self) -> None:
+        """Refuse a head that is too large already, or that no further byte can mend."""
         buffer = self._buffer
-        end = buffer.find(b"\r\n\r\n", max(0, self._seen - 3)) + 4
-        if end < 4 or end > self._max_head_bytes:
-            if len(buffer) > self._max_head_bytes:
-                raise ClientFault(
-                    f"the head is larger than {self._max_head_bytes} bytes", reason=Reason.HEAD_TOO_LARGE, status=431
-                )
-            if buffer:
-                check_partial_head(buffer, seen=self._seen)
-                self._seen = len(buffer)
-            return False
-        self._seen = 0
-        head = self.head = read_head(buffer[:end])
-        if head.length is not None and head.length > self._max_body_bytes:
-            raise body_too_large(self._max_body_bytes)
-        self._buffer = buffer[end:]
-        self._head_at = now
-        self._body = ChunkedBody(self._max_body_bytes) if head.length is None else LengthBody(head.length)
-        return True
+        if len(buffer) > self._max_head_bytes:
+            raise ClientFault(f"the head is larger than {self._max_head_bytes} bytes", reason=Reason.HEAD_TOO_LARGE, status=431)
+        if buffer:
+            check_partial_head(buffer, seen=self._seen)
+            self._seen = len(buffer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
@@ -12,24 +13,48 @@ from turnwise.errors import Overloaded, Reason, TurnwiseError
 from turnwise.proxy.wire.ports import Client, Exchange, Origin, Outgoing, ResponseHead, Upstream
 
 
-class RelayResult(msgspec.Struct, frozen=True, kw_only=True):
+class RelayResult(Protocol):
     """What became of one attempt; times are on the loop's clock, None where it did not come so far."""
 
-    status: int | None
-    """Status that the replica gave, whether or not the client saw it."""
-    is_complete: bool
-    """Whether the whole answer was written to the client."""
-    has_started: bool
-    """Whether anything was written to the client; if not, another replica may be tried."""
-    is_client_gone: bool
-    fault: TurnwiseError | None
-    """What ended it early; a retryable one asks for another replica only where nothing has started."""
-    sent_at: float | None
-    head_at: float | None
-    first_byte_at: float | None
-    last_byte_at: float | None
-    body_bytes: int
-    """Bytes of body that the replica sent."""
+    @property
+    def status(self) -> int | None:
+        """Status that the replica gave, whether or not the client saw it."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the whole answer was written to the client."""
+
+    @property
+    def has_started(self) -> bool:
+        """Whether anything was written to the client; if not, another replica may be tried."""
+
+    @property
+    def is_client_gone(self) -> bool:
+        """Whether the client left before the answer was complete."""
+
+    @property
+    def fault(self) -> TurnwiseError | None:
+        """What ended it early; a retryable one asks for another replica only where nothing has started."""
+
+    @property
+    def sent_at(self) -> float | None:
+        """When a connection of the replica had the request."""
+
+    @property
+    def head_at(self) -> float | None:
+        """When the head came."""
+
+    @property
+    def first_byte_at(self) -> float | None:
+        """When the first bytes of the body came."""
+
+    @property
+    def last_byte_at(self) -> float | None:
+        """When the last bytes of the body came."""
+
+    @property
+    def body_bytes(self) -> int:
+        """Bytes of body that the replica sent."""
 
 
 async def relay(
@@ -51,88 +76,75 @@ async def relay(
     `answer_headers` makes the head that the client gets. After the first byte a failure ends a stream with `error_event`, and
     cuts any other answer. Cancelling it drops the request at the replica.
     """
-    push = _Push(
-        client,
-        answer_headers=answer_headers,
-        tap=tap,
-        stream_filter=stream_filter,
-        error_event=error_event,
-        clock=clock,
-        done=asyncio.get_running_loop().create_future(),
-    )
+    push = _Push(client, answer_headers, tap, stream_filter, error_event, clock)
     if client.is_gone:
         push.on_gone()
-        return push.result()
-    exchange = push.exchange = upstream.open(origin, outgoing, push)
+        return push
+    push.exchange = upstream.open(origin, outgoing, push)
     client.watch(push)
     try:
         await push.done
     except asyncio.CancelledError:
-        exchange.abort()
+        push.drop()
         raise
     finally:
         client.watch(None)
-    return push.result()
+    return push
 
 
 class _Push:
-    """Sink of the exchange and watcher of the client at once: nothing is awaited between a read and its write."""
+    """Sink of the exchange and watcher of the client at once: nothing is awaited between a read and its write.
+
+    It is the `RelayResult` as well.
+    """
+
+    # Defaults of the class, because a dozen assignments for each call would take a twentieth of the wire's time.
+    exchange: Exchange | None = None
+    status: int | None = None
+    is_complete = False
+    has_started = False
+    is_client_gone = False
+    fault: TurnwiseError | None = None
+    sent_at: float | None = None
+    head_at: float | None = None
+    first_byte_at: float | None = None
+    last_byte_at: float | None = None
+    body_bytes = 0
+    _head: ResponseHead | None = None
+    _is_stream = False
+    _can_append = False
 
     def __init__(
         self,
         client: Client,
-        *,
         answer_headers: Callable[[ResponseHead], ResponseHead],
         tap: Watcher | None,
         stream_filter: StreamFilter | None,
         error_event: Callable[[TurnwiseError], bytes],
         clock: Callable[[], float],
-        done: asyncio.Future[None],
     ) -> None:
-        self.exchange: Exchange | None = None
-        self.done = done
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._client = client
         self._answer_headers = answer_headers
         self._tap = tap
         self._filter = stream_filter
         self._error_event = error_event
         self._clock = clock
-        self._head: ResponseHead | None = None
-        self._is_stream = False
-        self._can_append = False
-        self._has_started = False
-        self._is_complete = False
-        self._is_client_gone = False
-        self._fault: TurnwiseError | None = None
-        self._sent_at: float | None = None
-        self._head_at: float | None = None
-        self._first_byte_at: float | None = None
-        self._last_byte_at: float | None = None
-        self._body_bytes = 0
 
-    def result(self) -> RelayResult:
-        """What is known by now."""
-        return RelayResult(
-            status=self._head.status if self._head is not None else None,
-            is_complete=self._is_complete,
-            has_started=self._has_started,
-            is_client_gone=self._is_client_gone,
-            fault=self._fault,
-            sent_at=self._sent_at,
-            head_at=self._head_at,
-            first_byte_at=self._first_byte_at,
-            last_byte_at=self._last_byte_at,
-            body_bytes=self._body_bytes,
-        )
+    def drop(self) -> None:
+        """Drop the request at the replica."""
+        if self.exchange is not None:
+            self.exchange.abort()
 
     def on_sent(self) -> None:
         """See `Sink.on_sent`; told again where a kept connection had died."""
-        self._sent_at = self._clock()
+        self.sent_at = self._clock()
 
     def on_head(self, head: ResponseHead) -> None:
         """See `Sink.on_head`."""
         self._head = head
-        self._head_at = self._clock()
+        self.status = head.status
+        self.head_at = self._clock()
         is_stream = self._is_stream = _is_event_stream(head)
         if not is_stream:
             self._filter = None
@@ -143,49 +155,58 @@ class _Push:
         """See `Sink.on_body`."""
         passed = data if self._filter is None else self._filter.feed(data)
         if passed:
-            if not self._has_started:
+            if not self.has_started:
                 self._start()
             self._client.write(passed)
-        now = self._last_byte_at = self._clock()
-        if self._first_byte_at is None:
-            self._first_byte_at = now
-        self._body_bytes += len(data)
+        now = self.last_byte_at = self._clock()
+        if self.first_byte_at is None:
+            self.first_byte_at = now
+        self.body_bytes += len(data)
         if self._tap is not None:
             self._tap.feed(data, now)
 
-    def on_end(self) -> None:
+    def on_end(self, data: bytes = b"") -> None:
         """See `Sink.on_end`."""
-        if not self._has_started:
+        last = data
+        if self._filter is not None:
+            last = (self._filter.feed(data) if data else b"") + self._filter.close()
+        if not self.has_started:
             self._start()
-        self._write_held()
-        self._client.finish()
-        self._is_complete = True
-        if self._tap is not None:
-            self._tap.close(self._clock())
-        self._resolve()
+        self._client.finish(last)
+        self.is_complete = True
+        now, tap = self._clock(), self._tap
+        if data:
+            self.last_byte_at = now
+            if self.first_byte_at is None:
+                self.first_byte_at = now
+            self.body_bytes += len(data)
+            if tap is not None:
+                tap.feed(data, now)
+        if tap is not None:
+            tap.close(now)
+        self.exchange = None  # each holds the other
+        if not self.done.done():
+            self.done.set_result(None)
 
     def on_failed(self, fault: TurnwiseError) -> None:
         """See `Sink.on_failed`."""
-        self._fault = fault
-        if self._has_started and self._can_append:
-            self._write_held()
-            self._client.write(self._error_event(fault))
-            self._client.finish()
-        elif self._has_started:
+        self.fault = fault
+        if self.has_started and self._can_append:
+            held = b"" if self._filter is None else self._filter.close()  # the stream may have stopped within an event
+            self._client.finish(held + self._error_event(fault))
+        elif self.has_started:
             self._client.abort()
         self._resolve()
 
     def on_gone(self) -> None:
         """See `ClientWatcher.on_gone`."""
-        self._is_client_gone = True
-        if self.exchange is not None:
-            self.exchange.abort()
+        self.is_client_gone = True
+        self.drop()
         self._resolve()
 
     def on_closing(self) -> None:
         """See `ClientWatcher.on_closing`."""
-        if self.exchange is not None:
-            self.exchange.abort()
+        self.drop()
         self.on_failed(Overloaded("the proxy is shutting down", reason=Reason.DRAINING))
 
     def on_pause(self) -> None:
@@ -203,16 +224,12 @@ class _Push:
         head = self._answer_headers(self._head)
         if self._filter is not None and head.length is not None:
             head = msgspec.structs.replace(head, length=None)
-        self._has_started = True
+        self.has_started = True
         self._can_append = self._is_stream and head.length is None
         self._client.start(head)
 
-    def _write_held(self) -> None:
-        """Write what the filter holds back: the stream may have stopped within an event."""
-        if self._filter is not None:
-            self._client.write(self._filter.close())
-
     def _resolve(self) -> None:
+        self.exchange = None  # each holds the other
         if not self.done.done():
             self.done.set_result(None)
 

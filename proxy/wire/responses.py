@@ -1,158 +1,175 @@
-"""Bytes of a replica's connection read as answers."""
+"""Bytes of a replica's connection read as answers.
+
+Most answers are plain: a head in one read, then a body with a length, or chunks that each come whole. Those are read here, and
+only where every line has but one meaning. All others (ended by the connection, to HEAD, after a 1xx head, with any line that is
+odd) are left to llhttp from their first byte on, and chunks from the first that does not come whole.
+"""
 
 from __future__ import annotations
 
-from enum import Enum
+import re
 
-import httptools
-
-from turnwise.proxy.wire.headers import end_to_end
+from turnwise.proxy.wire.answer_parser import AnswerParser, BrokenAnswer, End, Piece
+from turnwise.proxy.wire.framing import FIELD_LINE
+from turnwise.proxy.wire.headers import connection_options, is_hop_by_hop
+from turnwise.proxy.wire.memo import Memo
 from turnwise.proxy.wire.ports import ResponseHead
 
-_MAX_HEAD_BYTES = 256 * 1024
+__all__ = ["BrokenAnswer", "End", "Piece", "ResponseReader"]
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) ([\t\x20-\x7e\x80-\xff]*+)")
+_FIELD = re.compile(FIELD_LINE)
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+_BODILESS = frozenset({204, 304})
+
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
+
+# What is missing of a body, where it is no number of bytes.
+_UNREAD = -1
+"""No byte of the answer has come."""
+_IN_CHUNKS = -2
+_LEFT_TO_LLHTTP = -3
+
+# What a field gives, where it is no length.
+_NO_LENGTH = -1
+_CHUNKED = -2
+_CLOSES = -3
+_Field = tuple[tuple[bytes, bytes] | None, int]
+"""The field, None where it ends at this hop, and the length that it gives or what else it says."""
 
 
-class BrokenAnswer(Exception):
-    """The bytes are no answer; the connection is of no more use."""
-
-
-class End(Enum):
-    """What the end of an answer leaves behind."""
-
-    REUSABLE = "reusable"
-    SPENT = "spent"
-
-
-class Piece:
-    """What one read brought: a head, body bytes and the end, each where it came, in that order."""
-
-    __slots__ = ("body", "end", "head")
-
-    def __init__(self, head: ResponseHead | None, body: bytes, end: End | None) -> None:
-        self.head = head
-        self.body = body
-        self.end = end
+class _Odd(Exception):
+    """A line that is left to llhttp."""
 
 
 class ResponseReader:
     """Reads one answer at a time; `begin` before each."""
 
-    __slots__ = (
-        "_body",
-        "_end",
-        "_has_head",
-        "_head",
-        "_head_bytes",
-        "_headers",
-        "_is_head_request",
-        "_is_until_close",
-        "_parser",
-        "_phrase",
-    )
+    __slots__ = ("_end", "_is_head_request", "_parser", "_remaining")
 
     def __init__(self) -> None:
-        self._parser: httptools.HttpResponseParser | None = None
+        self._parser: AnswerParser | None = None
+        self._end = End.REUSABLE
         self.begin(is_head_request=False)
 
     def begin(self, *, is_head_request: bool) -> None:
         """Expect the answer to a new request; one to `HEAD` ends at its head."""
         self._is_head_request = is_head_request
-        self._has_head = False
-        self._is_until_close = False
-        self._head: ResponseHead | None = None
-        self._head_bytes = 0
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._phrase = b""
-        self._body: list[bytes] = []
-        self._end: End | None = None
+        self._remaining = _UNREAD
 
     def feed(self, data: bytes) -> Piece:
         """Read on; raises `BrokenAnswer` where the bytes are malformed."""
-        if self._parser is None:
-            self._parser = httptools.HttpResponseParser(self)
-        if not self._has_head:
-            self._head_bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._parser = None
-            if self._end is None:
-                cause = error.__context__ if isinstance(error.__context__, BrokenAnswer) else error
-                raise BrokenAnswer(str(cause)) from None
-            self._end = End.SPENT
-        if not self._has_head and self._head_bytes > _MAX_HEAD_BYTES:
-            raise BrokenAnswer("the head is too large")
-        head, self._head = self._head, None
-        parts = self._body
-        if parts:
-            self._body = []
-        return Piece(head, parts[0] if len(parts) == 1 else b"".join(parts), self._end)
+        remaining = self._remaining
+        if remaining == _IN_CHUNKS:
+            line = _CHUNK_LINE.match(data)
+            if line is not None:
+                start = line.end()
+                end = start + int(line[1], 16)
+                if end > start and len(data) == end + 2 and data.endswith(b"\r\n"):
+                    return None, data[start:end], None
+            self._remaining = _LEFT_TO_LLHTTP
+            return self._left_to_llhttp().feed_chunks(data, closes=self._end is End.SPENT)
+        if remaining == _LEFT_TO_LLHTTP:
+            assert self._parser is not None
+            return self._parser.feed(data)
+        if remaining >= 0:
+            return self._read_body(None, data)
+        end = data.find(b"\r\n\r\n")
+        if end >= 0 and not self._is_head_request:
+            try:
+                head, length, closes = _read_head(data[:end])
+            except _Odd:
+                pass
+            else:
+                last = self._end = End.SPENT if closes else End.REUSABLE
+                self._remaining = length
+                body = data[end + 4 :]
+                if length == _IN_CHUNKS:
+                    return (head, *self.feed(body)[1:]) if body else (head, b"", None)
+                if len(body) != length:
+                    return self._read_body(head, body)
+                return head, body, last
+        self._remaining = _LEFT_TO_LLHTTP
+        return self._left_to_llhttp().feed(data)
 
     def feed_eof(self) -> bool:
         """Whether the end of the connection is the end of the answer; else it was cut."""
-        return self._is_until_close
+        return self._remaining == _LEFT_TO_LLHTTP and self._parser is not None and self._parser.is_until_close
 
-    # What llhttp calls.
-
-    def on_message_begin(self) -> None:
-        """A head begins: the answer's or one that follows a 1xx head."""
-        if self._end is not None:
-            raise BrokenAnswer("more bytes follow the answer")
-        self._headers = []
-        self._phrase = b""
-
-    def on_status(self, phrase: bytes) -> None:
-        """A part of the phrase."""
-        self._phrase += phrase
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A field of the head; trailers are dropped."""
-        if not self._has_head:
-            self._headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        """The head is complete."""
+    def _left_to_llhttp(self) -> AnswerParser:
         parser = self._parser
-        assert parser is not None
-        status = parser.get_status_code()
-        if status < 200:
-            if status < 100 or status == 101:
-                raise BrokenAnswer(f"status {status} answers nothing that was asked")
-            return
-        if parser.get_http_version() not in {"1.1", "1.0"}:
-            raise BrokenAnswer("the replica does not speak HTTP/1.1")
-        length, is_chunked = _framing(self._headers)
-        headers = end_to_end(tuple(self._headers))
-        self._has_head = True
-        is_bodiless = self._is_head_request or status in {204, 304}
-        self._is_until_close = length is None and not is_chunked and not is_bodiless
-        self._head = ResponseHead(status=status, phrase=self._phrase, headers=headers, length=length)
-        if is_bodiless:
-            self._end = End.REUSABLE if parser.should_keep_alive() else End.SPENT
-            if self._is_head_request and (length or is_chunked):
-                # llhttp cannot know that the body it now waits for never comes.
-                raise BrokenAnswer("the answer to HEAD ends here")
+        if parser is None:
+            parser = self._parser = AnswerParser()
+        parser.begin(is_head_request=self._is_head_request)
+        return parser
 
-    def on_body(self, data: bytes) -> None:
-        """A part of the body."""
-        self._body.append(data)
-
-    def on_message_complete(self) -> None:
-        """The answer is complete, unless it was a 1xx head."""
-        if self._has_head and self._end is None:
-            assert self._parser is not None
-            self._end = End.REUSABLE if self._parser.should_keep_alive() else End.SPENT
+    def _read_body(self, head: ResponseHead | None, data: bytes) -> Piece:
+        remaining = self._remaining - len(data)
+        if remaining > 0:
+            self._remaining = remaining
+            return head, data, None
+        if remaining < 0:
+            data = data[:remaining]
+            self._end = End.SPENT  # nobody asked for what follows
+        self._remaining = 0
+        return head, data, self._end
 
 
-def _framing(headers: list[tuple[bytes, bytes]]) -> tuple[int | None, bool]:
-    """Declared length and whether the body is chunked; llhttp has refused what contradicts itself."""
-    length: int | None = None
-    is_chunked = False
-    for name, value in headers:
-        if len(name) == 14 and name.lower() == b"content-length":
-            length = int(value)
-        elif len(name) == 17 and name.lower() == b"transfer-encoding":
-            if is_chunked or value.strip(b" \t").lower() != b"chunked":
-                raise BrokenAnswer("a transfer coding other than chunked")
-            is_chunked = True
-    return length, is_chunked
+def _read_head(raw: bytes) -> tuple[ResponseHead, int, bool]:
+    """The head, the length of the body or `_IN_CHUNKS`, and whether the connection ends with it; raises `_Odd`."""
+    lines = raw.split(b"\r\n")
+    status, phrase = _STATUS_LINES[lines[0]]
+    headers: list[tuple[bytes, bytes]] = []
+    length = _NO_LENGTH
+    closes = False
+    for line in lines[1:]:
+        pair, said = _FIELDS[line]
+        if pair is not None:
+            headers.append(pair)
+        elif said == _CLOSES:
+            closes = True
+        elif said != _NO_LENGTH:
+            if length != _NO_LENGTH:
+                raise _Odd
+            length = said
+    if length == _NO_LENGTH:
+        raise _Odd
+    if length == _CHUNKED:
+        return ResponseHead(status, phrase, tuple(headers), None), _IN_CHUNKS, closes
+    return ResponseHead(status, phrase, tuple(headers), length), length, closes
+
+
+def _read_status_line(line: bytes) -> tuple[int, bytes]:
+    match = _STATUS_LINE.fullmatch(line)
+    if match is None or (status := int(match[1])) in _BODILESS:
+        raise _Odd
+    return status, match[2]
+
+
+def _read_field(line: bytes) -> _Field:
+    """What one header line means, whatever the others say."""
+    if _FIELD.fullmatch(line + b"\r\n") is None:
+        raise _Odd
+    raw_name, _, value = line.partition(b":")
+    pair = (raw_name, value.lstrip(b" \t"))
+    name, value = raw_name.lower(), value.strip(b" \t")
+    if name == b"content-length":
+        if _LENGTH.fullmatch(value) is None:
+            raise _Odd
+        return None, int(value)
+    if name == b"connection":
+        options = connection_options(value)
+        if not options <= {b"close", b"keep-alive"}:
+            raise _Odd
+        return None, _CLOSES if b"close" in options else _NO_LENGTH
+    if name == b"transfer-encoding":
+        if value.lower() != b"chunked":
+            raise _Odd
+        return None, _CHUNKED
+    if name == b"upgrade":
+        raise _Odd
+    return None if is_hop_by_hop(name) else pair, _NO_LENGTH
+
+
+_STATUS_LINES = Memo(_read_status_line)
+_FIELDS = Memo(_read_field)

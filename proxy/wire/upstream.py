@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 
 from turnwise.errors import EngineFault, Reason
-from turnwise.proxy.wire.ports import Origin, Outgoing, ResponseHead, Sink
+from turnwise.proxy.wire.ports import Origin, Outgoing, Sink
 from turnwise.proxy.wire.upstream_connection import UpstreamConnection, encode_request
 from turnwise.settings import UpstreamSettings
 
@@ -43,13 +43,18 @@ class Pool:
 
     def open(self, origin: Origin, outgoing: Outgoing, sink: Sink) -> SocketExchange:
         """See `Upstream.open`; raises `ValueError` on a header field that holds a line break."""
-        exchange = SocketExchange(self, origin, outgoing, sink, clock=self._clock)
-        connection = self._pop_idle(origin)
-        if connection is not None:
-            exchange.send_on(connection, is_reused=True)
-            self._loop.call_soon(exchange.tell_sent)
-        else:
-            self.connect(exchange)
+        exchange = SocketExchange(self, origin, outgoing, sink, self._clock)
+        idle = self._idle.get(origin)
+        if idle:
+            now = self._clock()
+            since = now - self._settings.keepalive_s
+            while idle:
+                connection = idle.pop()
+                if connection.is_usable and connection.idle_since >= since:
+                    exchange.send_on(connection, now, race_until=now + KEEPALIVE_RACE_S)
+                    return exchange
+                connection.close()
+        self.connect(exchange)
         return exchange
 
     def close(self) -> None:
@@ -93,25 +98,16 @@ class Pool:
         else:
             self._connections.add(connection)
             exchange.connecting = None
-            exchange.send_on(connection, is_reused=False)
-            exchange.tell_sent()
-
-    def _pop_idle(self, origin: Origin) -> UpstreamConnection | None:
-        idle = self._idle.get(origin)
-        while idle:
-            connection = idle.pop()
-            if connection.is_usable and self._clock() - connection.idle_since <= self._settings.keepalive_s:
-                return connection
-            connection.close()
-        return None
+            exchange.send_on(connection, self._clock(), race_until=-math.inf)
 
     def _release(self, connection: UpstreamConnection) -> bool:
         """Keep a connection whose answer is complete; False where there is no room."""
-        idle = self._idle.setdefault(connection.origin, [])
+        idle = self._idle.get(connection.origin)
+        if idle is None:
+            idle = self._idle[connection.origin] = []
         if self._is_closed or not connection.is_usable or len(idle) >= self._settings.max_idle_connections:
             return False
-        connection.idle_since = self._clock()
-        connection.keep_until(connection.idle_since + self._settings.keepalive_s)
+        connection.keep(self._clock(), self._settings.keepalive_s)
         idle.append(connection)
         return True
 
@@ -137,18 +133,18 @@ class SocketExchange:
         "_outgoing",
         "_pool",
         "_race_until",
-        "_sink",
         "connecting",
         "origin",
+        "sink",
     )
 
-    def __init__(self, pool: Pool, origin: Origin, outgoing: Outgoing, sink: Sink, *, clock: Callable[[], float]) -> None:
+    def __init__(self, pool: Pool, origin: Origin, outgoing: Outgoing, sink: Sink, clock: Callable[[], float]) -> None:
         self.origin = origin
+        self.sink = sink
         self.connecting: asyncio.Task[None] | None = None
         self._pool = pool
         self._outgoing = outgoing
         self._head = encode_request(origin, outgoing)
-        self._sink = sink
         self._connection: UpstreamConnection | None = None
         self._clock = clock
         self._race_until = -math.inf
@@ -183,38 +179,26 @@ class SocketExchange:
             self.connecting.cancel()
             self.connecting = None
 
-    def send_on(self, connection: UpstreamConnection, *, is_reused: bool) -> None:
-        """Write the request on a connection."""
+    def send_on(self, connection: UpstreamConnection, now: float, *, race_until: float) -> None:
+        """Write the request on a connection and tell the sink."""
         self._connection = connection
-        self._race_until = self._clock() + KEEPALIVE_RACE_S if is_reused else -math.inf
-        is_head_request = self._outgoing.method == "HEAD"
-        connection.send(self._head, self._outgoing.body, self, is_head_request=is_head_request)
+        self._race_until = race_until
+        outgoing = self._outgoing
+        connection.send(self._head, outgoing.body, self, now, is_head_request=outgoing.method == "HEAD")
         if self._is_paused:
             connection.pause()
-
-    def tell_sent(self) -> None:
-        """Tell the sink that a connection has the request."""
-        if not self._is_over:
-            self._sink.on_sent()
+        self.sink.on_sent()
 
     def fail_connect(self, why: str) -> None:
         """No connection could be made."""
         self.connecting = None
         self._fail(f"cannot connect to the replica: {why}", Reason.CONNECT_FAILED, is_retryable=True)
 
-    def on_head(self, head: ResponseHead) -> None:
-        """See `Listener.on_head`."""
-        self._sink.on_head(head)
-
-    def on_body(self, data: bytes) -> None:
-        """See `Listener.on_body`."""
-        self._sink.on_body(data)
-
-    def on_end(self) -> None:
+    def on_end(self, data: bytes) -> None:
         """See `Listener.on_end`."""
         self._connection = None
         self._is_over = True
-        self._sink.on_end()
+        self.sink.on_end(data)
 
     def on_broken(self, why: str, *, had_bytes: bool) -> None:
         """See `Listener.on_broken`; a kept connection may have been closed while our request was on its way to it."""
@@ -233,4 +217,4 @@ class SocketExchange:
     def _fail(self, why: str, reason: Reason, *, is_retryable: bool, status: int | None = None) -> None:
         if not self._is_over:
             self._is_over = True
-            self._sink.on_failed(EngineFault(why, reason=reason, status=status, retryable=is_retryable))
+            self.sink.on_failed(EngineFault(why, reason=reason, status=status, retryable=is_retryable))

@@ -5,27 +5,28 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Protocol, cast
 
 from turnwise.proxy.wire.deadline import Deadline
-from turnwise.proxy.wire.headers import REQUEST_ONLY, encode, end_to_end
-from turnwise.proxy.wire.ports import Origin, Outgoing, ResponseHead
+from turnwise.proxy.wire.headers import encode_forwarded
+from turnwise.proxy.wire.ports import Origin, Outgoing, Sink
 from turnwise.proxy.wire.responses import BrokenAnswer, End, ResponseReader
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 """Methods whose empty body is said to be empty."""
+_JOIN_BYTES = 16 * 1024
+"""Bodies up to this size are joined with their head into one buffer; above it, copying costs more than a second buffer."""
 
 
 class Listener(Protocol):
     """Who waits for the answer on a connection."""
 
-    def on_head(self, head: ResponseHead) -> None:
-        """See `Sink.on_head`."""
+    @property
+    def sink(self) -> Sink:
+        """Where the answer is pushed up to its end."""
 
-    def on_body(self, data: bytes) -> None:
-        """See `Sink.on_body`."""
-
-    def on_end(self) -> None:
+    def on_end(self, data: bytes) -> None:
         """See `Sink.on_end`; the connection no longer belongs to the exchange."""
 
     def on_broken(self, why: str, *, had_bytes: bool) -> None:
@@ -76,20 +77,21 @@ class UpstreamConnection(asyncio.Protocol):
         if sock is not None and sock.family in {socket.AF_INET, socket.AF_INET6}:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def send(self, head: bytes, body: bytes, listener: Listener, *, is_head_request: bool) -> None:
+    def send(self, head: bytes, body: bytes, listener: Listener, now: float, *, is_head_request: bool) -> None:
         """Write an encoded request; its answer goes to `listener`."""
         self._reader.begin(is_head_request=is_head_request)
         self._listener = listener
         self._had_bytes = False
-        self._deadline.move(self._clock() + self._idle_timeout_s)
-        if body:
-            self._transport.writelines([head, body])
+        self._deadline.move(now + self._idle_timeout_s)
+        if len(body) > _JOIN_BYTES:
+            self._transport.writelines((head, body))
         else:
-            self._transport.write(head)
+            self._transport.write(head + body)
 
-    def keep_until(self, at: float) -> None:
-        """Close at that time if no request has come."""
-        self._deadline.move(at)
+    def keep(self, now: float, keepalive_s: float) -> None:
+        """Wait for another request, but no longer than that."""
+        self.idle_since = now
+        self._deadline.move(now + keepalive_s)
 
     def pause(self) -> None:
         """Stop reading; a replica that we do not read is not silent."""
@@ -127,25 +129,28 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self._had_bytes = True
         try:
-            piece = self._reader.feed(data)
+            head, body, end = self._reader.feed(data)
         except BrokenAnswer as broken:
             self.abort()
             listener.on_broken(f"the answer is malformed: {broken}", had_bytes=True)
             return
+        if head is not None:
+            listener.sink.on_head(head)
+            if self._listener is not listener:
+                return
+        if end is not None:
+            self._end(listener, body, is_reusable=end is End.REUSABLE)
+            return
         if not self._is_paused:
             self._deadline.move(self._clock() + self._idle_timeout_s)
-        if piece.head is not None:
-            listener.on_head(piece.head)
-        if piece.body and self._listener is listener:
-            listener.on_body(piece.body)
-        if piece.end is not None and self._listener is listener:
-            self._end(listener, is_reusable=piece.end is End.REUSABLE)
+        if body:
+            listener.sink.on_body(body)
 
     def eof_received(self) -> bool:
         """The replica has closed: the end of an answer that ends so, else its loss."""
         listener = self._listener
         if listener is not None and self._reader.feed_eof():
-            self._end(listener, is_reusable=False)
+            self._end(listener, b"", is_reusable=False)
         else:
             self._break("the replica closed the connection")
         return False
@@ -162,16 +167,17 @@ class UpstreamConnection(asyncio.Protocol):
         if listener is not None:
             listener.on_broken(why, had_bytes=self._had_bytes)
 
-    def _end(self, listener: Listener, *, is_reusable: bool) -> None:
+    def _end(self, listener: Listener, data: bytes, *, is_reusable: bool) -> None:
         """Give the connection back first, so that whoever hears of the end may use it at once."""
         self._listener = None
-        self.resume()
+        if self._is_paused:
+            self.resume()
         if self._transport.get_write_buffer_size():
             # The replica has answered without reading the whole request; what is left of it must not meet the next one.
             self._transport.abort()
         elif not is_reusable or not self._release(self):
             self._transport.close()
-        listener.on_end()
+        listener.on_end(data)
 
     def _on_due(self) -> None:
         listener = self._listener
@@ -185,7 +191,17 @@ class UpstreamConnection(asyncio.Protocol):
 
 def encode_request(origin: Origin, outgoing: Outgoing) -> bytes:
     """The head of a request, with the fields that belong to this hop; raises `ValueError` on a field with a line break."""
+    method, body = outgoing.method, outgoing.body
+    lines = (
+        f"{method} {outgoing.target} HTTP/1.1\r\n".encode(),
+        _host_line(origin),
+        encode_forwarded(outgoing.headers, outgoing.edits),
+        b"Content-Length: %d\r\n\r\n" % len(body) if body or method in _WITH_BODY else b"\r\n",
+    )
+    return b"".join(lines)
+
+
+@lru_cache(maxsize=1024)
+def _host_line(origin: Origin) -> bytes:
     host = f"[{origin.host}]" if ":" in origin.host else origin.host
-    first = f"{outgoing.method} {outgoing.target} HTTP/1.1\r\nHost: {host}:{origin.port}\r\n"
-    length = b"Content-Length: %d\r\n" % len(outgoing.body) if outgoing.body or outgoing.method in _WITH_BODY else b""
-    return b"%b%b%b\r\n" % (first.encode(), encode(end_to_end(outgoing.fields(), also=REQUEST_ONLY)), length)
+    return f"Host: {host}:{origin.port}\r\n".encode()

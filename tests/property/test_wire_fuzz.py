@@ -12,11 +12,16 @@ import pathlib
 import re
 
 import h11
+import httptools
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from turnwise.errors import ClientFault
+from turnwise.proxy.wire import framing
+from turnwise.proxy.wire.answer_parser import AnswerParser
 from turnwise.proxy.wire.connection import Connection
+from turnwise.proxy.wire.headers import REQUEST_ONLY, encode, encode_forwarded, end_to_end
 from turnwise.proxy.wire.hub import Hub
 from turnwise.proxy.wire.ports import Origin, Outgoing, ResponseHead
 from turnwise.proxy.wire.responses import BrokenAnswer, ResponseReader
@@ -303,15 +308,23 @@ def answers(draw):
     return early + b"HTTP/1.1 %d Some Phrase\r\n%b%b\r\n" % (status, extra, line) + coded, status, body, framing
 
 
-def read_answer(pieces):
-    reader = ResponseReader()
+def read_answer(pieces, reader=None):
+    reader = reader or ResponseReader()
     reader.begin(is_head_request=False)
     heads, body, end = [], b"", None
-    for piece in map(reader.feed, pieces):
-        heads += [piece.head] if piece.head is not None else []
-        body += piece.body
-        end = piece.end
-    return heads, body, end, reader.feed_eof()
+    for piece in pieces:
+        head, data, end = reader.feed(piece)
+        heads += [head] if head is not None else []
+        body += data
+    return heads, body, end, reader.is_until_close if isinstance(reader, AnswerParser) else reader.feed_eof()
+
+
+def outcome(read, *args):
+    """What reading came to, a refusal included."""
+    try:
+        return read(*args)
+    except (BrokenAnswer, ClientFault) as error:
+        return type(error)
 
 
 @cases(0.1)
@@ -336,3 +349,59 @@ def test_a_malformed_answer_is_read_or_broken_and_nothing_else(drawn, steps, cut
         return
     assert len(heads) <= 1
     assert not (end is not None and ends_with_connection)
+
+
+@cases(0.2)
+@given(answers(), st.one_of(st.just([]), mutations), cut_lists)
+def test_an_answer_means_what_llhttp_alone_reads_in_it(drawn, steps, cuts):
+    pieces = split(mutate(drawn[0], steps), cuts)
+    assert outcome(read_answer, pieces) == outcome(read_answer, pieces, AnswerParser())
+
+
+def fields_by_llhttp(raw):
+    class Fields(list):
+        def on_header(self, name, value):
+            self.append((name, value))
+
+    fields = Fields()
+    httptools.HttpRequestParser(fields).feed_data(raw)
+    return tuple(fields)
+
+
+@cases(0.2)
+@given(st.one_of(st.sampled_from(RAW_CORPUS), requests().map(lambda drawn: drawn[0])), st.one_of(st.just([]), mutations))
+def test_a_head_means_the_same_whether_or_not_its_lines_are_remembered_and_as_llhttp_reads_it(raw, steps):
+    head = mutate(raw, steps).partition(b"\r\n\r\n")[0]
+    remembered = outcome(framing.read_head, head), outcome(framing.read_head, head)
+    for memo in (framing._FIRST_LINES, framing._FIELDS):
+        memo.clear()
+    fresh = outcome(framing.read_head, head)
+    assert remembered == (fresh, fresh)
+    if fresh is not ClientFault:
+        assert fresh.headers == fields_by_llhttp(head + b"\r\n\r\n")
+        assert fresh.fields == {name.lower(): value for name, value in reversed(fresh.headers)}
+
+
+names = st.sampled_from([b"X-A", b"x-b", b"X-C", b"Host", b"Connection", b"TE", b"Proxy-A", b"Expect", b"Content-Length"])
+pairs = st.tuples(names, st.sampled_from([b"1", b"close", b"x-b, close", b"keep-alive", b"bad\r\nline"]))
+edit_names = st.sampled_from([b"x-a", b"x-b", b"x-new", b"te", b"connection", b"host"])
+edit_maps = st.dictionaries(edit_names, st.sampled_from([None, b"2", b"close", b"x-a", b"bad\nline"]), max_size=3)
+
+
+def refused_or(encoded, *args):
+    try:
+        return encoded(*args)
+    except ValueError:
+        return ValueError
+
+
+@cases(0.1)
+@given(st.lists(pairs, max_size=6).map(tuple), edit_maps)
+def test_forwarded_lines_are_those_of_the_edited_fields_that_go_end_to_end(headers, edits):
+    outgoing = Outgoing("GET", "/", headers, edits, b"")
+    meant = refused_or(lambda: encode(end_to_end(outgoing.fields(), also=REQUEST_ONLY)))
+    given_lines = refused_or(encode_forwarded, headers, edits)
+    # A line break is refused wherever it stands; the fields that end here are not encoded to find one.
+    assert given_lines in (meant, ValueError)
+    if not any(b"\n" in (value or b"") for _, value in (*headers, *edits.items())):
+        assert given_lines == meant

@@ -103,7 +103,7 @@ class _Writer:
     """What one conversation says: slices of a pool at random places, so that no two are alike and making them costs little."""
 
     def __init__(self, seed: int, size: int, serial: int) -> None:
-        self._rng = random.Random(f"{seed} {size} {serial}")  # noqa: S311 - test data
+        self._rng = random.Random(f"{seed} {size} {serial}")
         self._pool = _pool(seed)
         self.serial = serial
 
@@ -121,7 +121,7 @@ class _Writer:
 
 @cache
 def _pool(seed: int) -> str:
-    return " ".join(random.Random(seed).choices(WORDS, k=200_000))  # noqa: S311 - test data
+    return " ".join(random.Random(seed).choices(WORDS, k=200_000))
 
 
 def _single(writer: _Writer, size: int, arguments: Mapping[str, Any]) -> Conversation:

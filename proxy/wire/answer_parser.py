@@ -81,13 +81,6 @@ class AnswerParser:
             self._body = []
         return head, parts[0] if len(parts) == 1 else b"".join(parts), self._end
 
-    def feed_chunks(self, data: bytes, *, closes: bool) -> Piece:
-        """Read on at the first byte of a chunk, where another has read the answer up to here."""
-        self.feed(
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: %b\r\n\r\n" % (b"close" if closes else b"keep-alive")
-        )
-        return self.feed(data)
-
     # What llhttp calls.
 
     def on_message_begin(self) -> None:

@@ -1,8 +1,8 @@
 """Bytes of a replica's connection read as answers.
 
-Most answers are plain: a head in one read, then a body with a length, or chunks that each come whole. Those are read here, and
-only where every line has but one meaning. All others (ended by the connection, to HEAD, after a 1xx head, with any line that is
-odd) are left to llhttp from their first byte on, and chunks from the first that does not come whole.
+Most answers are plain: a head in one read, with a length. Those are read here, line by line, and only where every line has but
+one meaning. All others (chunked, ended by the connection, to HEAD, after a 1xx head, with any line that is odd) are left to
+llhttp from their first byte on.
 """
 
 from __future__ import annotations
@@ -22,18 +22,12 @@ _FIELD = re.compile(FIELD_LINE)
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _BODILESS = frozenset({204, 304})
 
-_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
-
-# What is missing of a body, where it is no number of bytes.
 _UNREAD = -1
 """No byte of the answer has come."""
-_IN_CHUNKS = -2
-_LEFT_TO_LLHTTP = -3
+_LEFT_TO_LLHTTP = -2
 
-# What a field gives, where it is no length.
 _NO_LENGTH = -1
-_CHUNKED = -2
-_CLOSES = -3
+_CLOSES = -2
 _Field = tuple[tuple[bytes, bytes] | None, int]
 """The field, None where it ends at this hop, and the length that it gives or what else it says."""
 
@@ -60,15 +54,6 @@ class ResponseReader:
     def feed(self, data: bytes) -> Piece:
         """Read on; raises `BrokenAnswer` where the bytes are malformed."""
         remaining = self._remaining
-        if remaining == _IN_CHUNKS:
-            line = _CHUNK_LINE.match(data)
-            if line is not None:
-                start = line.end()
-                end = start + int(line[1], 16)
-                if end > start and len(data) == end + 2 and data.endswith(b"\r\n"):
-                    return None, data[start:end], None
-            self._remaining = _LEFT_TO_LLHTTP
-            return self._left_to_llhttp().feed_chunks(data, closes=self._end is End.SPENT)
         if remaining == _LEFT_TO_LLHTTP:
             assert self._parser is not None
             return self._parser.feed(data)
@@ -81,27 +66,23 @@ class ResponseReader:
             except _Odd:
                 pass
             else:
-                last = self._end = End.SPENT if closes else End.REUSABLE
-                self._remaining = length
+                last = End.SPENT if closes else End.REUSABLE
                 body = data[end + 4 :]
-                if length == _IN_CHUNKS:
-                    return (head, *self.feed(body)[1:]) if body else (head, b"", None)
-                if len(body) != length:
-                    return self._read_body(head, body)
-                return head, body, last
+                if len(body) == length:
+                    self._remaining = 0
+                    return head, body, last
+                self._remaining = length
+                self._end = last
+                return self._read_body(head, body)
         self._remaining = _LEFT_TO_LLHTTP
-        return self._left_to_llhttp().feed(data)
+        if self._parser is None:
+            self._parser = AnswerParser()
+        self._parser.begin(is_head_request=self._is_head_request)
+        return self._parser.feed(data)
 
     def feed_eof(self) -> bool:
         """Whether the end of the connection is the end of the answer; else it was cut."""
         return self._remaining == _LEFT_TO_LLHTTP and self._parser is not None and self._parser.is_until_close
-
-    def _left_to_llhttp(self) -> AnswerParser:
-        parser = self._parser
-        if parser is None:
-            parser = self._parser = AnswerParser()
-        parser.begin(is_head_request=self._is_head_request)
-        return parser
 
     def _read_body(self, head: ResponseHead | None, data: bytes) -> Piece:
         remaining = self._remaining - len(data)
@@ -116,7 +97,7 @@ class ResponseReader:
 
 
 def _read_head(raw: bytes) -> tuple[ResponseHead, int, bool]:
-    """The head, the length of the body or `_IN_CHUNKS`, and whether the connection ends with it; raises `_Odd`."""
+    """The head, the length of the body, and whether the connection ends with it; raises `_Odd`."""
     lines = raw.split(b"\r\n")
     status, phrase = _STATUS_LINES[lines[0]]
     headers: list[tuple[bytes, bytes]] = []
@@ -126,16 +107,14 @@ def _read_head(raw: bytes) -> tuple[ResponseHead, int, bool]:
         pair, said = _FIELDS[line]
         if pair is not None:
             headers.append(pair)
-        elif said == _CLOSES:
-            closes = True
-        elif said != _NO_LENGTH:
-            if length != _NO_LENGTH:
+        elif said >= 0:
+            if length >= 0:
                 raise _Odd
             length = said
-    if length == _NO_LENGTH:
+        elif said == _CLOSES:
+            closes = True
+    if length < 0:
         raise _Odd
-    if length == _CHUNKED:
-        return ResponseHead(status, phrase, tuple(headers), None), _IN_CHUNKS, closes
     return ResponseHead(status, phrase, tuple(headers), length), length, closes
 
 
@@ -162,11 +141,7 @@ def _read_field(line: bytes) -> _Field:
         if not options <= {b"close", b"keep-alive"}:
             raise _Odd
         return None, _CLOSES if b"close" in options else _NO_LENGTH
-    if name == b"transfer-encoding":
-        if value.lower() != b"chunked":
-            raise _Odd
-        return None, _CHUNKED
-    if name == b"upgrade":
+    if name in {b"transfer-encoding", b"upgrade"}:
         raise _Odd
     return None if is_hop_by_hop(name) else pair, _NO_LENGTH
 

@@ -24,7 +24,7 @@ from turnwise.proxy.wire.connection import Connection
 from turnwise.proxy.wire.headers import REQUEST_ONLY, encode, encode_forwarded, end_to_end
 from turnwise.proxy.wire.hub import Hub
 from turnwise.proxy.wire.ports import Origin, Outgoing, ResponseHead
-from turnwise.proxy.wire.responses import BrokenAnswer, ResponseReader
+from turnwise.proxy.wire.responses import BrokenAnswer, End, ResponseReader
 from turnwise.proxy.wire.upstream_connection import encode_request
 from turnwise.settings import Server
 
@@ -355,7 +355,11 @@ def test_a_malformed_answer_is_read_or_broken_and_nothing_else(drawn, steps, cut
 @given(answers(), st.one_of(st.just([]), mutations), cut_lists)
 def test_an_answer_means_what_llhttp_alone_reads_in_it(drawn, steps, cuts):
     pieces = split(mutate(drawn[0], steps), cuts)
-    assert outcome(read_answer, pieces) == outcome(read_answer, pieces, AnswerParser())
+    ours, theirs = outcome(read_answer, pieces), outcome(read_answer, pieces, AnswerParser())
+    if ours != theirs:  # llhttp overlooks line breaks after an answer; here any byte that follows spends the connection
+        heads, body, end, ends_with_connection = theirs
+        assert ours == (heads, body, End.SPENT, ends_with_connection)
+        assert end is End.REUSABLE
 
 
 def fields_by_llhttp(raw):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from turnwise.dialects import DIALECTS, Route
@@ -20,7 +21,7 @@ from turnwise.types import Outcome, Request
 
 
 class Pipeline:
-    """What a call walks through; one for the process."""
+    """What a call walks through; one for the process, made on its loop."""
 
     def __init__(
         self, settings: Settings, fleet: Fleet, upstream: Upstream, recorder: Recorder, clock: Callable[[], float]
@@ -30,6 +31,7 @@ class Pipeline:
         self._upstream = upstream
         self._recorder = recorder
         self._clock = clock
+        self._loop = asyncio.get_running_loop()
         self._reader = Reader(settings.edits)
         self._first_attempt = Attempt.first(settings.upstream.max_attempts)
 
@@ -67,6 +69,7 @@ class Pipeline:
             stream_filter=None if request.wants_usage else dialect.usage_filter(),
             error_event=dialect.error_event,
             clock=self._clock,
+            loop=self._loop,
         )
         facts = tap or UNWATCHED
         # By position, in the order of `Outcome`: by name, as many arguments take five times as long.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from turnwise.proxy.wire.framing import RequestHead
 from turnwise.proxy.wire.headers import date_line, encode, has_date
+from turnwise.proxy.wire.outbox import Outlet
 from turnwise.proxy.wire.ports import ClientWatcher, ResponseHead
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ class Answer:
         "_is_chunked",
         "_is_paused",
         "_keeps_alive",
+        "_outlet",
         "_remaining",
-        "_transport",
         "_watcher",
         "has_started",
         "is_finished",
@@ -44,8 +44,8 @@ class Answer:
     _remaining: int | None
     """Bytes that are missing of a body with a length."""
 
-    def __init__(self, transport: asyncio.Transport, head: RequestHead, connection: Connection, *, is_paused: bool) -> None:
-        self._transport = transport
+    def __init__(self, outlet: Outlet, head: RequestHead, connection: Connection, *, is_paused: bool) -> None:
+        self._outlet = outlet
         self._head = head
         self._connection = connection
         self._is_paused = is_paused
@@ -110,16 +110,19 @@ class Answer:
             if len(data) > self._remaining:
                 data = self._within_length(data, self._remaining)
             self._remaining -= len(data)
-        held = self._held
+        held, outlet = self._held, self._outlet
         if held:
             self._held = b""
         if len(data) > _JOIN_BYTES:
             before, after = (b"%b%x\r\n" % (held, len(data)), b"\r\n") if self._is_chunked else (held, b"")
-            self._transport.writelines((before, data, after))
+            outlet.write(before)
+            outlet.write(data)
+            if after:
+                outlet.write(after)
         elif self._is_chunked:
-            self._transport.write(b"%b%x\r\n%b\r\n" % (held, len(data), data))
+            outlet.write(b"%b%x\r\n%b\r\n" % (held, len(data), data))
         else:
-            self._transport.write(held + data if held else data)
+            outlet.write(held + data if held else data)
 
     def finish(self, data: bytes = b"") -> None:
         """See `Client.finish`; a body shorter than its length cuts the connection."""
@@ -136,14 +139,16 @@ class Answer:
                 return
             if remaining < len(data):
                 data = self._within_length(data, remaining)
-        held = self._held
+        held, outlet = self._held, self._outlet
         if self._is_chunked:
             last = b"%b%x\r\n%b\r\n0\r\n\r\n" % (held, len(data), data) if data else held + b"0\r\n\r\n"
-            self._transport.write(last)
+            outlet.write(last)
         elif len(data) > _JOIN_BYTES:
-            self._transport.writelines((held, data))
+            if held:
+                outlet.write(held)
+            outlet.write(data)
         elif held or data:
-            self._transport.write(held + data)
+            outlet.write(held + data)
         self.is_finished = True
         self._connection.on_answered(keeps_alive=self._keeps_alive)
 
@@ -151,7 +156,7 @@ class Answer:
         """See `Client.abort`."""
         if not self.is_gone and not self.is_finished:
             self.is_gone = True
-            self._transport.abort()
+            self._connection.cut()
 
     def closing(self) -> bool:
         """Tell the watcher that the server closes; False where nobody watches."""

@@ -14,6 +14,7 @@ from turnwise.proxy.wire.deadline import Deadline
 from turnwise.proxy.wire.framing import bad_framing
 from turnwise.proxy.wire.headers import date_line, encode
 from turnwise.proxy.wire.hub import Hub
+from turnwise.proxy.wire.outbox import Outlet
 from turnwise.proxy.wire.ports import RawRequest, ResponseHead
 from turnwise.proxy.wire.reader import RequestReader
 
@@ -34,6 +35,7 @@ class Connection(asyncio.Protocol):
     """A client's connection; it answers one request at a time."""
 
     _transport: asyncio.Transport
+    _outlet: Outlet
 
     def __init__(self, hub: Hub, loop: asyncio.AbstractEventLoop) -> None:
         self.hub = hub
@@ -54,7 +56,8 @@ class Connection(asyncio.Protocol):
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in {socket.AF_INET, socket.AF_INET6}:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
+        transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
+        self._outlet = Outlet(self.hub.outbox, transport)
         self.hub.add(self)
         if self.hub.is_over_limit:
             self._turn_away()
@@ -87,7 +90,7 @@ class Connection(asyncio.Protocol):
             self.abort()
         elif not self._is_refused and not self._reader.is_idle:
             self._refuse(bad_framing("the connection ended within the request"))
-            self._transport.close()
+            self._outlet.close()
             return True
         return False
 
@@ -107,12 +110,12 @@ class Connection(asyncio.Protocol):
     def close_when_idle(self) -> None:
         """Close now if no request is under way; else the answer under way is the last one."""
         if self._answer is None and self._reader.is_idle and not self._is_refused:
-            self._transport.close()
+            self._outlet.close()
 
     def end(self) -> None:
         """Let whoever answers end the answer at once; close the connection where there is no answer to end."""
         if self._answer is None:
-            self._transport.close()
+            self._outlet.close()
         elif not self._answer.closing():
             self.abort()
 
@@ -120,6 +123,10 @@ class Connection(asyncio.Protocol):
         """Cut the connection; whoever answers on it hears at once."""
         if self._answer is not None:
             self._answer.gone()
+        self._transport.abort()
+
+    def cut(self) -> None:
+        """Cut the connection; whoever answers on it asked for that."""
         self._transport.abort()
 
     def _read_on(self) -> None:
@@ -134,13 +141,13 @@ class Connection(asyncio.Protocol):
         if received is not None:
             self._is_head_timed = False
             head, request = received
-            answer = self._answer = Answer(self._transport, head, self, is_paused=self._is_write_paused)
+            answer = self._answer = Answer(self._outlet, head, self, is_paused=self._is_write_paused)
             self.hub.run(self._run(request, answer))
             return
         settings = self.hub.settings
         if reader.head is not None:
             if reader.head.expects_continue and not had_head:
-                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self._outlet.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._deadline.move(now + settings.body_timeout_s)
         elif not self._is_head_timed:
             self._is_head_timed = True
@@ -172,7 +179,7 @@ class Connection(asyncio.Protocol):
         """See `answer.Line`: read on, or close."""
         self._answer = None
         if not keeps_alive or self.hub.is_draining:
-            self._transport.close()
+            self._outlet.close()
             self._watch_unsent()
             return
         if self._unread_check is not None:
@@ -198,10 +205,8 @@ class Connection(asyncio.Protocol):
         fields, body = self.hub.error_answer(fault, head.target if head is not None else None)
         lines = (*fields, (b"Content-Length", b"%d" % len(body)), (b"Connection", b"close"))
         is_head = head is not None and head.method == "HEAD"
-        self._transport.write(
-            b"%b%b%b\r\n%b" % (status_line(fault.status), encode(lines), date_line(), b"" if is_head else body)
-        )
-        self._transport.write_eof()
+        self._outlet.write(b"%b%b%b\r\n%b" % (status_line(fault.status), encode(lines), date_line(), b"" if is_head else body))
+        self._outlet.end()
         self._deadline.move(self.hub.clock() + LINGER_S)
 
     def _on_due(self) -> None:
@@ -217,7 +222,7 @@ class Connection(asyncio.Protocol):
         elif not reader.is_idle:
             self._refuse(ClientFault("the head took too long to arrive", reason=Reason.HEAD_TIMEOUT, status=408))
         else:
-            self._transport.close()
+            self._outlet.close()
 
     def _watch_unsent(self) -> None:
         self._num_unsent = sys.maxsize

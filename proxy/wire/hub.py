@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from turnwise import names
 from turnwise.errors import TurnwiseError
+from turnwise.proxy.wire.outbox import Outbox
 from turnwise.proxy.wire.ports import Client, RawRequest
 from turnwise.settings import Server
 from turnwise.types import Headers
@@ -42,6 +43,7 @@ class Hub:
         """Connections above the limit whose clients still read why."""
         self.is_draining = False
         self._loop = asyncio.get_running_loop()
+        self.outbox = Outbox(self._loop)
         self._forget = self.tasks.discard
         self.is_empty = asyncio.Event()
         """Set while no connection is open."""

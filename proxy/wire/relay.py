@@ -68,15 +68,17 @@ async def relay(
     stream_filter: StreamFilter | None,
     error_event: Callable[[TurnwiseError], bytes],
     clock: Callable[[], float],
+    loop: asyncio.AbstractEventLoop,
 ) -> RelayResult:
     """Send a request to a replica and its answer to the client, and say what became of it.
 
     The head is held until the first byte of the body that passes the filter, or the end: a failure before leaves the client
     untouched. A server that closes ends the answer as a failure of the replica would.
     `answer_headers` makes the head that the client gets. After the first byte a failure ends a stream with `error_event`, and
-    cuts any other answer. Cancelling it drops the request at the replica.
+    cuts any other answer. Cancelling it drops the request at the replica. `loop` is the running one: to ask for it costs a
+    system call.
     """
-    push = _Push(client, answer_headers, tap, stream_filter, error_event, clock)
+    push = _Push(client, answer_headers, tap, stream_filter, error_event, clock, loop.create_future())
     if client.is_gone:
         push.on_gone()
         return push
@@ -122,8 +124,9 @@ class _Push:
         stream_filter: StreamFilter | None,
         error_event: Callable[[TurnwiseError], bytes],
         clock: Callable[[], float],
+        done: asyncio.Future[None],
     ) -> None:
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.done = done
         self._client = client
         self._answer_headers = answer_headers
         self._tap = tap

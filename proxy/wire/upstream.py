@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 
 from turnwise.errors import EngineFault, Reason
+from turnwise.proxy.wire.outbox import Outbox
 from turnwise.proxy.wire.ports import Origin, Outgoing, Sink
 from turnwise.proxy.wire.upstream_connection import UpstreamConnection, encode_request
 from turnwise.settings import UpstreamSettings
@@ -26,6 +27,7 @@ class Pool:
         self._settings = settings
         self._clock = clock
         self._loop = asyncio.get_running_loop()
+        self._outbox = Outbox(self._loop)
         self._idle: dict[Origin, list[UpstreamConnection]] = {}
         self._connections: set[UpstreamConnection] = set()
         self._connecting: set[SocketExchange] = set()
@@ -83,6 +85,7 @@ class Pool:
                     lambda: UpstreamConnection(
                         origin,
                         loop=self._loop,
+                        outbox=self._outbox,
                         clock=self._clock,
                         idle_timeout_s=self._settings.idle_timeout_s,
                         release=self._release,

@@ -10,6 +10,7 @@ from typing import Protocol, cast
 
 from turnwise.proxy.wire.deadline import Deadline
 from turnwise.proxy.wire.headers import encode_forwarded
+from turnwise.proxy.wire.outbox import Outbox, Outlet
 from turnwise.proxy.wire.ports import Origin, Outgoing, Sink
 from turnwise.proxy.wire.responses import BrokenAnswer, End, ResponseReader
 
@@ -40,12 +41,14 @@ class UpstreamConnection(asyncio.Protocol):
     """A kept connection; at most one listener at a time."""
 
     _transport: asyncio.Transport
+    _outlet: Outlet
 
     def __init__(
         self,
         origin: Origin,
         *,
         loop: asyncio.AbstractEventLoop,
+        outbox: Outbox,
         clock: Callable[[], float],
         idle_timeout_s: float,
         release: Callable[[UpstreamConnection], bool],
@@ -53,6 +56,7 @@ class UpstreamConnection(asyncio.Protocol):
     ) -> None:
         self.origin = origin
         self.idle_since = 0.0
+        self._outbox = outbox
         self._clock = clock
         self._idle_timeout_s = idle_timeout_s
         self._release = release
@@ -76,6 +80,7 @@ class UpstreamConnection(asyncio.Protocol):
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in {socket.AF_INET, socket.AF_INET6}:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._outlet = Outlet(self._outbox, transport)
 
     def send(self, head: bytes, body: bytes, listener: Listener, now: float, *, is_head_request: bool) -> None:
         """Write an encoded request; its answer goes to `listener`."""
@@ -84,9 +89,10 @@ class UpstreamConnection(asyncio.Protocol):
         self._had_bytes = False
         self._deadline.move(now + self._idle_timeout_s)
         if len(body) > _JOIN_BYTES:
-            self._transport.writelines((head, body))
+            self._outlet.write(head)
+            self._outlet.write(body)
         else:
-            self._transport.write(head + body)
+            self._outlet.write(head + body)
 
     def keep(self, now: float, keepalive_s: float) -> None:
         """Wait for another request, but no longer than that."""
@@ -119,7 +125,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close an idle connection."""
-        self._transport.close()
+        self._outlet.close()
 
     def data_received(self, data: bytes) -> None:
         """Push what one read brought."""
@@ -172,18 +178,18 @@ class UpstreamConnection(asyncio.Protocol):
         self._listener = None
         if self._is_paused:
             self.resume()
-        if self._transport.get_write_buffer_size():
+        if self._outlet.num_unsent:
             # The replica has answered without reading the whole request; what is left of it must not meet the next one.
             self._transport.abort()
         elif not is_reusable or not self._release(self):
-            self._transport.close()
+            self._outlet.close()
         listener.on_end(data)
 
     def _on_due(self) -> None:
         listener = self._listener
         if listener is None:
             self._forget(self)
-            self._transport.close()
+            self._outlet.close()
             return
         self.abort()
         listener.on_silent()

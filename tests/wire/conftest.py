@@ -235,6 +235,7 @@ class Bench:
                     stream_filter=None if stream_filter is None else stream_filter(),
                     error_event=lambda fault: b"\n\nevent: error\ndata: " + fault.reason.encode() + b"\n\n",
                     clock=self.clock,
+                    loop=asyncio.get_running_loop(),
                 )
                 self.results.put_nowait(result)
                 if result.has_started or result.is_client_gone:

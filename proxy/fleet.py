@@ -63,7 +63,7 @@ class Fleet:
 
     def learn(self, outcome: Outcome, work_tokens: float) -> None:
         """Learn the replica's speed from a call that got its first token."""
-        if not outcome.request.is_stream:
+        if not outcome.is_stream:
             return  # an answer in one piece comes when decoding ends, not when prefill does
         usage, first_token_at = outcome.usage, outcome.first_token_at
         if usage is None or usage.cached_tokens is None or first_token_at is None:

@@ -133,13 +133,12 @@ class Lease:
         uncached_tokens = self.uncached_tokens = placement.uncached_tokens
         self.work_tokens = pending_tokens + uncached_tokens
         """Uncached tokens that the replica computes before this call's first token: those ahead of it and its own."""
-
-    def __enter__(self) -> Self:
-        member, uncached_tokens = self.member, self.uncached_tokens
         member.num_running += 1
         member.running_tokens += uncached_tokens
         member.prefilling[self] = uncached_tokens
         member.prefilling_tokens += uncached_tokens
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

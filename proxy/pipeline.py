@@ -52,7 +52,7 @@ class Pipeline:
                     self._recorder.failed(outcome)
                     attempt = attempt.after(placement.replica)
                     continue
-            self._recorder.settle(outcome, lease.work_tokens)  # 7 index, fleet, metrics, one log line
+            self._recorder.settle(request, outcome, lease.work_tokens)  # 7 index, fleet, metrics, one log line
             return outcome
 
     async def _forward(self, request: Request, lease: Lease, attempt: int, client: Client) -> Outcome:
@@ -74,7 +74,16 @@ class Pipeline:
         facts = tap or UNWATCHED
         # By position, in the order of `Outcome`: by name, as many arguments take five times as long.
         return Outcome(
-            request,
+            request.call_id,
+            request.request_id,
+            request.dialect,
+            request.model,
+            request.max_tokens,
+            request.num_choices,
+            request.is_stream,
+            request.unhashed_bytes,
+            request.arrived_at,
+            request.read_at,
             placement,
             attempt,
             result.status,

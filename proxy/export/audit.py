@@ -6,11 +6,12 @@ import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import starmap
 from typing import overload
 
 import msgspec
 
-from turnwise.types import CallId, DialectName, Outcome, Placement, Usage
+from turnwise.types import Outcome
 
 logger = logging.getLogger("turnwise.calls")
 
@@ -37,85 +38,19 @@ class JsonLines(logging.Formatter):
         return msgspec.json.encode(line).decode()
 
 
-class CallRecord(msgspec.Struct, frozen=True, gc=False):
-    """What a call's line says, kept without the call's body and headers."""
-
-    request_id: str
-    call_id: CallId
-    dialect: DialectName
-    model: str | None
-    max_tokens: int | None
-    num_choices: int
-    status: int | None
-    reason: str | None
-    attempt: int
-    placement: Placement
-    usage: Usage | None
-    lesson: str
-    finish_reason: str | None
-    arrived_at: float
-    read_at: float
-    booked_at: float
-    sent_at: float | None
-    head_at: float | None
-    first_byte_at: float | None
-    first_token_at: float | None
-    first_visible_at: float | None
-    last_byte_at: float | None
-    ended_at: float
-    body_bytes: int
-
-    @classmethod
-    def of(cls, outcome: Outcome, lesson: str) -> CallRecord:
-        """The record of a call's last attempt."""
-        request, fault = outcome.request, outcome.fault
-        if outcome.is_client_gone:
-            reason: str | None = "client_gone"
-        else:
-            reason = None if fault is None else fault.reason.value
-        return cls(
-            request.request_id,
-            request.call_id,
-            request.dialect,
-            request.model,
-            request.max_tokens,
-            request.num_choices,
-            outcome.status,
-            reason,
-            outcome.attempt,
-            outcome.placement,
-            outcome.usage,
-            lesson,
-            outcome.finish_reason,
-            request.arrived_at,
-            request.read_at,
-            outcome.booked_at,
-            outcome.sent_at,
-            outcome.head_at,
-            outcome.first_byte_at,
-            outcome.first_token_at,
-            outcome.first_visible_at,
-            outcome.last_byte_at,
-            outcome.ended_at,
-            outcome.body_bytes,
-        )
-
-
 class RecentCalls(Sequence[dict[str, object]]):
     """The lines of the calls that ended last, oldest first; a line is made when somebody looks at it."""
 
     def __init__(self) -> None:
-        self._records: deque[CallRecord] = deque(maxlen=RECENT_CALLS)
-
-    def append(self, record: CallRecord) -> None:
-        """Keep a record, and forget the oldest where there are too many."""
-        self._records.append(record)
+        self._calls: deque[tuple[Outcome, str]] = deque(maxlen=RECENT_CALLS)
+        self.append = self._calls.append
+        """Keep a call and its lesson, and forget the oldest where there are too many."""
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._calls)
 
     def __iter__(self) -> Iterator[dict[str, object]]:
-        return map(call_line, tuple(self._records))
+        return starmap(call_line, tuple(self._calls))
 
     @overload
     def __getitem__(self, index: int) -> dict[str, object]: ...
@@ -123,8 +58,8 @@ class RecentCalls(Sequence[dict[str, object]]):
     def __getitem__(self, index: slice) -> list[dict[str, object]]: ...
     def __getitem__(self, index: int | slice) -> dict[str, object] | list[dict[str, object]]:
         if isinstance(index, slice):
-            return [call_line(record) for record in tuple(self._records)[index]]
-        return call_line(self._records[index])
+            return [call_line(*call) for call in tuple(self._calls)[index]]
+        return call_line(*self._calls[index])
 
 
 class Audit:
@@ -139,7 +74,7 @@ class Audit:
         logger.warning(
             {
                 "event": "attempt_failed",
-                "request_id": outcome.request.request_id,
+                "request_id": outcome.request_id,
                 "replica": outcome.placement.replica,
                 "attempt": outcome.attempt,
                 "reason": None if fault is None else fault.reason,
@@ -148,14 +83,13 @@ class Audit:
         )
 
     def call_ended(self, outcome: Outcome, lesson: str) -> None:
-        """Keep the record of a call, and write its line where anybody wants it."""
-        record = CallRecord.of(outcome, lesson)
-        self.recent.append(record)
+        """Keep a call, and write its line where anybody wants it."""
+        self.recent.append((outcome, lesson))
         if logger.isEnabledFor(logging.INFO):
-            logger.info(call_line(record))
+            logger.info(call_line(outcome, lesson))
 
 
-def call_line(call: CallRecord) -> dict[str, object]:
+def call_line(call: Outcome, lesson: str) -> dict[str, object]:
     """Say what became of a call; times in milliseconds since the request's head was complete."""
     placement = call.placement
 
@@ -171,7 +105,7 @@ def call_line(call: CallRecord) -> dict[str, object]:
         "max_tokens": call.max_tokens,
         "choices": call.num_choices,
         "status": call.status,
-        "reason": call.reason,
+        "reason": call.reason or None,
         "replica": placement.replica,
         "attempt": call.attempt,
         "policy": placement.policy,
@@ -191,7 +125,7 @@ def call_line(call: CallRecord) -> dict[str, object]:
             "source": placement.hit.source,
         },
         "usage": call.usage,
-        "lesson": call.lesson,
+        "lesson": lesson,
         "finish_reason": call.finish_reason,
         "read_ms": since_start_ms(call.read_at),
         "placed_ms": since_start_ms(call.booked_at),

@@ -7,8 +7,8 @@ of a call's cost one.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
 from typing import TypeVar
 
 from prometheus_client.metrics_core import HistogramMetricFamily
@@ -17,122 +17,151 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from turnwise import names
-from turnwise.errors import Reason
 from turnwise.proxy.export.families import counter
-from turnwise.types import DialectName, Hit, HitSource, Outcome, ReplicaId, Usage
+from turnwise.types import DialectName, HitSource, Outcome, ReplicaId
 
 LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 600.0)
 PROXY_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
-Label = TypeVar("Label", bound=str)
-T = TypeVar("T")
+Labels = TypeVar("Labels", bound=tuple[str, ...])
+Number = TypeVar("Number", int, "Buckets")
 
 
 class Buckets:
     """A histogram's numbers: how many values fell into each bucket, the last of which has no bound, and their sum."""
 
-    __slots__ = ("_bounds", "_counts", "_sum")
+    __slots__ = ("bounds", "counts", "total")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
-        self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self._sum = 0.0
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
 
     def observe(self, value: float) -> None:
         """Count a value; one that equals a bound is within it."""
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
 
-    def add_to(self, family: HistogramMetricFamily, labels: tuple[str, ...]) -> None:
-        """Add these numbers to a family as cumulative buckets."""
-        buckets: list[tuple[str, float]] = []
-        total = 0
-        for bound, count in zip((*self._bounds, float("inf")), self._counts, strict=True):
-            total += count
-            buckets.append((floatToGoString(bound), total))  # type: ignore[no-untyped-call]
-        family.add_metric(labels, buckets, self._sum)
+    def __add__(self, other: Buckets) -> Buckets:
+        both = Buckets(self.bounds)
+        both.counts = [left + right for left, right in zip(self.counts, other.counts, strict=True)]
+        both.total = self.total + other.total
+        return both
 
 
-class CallTotals(Collector):
-    """All that is counted of ended calls; a series begins with the first call that has something to add to it."""
+class Tally:
+    """What the calls of one dialect, replica, status and reason add up to."""
+
+    __slots__ = (
+        "cached_tokens",
+        "call_seconds",
+        "completion_tokens",
+        "first_token_seconds",
+        "num_cached",
+        "num_calls",
+        "num_first_tokens",
+        "num_usages",
+        "predicted_tokens",
+        "prompt_tokens",
+        "proxy_seconds",
+        "tokens_over",
+        "tokens_under",
+        "unhashed_bytes",
+    )
 
     def __init__(self) -> None:
-        self._calls: dict[tuple[DialectName, ReplicaId, int | None, str], int] = defaultdict(int)
-        self._unhashed_bytes: dict[DialectName, int] = defaultdict(int)
-        self._call_seconds: dict[DialectName, Buckets] = defaultdict(_latencies)
-        self._first_token_seconds: dict[DialectName, Buckets] = defaultdict(_latencies)
-        self._proxy_seconds = Buckets(PROXY_BUCKETS)
-        self._prompt_tokens: dict[ReplicaId, int] = defaultdict(int)
-        self._completion_tokens: dict[ReplicaId, int] = defaultdict(int)
-        self._cached_tokens: dict[ReplicaId, int] = defaultdict(int)
-        self._predicted_tokens: dict[tuple[ReplicaId, HitSource], int] = defaultdict(int)
-        self._tokens_over: dict[ReplicaId, int] = defaultdict(int)
-        self._tokens_under: dict[ReplicaId, int] = defaultdict(int)
+        self.num_calls = self.unhashed_bytes = 0
+        self.call_seconds = Buckets(LATENCY_BUCKETS)
+        self.first_token_seconds = Buckets(LATENCY_BUCKETS)
+        self.proxy_seconds = Buckets(PROXY_BUCKETS)
+        self.num_first_tokens = 0
+        self.num_usages = self.prompt_tokens = self.completion_tokens = 0
+        self.predicted_tokens: dict[HitSource, int] = {}
+        self.num_cached = self.cached_tokens = self.tokens_over = self.tokens_under = 0
 
     def add(self, outcome: Outcome) -> None:
         """Count a call whose last attempt has ended."""
-        request, replica, fault = outcome.request, outcome.placement.replica, outcome.fault
-        dialect, arrived_at = request.dialect, request.arrived_at
-        reason = Reason.CLIENT_GONE.value if outcome.is_client_gone else "" if fault is None else fault.reason.value
-        self._calls[dialect, replica, outcome.status, reason] += 1
-        self._unhashed_bytes[dialect] += request.unhashed_bytes
-        self._call_seconds[dialect].observe(outcome.ended_at - arrived_at)
+        arrived_at, usage = outcome.arrived_at, outcome.usage
+        self.num_calls += 1
+        self.unhashed_bytes += outcome.unhashed_bytes
+        self.call_seconds.observe(outcome.ended_at - arrived_at)
         if outcome.sent_at is not None:
-            self._proxy_seconds.observe(outcome.sent_at - arrived_at)
-        if request.is_stream and outcome.first_token_at is not None:
-            self._first_token_seconds[dialect].observe(outcome.first_token_at - arrived_at)
-        if outcome.usage is not None:
-            self._add_tokens(outcome.usage, outcome.placement.hit, replica)
-
-    def _add_tokens(self, usage: Usage, hit: Hit, replica: ReplicaId) -> None:
-        self._prompt_tokens[replica] += usage.prompt_tokens
-        self._completion_tokens[replica] += usage.completion_tokens
-        self._predicted_tokens[replica, hit.source] += hit.tokens
-        if usage.cached_tokens is None:
+            self.proxy_seconds.observe(outcome.sent_at - arrived_at)
+        if outcome.is_stream and outcome.first_token_at is not None:
+            self.num_first_tokens += 1
+            self.first_token_seconds.observe(outcome.first_token_at - arrived_at)
+        if usage is None:
             return
-        self._cached_tokens[replica] += usage.cached_tokens
-        error = hit.tokens - usage.cached_tokens
-        if error > 0:
-            self._tokens_over[replica] += error
-        else:
-            self._tokens_under[replica] -= error
+        hit = outcome.placement.hit
+        self.num_usages += 1
+        self.prompt_tokens += usage.prompt_tokens
+        self.completion_tokens += usage.completion_tokens
+        self.predicted_tokens[hit.source] = self.predicted_tokens.get(hit.source, 0) + hit.tokens
+        if usage.cached_tokens is not None:
+            self.num_cached += 1
+            self.cached_tokens += usage.cached_tokens
+            error = hit.tokens - usage.cached_tokens
+            if error > 0:
+                self.tokens_over += error
+            else:
+                self.tokens_under -= error
+
+
+class CallTotals(Collector):
+    """All that is counted of ended calls; a series begins with the first call that has something to say of it."""
+
+    def __init__(self) -> None:
+        self._tallies: dict[tuple[DialectName, ReplicaId, int | None, str], Tally] = {}
+
+    def add(self, outcome: Outcome) -> None:
+        """Count a call whose last attempt has ended."""
+        key = (outcome.dialect, outcome.placement.replica, outcome.status, outcome.reason)
+        tally = self._tallies.get(key)
+        if tally is None:
+            tally = self._tallies[key] = Tally()
+        tally.add(outcome)
 
     def collect(self) -> Iterator[Family]:
         """Every family as it stands."""
-        yield counter(
-            names.CALLS,
-            {
-                (dialect, replica, "" if status is None else str(status), reason): count
-                for (dialect, replica, status, reason), count in self._calls.items()
-            },
+        calls = {
+            (dialect.value, replica, "" if status is None else str(status), reason): tally
+            for (dialect, replica, status, reason), tally in self._tallies.items()
+        }
+        yield counter(names.CALLS, {labels: tally.num_calls for labels, tally in calls.items()})
+        dialects = [((dialect,), tally) for (dialect, *_), tally in calls.items()]
+        yield counter(names.UNHASHED_BYTES, _sums((labels, tally.unhashed_bytes) for labels, tally in dialects))
+        yield _histogram(names.CALL_SECONDS, _sums((labels, tally.call_seconds) for labels, tally in dialects))
+        streams = [(labels, tally.first_token_seconds) for labels, tally in dialects if tally.num_first_tokens]
+        yield _histogram(names.FIRST_TOKEN_SECONDS, _sums(streams))
+        no_labels: tuple[str, ...] = ()
+        proxy = [(no_labels, Buckets(PROXY_BUCKETS)), *((no_labels, tally.proxy_seconds) for tally in calls.values())]
+        yield _histogram(names.PROXY_SECONDS, _sums(proxy))
+        told = [(replica, tally) for (_, replica, *_), tally in calls.items() if tally.num_usages]
+        yield counter(names.PROMPT_TOKENS, _sums(((replica,), tally.prompt_tokens) for replica, tally in told))
+        yield counter(names.COMPLETION_TOKENS, _sums(((replica,), tally.completion_tokens) for replica, tally in told))
+        predicted = (
+            ((replica, source.value), tokens) for replica, tally in told for source, tokens in tally.predicted_tokens.items()
         )
-        yield counter(names.UNHASHED_BYTES, _labelled(self._unhashed_bytes))
-        yield _histogram(names.CALL_SECONDS, _labelled(self._call_seconds))
-        yield _histogram(names.FIRST_TOKEN_SECONDS, _labelled(self._first_token_seconds))
-        yield _histogram(names.PROXY_SECONDS, {(): self._proxy_seconds})
-        yield counter(names.PROMPT_TOKENS, _labelled(self._prompt_tokens))
-        yield counter(names.COMPLETION_TOKENS, _labelled(self._completion_tokens))
-        yield counter(names.CACHED_TOKENS, _labelled(self._cached_tokens))
-        yield counter(names.PREDICTED_TOKENS, self._predicted_tokens)
-        yield counter(
-            names.PREDICTION_ERROR_TOKENS,
-            {
-                **_labelled(self._tokens_over, "over"),
-                **_labelled(self._tokens_under, "under"),
-            },
-        )
+        yield counter(names.PREDICTED_TOKENS, _sums(predicted))
+        checked = [(replica, tally) for replica, tally in told if tally.num_cached]
+        yield counter(names.CACHED_TOKENS, _sums(((replica,), tally.cached_tokens) for replica, tally in checked))
+        over = [((replica, "over"), tally.tokens_over) for replica, tally in checked]
+        under = [((replica, "under"), tally.tokens_under) for replica, tally in checked]
+        yield counter(names.PREDICTION_ERROR_TOKENS, _sums(over + under))
 
 
-def _latencies() -> Buckets:
-    return Buckets(LATENCY_BUCKETS)
-
-
-def _labelled(values: Mapping[Label, T], *more: str) -> dict[tuple[str, ...], T]:
-    return {(label, *more): value for label, value in values.items()}
+def _sums(values: Iterable[tuple[Labels, Number]]) -> dict[Labels, Number]:
+    """The sum of the values with equal labels."""
+    sums: dict[Labels, Number] = {}
+    for labels, value in values:
+        known = sums.get(labels)
+        sums[labels] = value if known is None else known + value
+    return sums
 
 
 def _histogram(metric: names.Metric, values: Mapping[tuple[str, ...], Buckets]) -> HistogramMetricFamily:
     family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
     for labels, buckets in values.items():
-        buckets.add_to(family, labels)
+        bounds = [*map(floatToGoString, buckets.bounds), "+Inf"]
+        family.add_metric(labels, list(zip(bounds, accumulate(buckets.counts), strict=True)), buckets.total)
     return family

@@ -8,7 +8,7 @@ from turnwise.index import KvIndex
 from turnwise.proxy.export.audit import Audit
 from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.fleet import Fleet
-from turnwise.types import Outcome
+from turnwise.types import Outcome, Request
 
 
 class Recorder:
@@ -24,13 +24,13 @@ class Recorder:
 
     def failed(self, outcome: Outcome) -> None:
         """Record an attempt after which another replica is tried."""
-        self._index.forget_call(outcome.request.call_id)
+        self._index.forget_call(outcome.call_id)
         self._metrics.attempt_failed(outcome)
         self._audit.attempt_failed(outcome)
 
-    def settle(self, outcome: Outcome, work_tokens: float) -> None:
+    def settle(self, request: Request, outcome: Outcome, work_tokens: float) -> None:
         """Record the last attempt of a call; `work_tokens` is what stood before its first token when it was booked."""
-        request, usage = outcome.request, outcome.usage
+        usage = outcome.usage
         lesson = "untaught"
         if request.chain is not None and outcome.is_complete and outcome.status == 200:
             learned = self._index.settle(

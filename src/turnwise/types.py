@@ -12,7 +12,7 @@ from typing import NewType
 
 import msgspec
 
-from turnwise.errors import TurnwiseError
+from turnwise.errors import Reason, TurnwiseError
 
 ReplicaId = NewType("ReplicaId", str)
 """Name of a replica; a data-parallel rank above 0 is part of it: `name/1`."""
@@ -238,9 +238,18 @@ class Placement(msgspec.Struct, frozen=True, gc=False):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of one attempt; the last one of a call settles it."""
+    """What became of one attempt; the last one of a call settles it. It outlives the call, so it holds nothing of its size."""
 
-    request: Request
+    call_id: CallId
+    request_id: str
+    dialect: DialectName
+    model: str | None
+    max_tokens: int | None
+    num_choices: int
+    is_stream: bool
+    unhashed_bytes: int
+    arrived_at: float
+    read_at: float
     placement: Placement
     attempt: int
     status: int | None
@@ -267,3 +276,10 @@ class Outcome(msgspec.Struct, frozen=True):
     def is_retryable(self) -> bool:
         """Whether another replica may still answer this call."""
         return self.fault is not None and self.fault.retryable and not self.has_started and not self.is_client_gone
+
+    @property
+    def reason(self) -> str:
+        """Why it failed, as one of `Reason`; empty where it did not."""
+        if self.is_client_gone:
+            return Reason.CLIENT_GONE.value
+        return "" if self.fault is None else self.fault.reason.value

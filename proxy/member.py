@@ -84,7 +84,7 @@ class Member:
             self.id,
             hit,
             self.num_running,
-            self.pending_prefill_tokens(now, rate) if self.prefilling else 0.0,
+            self.pending_prefill_tokens(now, rate),
             self.recent_assigned_s(now),
             rate,
             self._decode_s_per_call,
@@ -112,8 +112,8 @@ class Member:
 
         Its last step counts whole, for whoever comes in the midst of a step waits for its end.
         """
-        if not self.prefilling:
-            return 0.0
+        if self.prefilling_tokens <= STEP_TOKENS:
+            return self.prefilling_tokens  # no call is longer than a step
         oldest, tokens = next(iter(self.prefilling.items()))
         began_at = max(oldest.booked_at, self.prefill_ended_at)
         done_tokens = min(tokens - STEP_TOKENS, (now - began_at) * tokens_per_s)

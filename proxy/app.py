@@ -1,4 +1,4 @@
-"""The composition root: builds every part once, runs them in one TaskGroup, and takes them down in order."""
+"""The composition root of one process: builds every part once, runs them in one TaskGroup, and takes them down in order."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ from turnwise.proxy.sweep import keep_swept
 from turnwise.proxy.wire import malloc
 from turnwise.proxy.wire.server import serve
 from turnwise.proxy.wire.upstream import Pool
-from turnwise.settings import Settings
+from turnwise.proxy.workers.bus import Bus, bus_at
+from turnwise.proxy.workers.metrics import BusFigures
+from turnwise.proxy.workers.ports import Seat
+from turnwise.settings import Server, Settings
 
 logger = logging.getLogger(__name__)
 
@@ -40,43 +43,53 @@ class Addresses(msgspec.Struct, frozen=True):
     admin_url: str
 
 
-async def run(settings: Settings, *, stop: asyncio.Event, on_ready: Callable[[Addresses], None] = lambda _: None) -> None:
+async def run(
+    settings: Settings,
+    *,
+    stop: asyncio.Event,
+    on_ready: Callable[[Addresses], None] = lambda _: None,
+    seat: Seat | None = None,
+) -> None:
     """Serve until `stop` is set, then let running calls end within `server.drain_timeout_s`.
 
+    `seat` is the place of this process among its workers, None where it is the only one.
     Raises `OSError` where a port is taken.
     """
     malloc.tune()
     # uvloop's own clock stands still within a turn and counts whole milliseconds; both count from the same moment.
     clock = time.monotonic
     index = KvIndex(settings.index)
-    fleet = Fleet(settings, index)
+    bus = None if seat is None else bus_at(seat, clock=clock, schedule=asyncio.get_running_loop().call_later)
+    fleet = Fleet(settings, index, bus)
     metrics = Metrics()
-    recorder = Recorder(index, fleet, metrics, Audit(), clock)
+    recorder = Recorder(index, fleet, metrics, Audit(), clock, bus)
     pool = Pool(settings.upstream, clock=clock)
     pipeline = Pipeline(settings, fleet, pool, recorder, clock)
     front = Front(pipeline, fleet, metrics, allow_paths=settings.surface.allow_paths, clock=clock)
     admin = web.AppRunner(AdminApi(settings, fleet, metrics, recorder, index, clock=clock).application(), access_log=None)
     discovery = Discovery(settings, fleet, index, metrics, VllmAdapter(), clock=clock)
+    if bus is not None and seat is not None:
+        await _take_seat(bus, seat, fleet, index, metrics)
     server = await serve(
-        front.handle, settings.server, clock=clock, render_error=front.render_error, new_id=front.new_request_id
+        front.handle,
+        settings.server,
+        clock=clock,
+        render_error=front.render_error,
+        new_id=front.new_request_id,
+        shares_port=seat is not None,
     )
     metrics.watch(Gauges(fleet, index, clock=clock, num_connections=lambda: server.num_connections))
     try:
-        await admin.setup()
-        await web.TCPSite(admin, settings.server.admin_host, settings.server.admin_port).start()
-        admin_port = admin.addresses[0][1]
+        admin_url = await _start_admin(admin, settings.server, seat)
         async with asyncio.TaskGroup() as group:
             background = [
                 group.create_task(discovery.run(), name="discovery"),
                 group.create_task(keep_swept(index, clock, pause_s=SWEEP_INTERVAL_S), name="sweep"),
             ]
+            if bus is not None:
+                background.append(group.create_task(bus.run(), name="bus"))
             collector.tune()
-            on_ready(
-                Addresses(
-                    url=f"http://{settings.server.host}:{server.port}",
-                    admin_url=f"http://{settings.server.admin_host}:{admin_port}",
-                )
-            )
+            on_ready(Addresses(url=f"http://{settings.server.host}:{server.port}", admin_url=admin_url))
             await stop.wait()
             front.is_draining = True
             await asyncio.sleep(settings.server.drain_delay_s)
@@ -88,3 +101,24 @@ async def run(settings: Settings, *, stop: asyncio.Event, on_ready: Callable[[Ad
         await server.close()
         pool.close()
         await admin.cleanup()
+        if bus is not None:
+            bus.close()
+
+
+async def _take_seat(bus: Bus, seat: Seat, fleet: Fleet, index: KvIndex, metrics: Metrics) -> None:
+    """Begin to know what siblings know."""
+    bus.join(fleet, index)
+    metrics.watch(BusFigures(bus))
+    await bus.open()
+    for name in seat.drained:
+        fleet.members[name].is_draining = True
+
+
+async def _start_admin(admin: web.AppRunner, server: Server, seat: Seat | None) -> str:
+    """Start the admin API, of a worker on its Unix socket; returns its URL."""
+    await admin.setup()
+    if seat is not None:
+        await web.UnixSite(admin, seat.admin_path).start()
+        return f"unix:{seat.admin_path}"
+    await web.TCPSite(admin, server.admin_host, server.admin_port).start()
+    return f"http://{server.admin_host}:{admin.addresses[0][1]}"

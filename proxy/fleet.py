@@ -10,6 +10,7 @@ from turnwise.index import KvIndex
 from turnwise.proxy.held import HeldState, lost
 from turnwise.proxy.member import Lease, Member
 from turnwise.proxy.policy.calibrate import learned_rate
+from turnwise.proxy.workers.ports import Siblings
 from turnwise.settings import Settings
 from turnwise.types import FleetView, Outcome, Placement, ReplicaId, Request
 
@@ -18,11 +19,12 @@ MAX_QUOTED_CHARS = 100
 
 
 class Fleet:
-    """All replicas, in the order of the settings."""
+    """All replicas, in the order of the settings; `siblings` hear of what calls do here, None where there are none."""
 
-    def __init__(self, settings: Settings, index: KvIndex) -> None:
-        self.members = {ReplicaId(replica.name): Member(replica, settings.policy) for replica in settings.replicas}
-        self.held = HeldState(settings.fleet.max_held_responses)
+    def __init__(self, settings: Settings, index: KvIndex, siblings: Siblings | None = None) -> None:
+        self.members = {ReplicaId(replica.name): Member(replica, settings.policy, siblings) for replica in settings.replicas}
+        self.held = HeldState(settings.fleet.max_held_responses, siblings)
+        self._siblings = siblings
         self._settings = settings
         self._index = index
         self._num_placements = 0
@@ -52,14 +54,22 @@ class Fleet:
         rate = self.prefill_tokens_per_s(member)
         self._num_placements += 1
         lease = Lease(member, placement, now, member.pending_prefill_tokens(now, rate), self.held)
-        member.assign(lease.uncached_tokens / rate + self._settings.policy.decode_s_per_call, now)
+        assigned_s = lease.uncached_tokens / rate + self._settings.policy.decode_s_per_call
+        member.assign(assigned_s, now)
         if request.chain is not None:
             self._index.book(request.chain, member.id, placement.prompt_tokens, now)
+        if self._siblings is not None:
+            self._siblings.booked(request.call_id, request.chain, member.id, placement.prompt_tokens, assigned_s)
         return lease
 
     def refused(self, replica: ReplicaId, now: float) -> None:
         """Note that `replica` failed a call before answering: others are preferred for a while."""
-        self._breakers_until = self.members[replica].open_until = now + self._settings.fleet.breaker_open_s
+        self.open_breaker(self.members[replica], now + self._settings.fleet.breaker_open_s)
+
+    def open_breaker(self, member: Member, until: float) -> None:
+        """Prefer others to `member` before `until`, or for as long as was said before."""
+        member.open_until = max(member.open_until, until)
+        self._breakers_until = max(self._breakers_until, until)
 
     def learn(self, outcome: Outcome, work_tokens: float) -> None:
         """Learn the replica's speed from a call that got its first token."""
@@ -76,9 +86,15 @@ class Fleet:
             first_token_s=first_token_at - outcome.booked_at,
         )
         if learned is not None:
-            member.learned_tokens_per_s = learned
-            rates = [other.learned_tokens_per_s for other in self.members.values() if other.learned_tokens_per_s is not None]
-            self._expected_tokens_per_s = fmean(rates)
+            self.believe_speed(member, learned)
+            if self._siblings is not None:
+                self._siblings.learned(member.id, learned)
+
+    def believe_speed(self, member: Member, tokens_per_s: float) -> None:
+        """Expect this prefill speed of `member` from now on, and the mean of all that are known of those without one."""
+        member.learned_tokens_per_s = tokens_per_s
+        rates = [other.learned_tokens_per_s for other in self.members.values() if other.learned_tokens_per_s is not None]
+        self._expected_tokens_per_s = fmean(rates)
 
     def prefill_tokens_per_s(self, member: Member) -> float:
         """Prefill speed to expect of a replica: its own if learned, else what the others have shown, else the setting.

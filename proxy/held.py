@@ -10,6 +10,7 @@ from collections import OrderedDict
 import msgspec
 
 from turnwise.errors import ClientFault, Reason
+from turnwise.proxy.workers.ports import Siblings
 from turnwise.types import DialectName, ReplicaId, Request
 
 CONVERSATION_PREFIX = "conv_"
@@ -24,15 +25,25 @@ class Holder(msgspec.Struct, frozen=True, gc=False):
 
 
 class HeldState:
-    """Holders by response id, bounded: beyond `limit` the id that was used longest ago is forgotten."""
+    """Holders by response id, bounded: beyond `limit` the id that was used longest ago is forgotten.
 
-    def __init__(self, limit: int) -> None:
+    `siblings` are told who keeps the answer of a call, and heard before an id counts as unknown; None where there are none.
+    """
+
+    def __init__(self, limit: int, siblings: Siblings | None = None) -> None:
         self._limit = limit
+        self._siblings = siblings
         # Not a plain dict: taking its oldest entry walks over all that were moved or taken before.
         self._holders: OrderedDict[str, Holder] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._holders)
+
+    def keep(self, response_id: str, holder: Holder) -> None:
+        """Note who keeps the answer of a call, and tell it to siblings."""
+        self.put(response_id, holder)
+        if self._siblings is not None:
+            self._siblings.kept(response_id, holder.replica)
 
     def put(self, response_id: str, holder: Holder) -> None:
         """Note who keeps an answer; the last word counts."""
@@ -40,6 +51,17 @@ class HeldState:
         self._holders.move_to_end(response_id)
         if len(self._holders) > self._limit:
             self._holders.popitem(last=False)
+
+    async def seek(self, request: Request) -> None:
+        """Wait a moment for what siblings tell, where `request` continues an id that is unknown yet."""
+        if self._siblings is not None and not self._knows(request):
+            self._siblings.listen()
+            if not self._knows(request):
+                await self._siblings.linger()
+
+    def snapshot(self) -> list[tuple[str, Holder]]:
+        """All ids with their holders, the one used longest ago first."""
+        return list(self._holders.items())
 
     def holder(self, request: Request) -> Holder:
         """Who keeps all that `request` continues.
@@ -53,6 +75,9 @@ class HeldState:
                 param=_param(request.continues[0], request),
             )
         return holders.pop()
+
+    def _knows(self, request: Request) -> bool:
+        return all(response_id in self._holders for response_id in request.continues)
 
     def _find(self, response_id: str, request: Request) -> Holder:
         holder = self._holders.get(response_id)

@@ -10,6 +10,7 @@ from turnwise.events import LoadReport, ReplicaFacts
 from turnwise.proxy.held import HeldState, Holder
 from turnwise.proxy.policy.calibrate import decayed
 from turnwise.proxy.wire.ports import Origin
+from turnwise.proxy.workers.ports import NO_LOAD, Siblings
 from turnwise.settings import PolicySettings, Replica
 from turnwise.types import Hit, Placement, ReplicaId, ReplicaView
 
@@ -21,11 +22,15 @@ STEP_TOKENS = 4096
 
 
 class Member:
-    """One replica as the fleet keeps it; written by discovery, the feed and leases, read through views."""
+    """One replica as the fleet keeps it; written by discovery, the feed, leases and siblings' news, read through views.
 
-    def __init__(self, replica: Replica, policy: PolicySettings) -> None:
+    `siblings` hear of what calls do here; None where there are none.
+    """
+
+    def __init__(self, replica: Replica, policy: PolicySettings, siblings: Siblings | None = None) -> None:
         self.id = ReplicaId(replica.name)
         self.settings = replica
+        self.siblings = siblings
         self.origin = Origin.of(replica.url)
         self._facts: ReplicaFacts | None = None
         self.models: tuple[str, ...] | None = None
@@ -40,6 +45,8 @@ class Member:
         """Counts its starts, as far as they were noticed; what it held in an earlier life is gone."""
         self.feed = "none"
         """One of `FEED_STATES`."""
+        self.elsewhere = NO_LOAD
+        """What sibling workers have booked here; of the next two figures it is a part."""
         self.num_running = 0
         self.running_tokens = 0
         """Uncached prompt tokens of running calls: what they add to the cache. (A shared prefix is there once.)"""
@@ -113,11 +120,11 @@ class Member:
         Its last step counts whole, for whoever comes in the midst of a step waits for its end.
         """
         if self.prefilling_tokens <= STEP_TOKENS:
-            return self.prefilling_tokens  # no call is longer than a step
+            return self.prefilling_tokens + self.elsewhere.pending_tokens  # no call is longer than a step
         oldest, tokens = next(iter(self.prefilling.items()))
         began_at = max(oldest.booked_at, self.prefill_ended_at)
         done_tokens = min(tokens - STEP_TOKENS, (now - began_at) * tokens_per_s)
-        return self.prefilling_tokens - max(0.0, done_tokens)
+        return self.prefilling_tokens - max(0.0, done_tokens) + self.elsewhere.pending_tokens
 
 
 class Lease:
@@ -146,15 +153,19 @@ class Lease:
         self._leave_prefill()
         member.num_running -= 1
         member.running_tokens -= self.uncached_tokens
+        if member.siblings is not None:
+            member.siblings.changed(member.id)
 
     def prefill_done(self, now: float) -> None:
         """The first token of the answer has come: its prefill no longer stands before others."""
         if self._leave_prefill():
             self.member.prefill_ended_at = now
+            if self.member.siblings is not None:
+                self.member.siblings.changed(self.member.id)
 
     def keep(self, response_id: str) -> None:
         """The replica keeps this answer under `response_id`, for as long as it lives."""
-        self._held.put(response_id, Holder(self.member.id, self.member.life))
+        self._held.keep(response_id, Holder(self.member.id, self.member.life))
 
     def _leave_prefill(self) -> bool:
         tokens = self.member.prefilling.pop(self, None)

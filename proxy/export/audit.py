@@ -90,7 +90,10 @@ class Audit:
 
 
 def call_line(call: Outcome, lesson: str) -> dict[str, object]:
-    """Say what became of a call; times in milliseconds since the request's head was complete."""
+    """Say what became of a call; times in milliseconds since the request's head was complete.
+
+    `ended_at` is seconds on the machine's monotonic clock, which puts the calls of several workers in order.
+    """
     placement = call.placement
 
     def since_start_ms(at: float | None) -> float | None:
@@ -136,6 +139,7 @@ def call_line(call: Outcome, lesson: str) -> dict[str, object]:
         "first_visible_ms": since_start_ms(call.first_visible_at),
         "last_byte_ms": since_start_ms(call.last_byte_at),
         "ended_ms": since_start_ms(call.ended_at),
+        "ended_at": round(call.ended_at, 6),
         "body_bytes": call.body_bytes,
     }
 

@@ -80,11 +80,14 @@ class Gauges(Collector):
         stats = self._index.stats()
         now = self._clock()
         members = self._fleet.members.values()
-        yield gauge(names.RUNNING, {(member.id,): member.num_running for member in members})
+        yield gauge(names.RUNNING, {(member.id,): member.num_running - member.elsewhere.num_running for member in members})
         rates = {member: self._fleet.prefill_tokens_per_s(member) for member in members}
         yield gauge(
             names.PENDING_PREFILL,
-            {(member.id,): member.pending_prefill_tokens(now, rate) for member, rate in rates.items()},
+            {
+                (member.id,): member.pending_prefill_tokens(now, rate) - member.elsewhere.pending_tokens
+                for member, rate in rates.items()
+            },
         )
         yield gauge(names.PREFILL_RATE, {(member.id,): rate for member, rate in rates.items()})
         yield gauge(names.ROUTABLE, {(member.id,): float(member.is_routable(now)) for member in members})

@@ -8,18 +8,28 @@ from turnwise.index import KvIndex
 from turnwise.proxy.export.audit import Audit
 from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.fleet import Fleet
+from turnwise.proxy.workers.ports import Siblings
 from turnwise.types import Outcome, Request
 
 
 class Recorder:
-    """Settles calls; the only place that knows all who want to hear of an outcome."""
+    """Settles calls; the only place that knows all who want to hear of an outcome (`siblings` is None where there are none)."""
 
-    def __init__(self, index: KvIndex, fleet: Fleet, metrics: Metrics, audit: Audit, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        index: KvIndex,
+        fleet: Fleet,
+        metrics: Metrics,
+        audit: Audit,
+        clock: Callable[[], float],
+        siblings: Siblings | None = None,
+    ) -> None:
         self._index = index
         self._fleet = fleet
         self._metrics = metrics
         self._audit = audit
         self._clock = clock
+        self._siblings = siblings
         self.recent = audit.recent
 
     def failed(self, outcome: Outcome) -> None:
@@ -32,7 +42,8 @@ class Recorder:
         """Record the last attempt of a call; `work_tokens` is what stood before its first token when it was booked."""
         usage = outcome.usage
         lesson = "untaught"
-        if request.chain is not None and outcome.is_complete and outcome.status == 200:
+        is_lesson = request.chain is not None and outcome.is_complete and outcome.status == 200
+        if is_lesson:
             learned = self._index.settle(
                 request.call_id,
                 request.chain,
@@ -49,6 +60,8 @@ class Recorder:
                 lesson = "pending"
         else:
             self._index.forget_call(request.call_id)
+        if self._siblings is not None:
+            self._siblings.settled(request.call_id, outcome.placement.replica, usage, is_lesson=is_lesson)
         self._fleet.learn(outcome, work_tokens)
         self._metrics.calls.add(outcome)
         self._audit.call_ended(outcome, lesson)

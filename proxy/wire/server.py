@@ -81,13 +81,18 @@ async def serve(
     clock: Callable[[], float],
     render_error: RenderError,
     new_id: Callable[[], str],
+    shares_port: bool = False,
 ) -> RunningServer:
     """Listen, and run `handler` as one task for each request; raises `OSError` where the address cannot be bound.
+
+    With `shares_port`, other processes of this user may listen on the same port, and the kernel deals connections out to all.
 
     `render_error(fault, target)` gives the JSON body that tells of a fault, `target` being None where it could not be read;
     `new_id()` gives the `x-request-id` of answers that no handler saw; `clock` gives seconds on the loop's clock.
     """
     loop = asyncio.get_running_loop()
     hub = Hub(handler, settings, clock=clock, render_error=render_error, new_id=new_id)
-    listener = await loop.create_server(lambda: Connection(hub, loop), settings.host, settings.port, backlog=_BACKLOG)
+    listener = await loop.create_server(
+        lambda: Connection(hub, loop), settings.host, settings.port, backlog=_BACKLOG, reuse_port=shares_port or None
+    )
     return RunningServer(hub, listener)

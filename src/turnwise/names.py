@@ -92,6 +92,23 @@ HELD_RESPONSES = Metric(
     "turnwise_held_responses", "gauge", (), "Stored responses of which it is known which replica keeps them."
 )
 CONNECTIONS = Metric("turnwise_client_connections", "gauge", (), "Open client connections.")
+BUS_DATAGRAMS = Metric(
+    "turnwise_bus_datagrams_total",
+    "counter",
+    ("direction",),
+    "Datagrams between workers: sent or received. Several workers only.",
+)
+BUS_DROPPED = Metric(
+    "turnwise_bus_dropped_total",
+    "counter",
+    ("why",),
+    "What siblings were not told: full (they read too slowly), oversize, or malformed. Several workers only.",
+)
+BUS_SIBLINGS = Metric("turnwise_bus_siblings", "gauge", (), "Sibling workers heard lately. Several workers only.")
+WORKERS = Metric("turnwise_workers", "gauge", (), "Workers that serve. Several workers only.")
+WORKER_RESTARTS = Metric(
+    "turnwise_worker_restarts_total", "counter", (), "Workers that ended and were started again. Several workers only."
+)
 
 METRICS = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
 """All of them, in the order above."""

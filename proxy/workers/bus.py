@@ -1,0 +1,267 @@
+"""The bus of one worker: gathers what it has to tell, tells it to each sibling, and hears what they tell."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+
+import msgspec
+
+from turnwise.index import KvIndex
+from turnwise.proxy.fleet import Fleet
+from turnwise.proxy.member import Member
+from turnwise.proxy.workers import messages
+from turnwise.proxy.workers.inbox import Inbox
+from turnwise.proxy.workers.links import Link
+from turnwise.proxy.workers.messages import MAX_BOUNDARIES, MAX_DATAGRAM_BYTES, MAX_ID_CHARS, Datagram, LoadOf, News
+from turnwise.proxy.workers.ports import Load, Seat
+from turnwise.types import CallId, PromptChain, ReplicaId, Usage
+
+FLUSH_S = 0.001
+"""How long news are gathered: the shortest timer of the loop, and less than a step of any engine."""
+
+RETRY_S = 0.01
+"""Time between two looks at siblings that read too slowly; one that has died does so until it is started again."""
+
+HEARTBEAT_S = 0.5
+"""Time between two datagrams that say all of this worker's load."""
+
+ASK_S = 2.0
+"""How long a worker that starts waits for what its neighbour remembers; that one may have gone too."""
+
+LINGER_S = 0.1
+"""What a sibling knows it tells in the same turn of its loop; only the system can keep it waiting in the midst of one."""
+
+MAX_READS = 64
+"""Datagrams taken in at once before the loop may serve others: about a millisecond of work at most loads."""
+
+KEPT_PER_DATAGRAM = 256
+
+
+class Bus:
+    """Tells siblings (it is their `Siblings`) and hears them; `join` it to the fleet and index that it fills before it runs.
+
+    `schedule(seconds, callback)` is the loop's `call_later`; `clock` gives seconds on the machine's monotonic clock.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        inbound: socket.socket,
+        links: Mapping[int, Link],
+        *,
+        clock: Callable[[], float],
+        schedule: Callable[[float, Callable[[], None]], object],
+    ) -> None:
+        self.links = links
+        self.num_received = 0
+        self.num_malformed = 0
+        self.num_oversize = 0
+        self._number = number
+        self._inbound = inbound
+        self._clock = clock
+        self._schedule = schedule
+        self._buffer = memoryview(bytearray(MAX_DATAGRAM_BYTES))
+        self._news: list[News] = []
+        self._changed: dict[ReplicaId, None] = {}
+        self._is_due = False
+        self._is_retrying = False
+        self._owed: dict[int, Iterator[Datagram]] = {}
+        self._is_informed = asyncio.Event()
+
+    def join(self, fleet: Fleet, index: KvIndex) -> None:
+        """Say whose load is told, and who is to know what siblings tell."""
+        self._fleet = fleet
+        self._inbox = Inbox(fleet, index)
+
+    @property
+    def num_heard(self) -> int:
+        """Siblings that are not silent."""
+        return self._inbox.num_heard
+
+    async def open(self) -> None:
+        """Begin to hear siblings, and wait for what the neighbour remembers, for `ASK_S` at most."""
+        asyncio.get_running_loop().add_reader(self._inbound.fileno(), self.listen)
+        self.beat(asks=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ASK_S):
+                await self._is_informed.wait()
+
+    async def run(self) -> None:
+        """Tell siblings that this worker lives, until cancelled."""
+        while True:
+            self.beat()
+            await asyncio.sleep(HEARTBEAT_S)
+
+    def beat(self, *, asks: bool = False) -> None:
+        """Tell all load, and give up siblings that are silent; with `asks`, ask what they remember."""
+        self._changed = dict.fromkeys(self._fleet.members)
+        self._tell_now(is_whole=True, asks=asks)
+        self._inbox.drop_silent(self._clock())
+
+    def booked(
+        self, call_id: CallId, chain: PromptChain | None, replica: ReplicaId, prompt_tokens: int, assigned_s: float
+    ) -> None:
+        """See `Siblings.booked`."""
+        if chain is not None and len(chain.digests) > MAX_BOUNDARIES:
+            self.num_oversize += 1
+        self._changed[replica] = None
+        self._tell(messages.booked(call_id, chain, replica, prompt_tokens, assigned_s))
+
+    def changed(self, replica: ReplicaId) -> None:
+        """See `Siblings.changed`."""
+        self._changed[replica] = None
+        self._wake()
+
+    def settled(self, call_id: CallId, replica: ReplicaId, usage: Usage | None, *, is_lesson: bool) -> None:
+        """See `Siblings.settled`."""
+        prompt_tokens, cached_tokens = (None, None) if usage is None else (usage.prompt_tokens, usage.cached_tokens)
+        self._tell(messages.Settled(call_id, replica, prompt_tokens, cached_tokens, is_lesson))
+
+    def learned(self, replica: ReplicaId, tokens_per_s: float) -> None:
+        """See `Siblings.learned`."""
+        self._tell(messages.Learned(replica, tokens_per_s))
+
+    def kept(self, response_id: str, replica: ReplicaId) -> None:
+        """See `Siblings.kept`; it is told at once, for the client's next call may come to a sibling."""
+        if len(response_id) > MAX_ID_CHARS:
+            self.num_oversize += 1
+            return
+        self._news.append(messages.Kept(response_id, replica))
+        self._tell_now()
+
+    def listen(self) -> None:
+        """See `Siblings.listen`."""
+        for _ in range(MAX_READS):
+            try:
+                size = self._inbound.recv_into(self._buffer)
+            except BlockingIOError:
+                return
+            self._take(self._buffer[:size])
+
+    async def linger(self) -> None:
+        """See `Siblings.linger`."""
+        await asyncio.sleep(LINGER_S)
+        self.listen()
+
+    def flush(self) -> None:
+        """Tell what was gathered, and some of what is owed."""
+        self._is_due = False
+        if self._news or self._changed:
+            self._tell_now()
+        for sibling, rest in list(self._owed.items()):
+            self._pay(sibling, rest)
+        if self._owed:
+            self._wake()
+
+    def retry(self) -> None:
+        """Send on what waits for siblings that could not take it."""
+        self._is_retrying = False
+        for link in self.links.values():
+            link.retry()
+        self._retry_later()
+
+    def close(self) -> None:
+        """Hear nobody any more; the supervisor keeps the sockets for the next process."""
+        asyncio.get_running_loop().remove_reader(self._inbound.fileno())
+        self._inbound.close()
+
+    def _tell(self, news: News) -> None:
+        self._news.append(news)
+        self._wake()
+
+    def _wake(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            self._schedule(FLUSH_S, self.flush)
+
+    def _tell_now(self, *, is_whole: bool = False, asks: bool = False) -> None:
+        """Send what was gathered to every sibling; whoever cannot take it now gets it later, in order."""
+        now = self._clock()
+        members = self._fleet.members
+        loads = tuple([self._load_of(members[replica], now) for replica in self._changed])
+        datagram = Datagram(self._number, loads, tuple(self._news), is_whole=is_whole, asks=asks)
+        self._news.clear()
+        self._changed.clear()
+        self._send(datagram, self.links.values())
+
+    def _send(self, datagram: Datagram, links: Iterable[Link]) -> None:
+        for data in messages.encode(datagram):
+            for link in links:
+                link.send(data)
+        self._retry_later()
+
+    def _retry_later(self) -> None:
+        if not self._is_retrying and any(link.has_backlog for link in self.links.values()):
+            self._is_retrying = True
+            self._schedule(RETRY_S, self.retry)
+
+    def _load_of(self, member: Member, now: float) -> LoadOf:
+        """This worker's own part of a member's load."""
+        elsewhere = member.elsewhere
+        load = Load(
+            member.num_running - elsewhere.num_running,
+            member.running_tokens - elsewhere.running_tokens,
+            self._fleet.pending_prefill_tokens(member, now) - elsewhere.pending_tokens,
+        )
+        return LoadOf(member.id, load, member.open_until)
+
+    def _take(self, data: memoryview) -> None:
+        try:
+            datagram = messages.decode(data)
+        except (msgspec.DecodeError, ValueError):
+            self.num_malformed += 1
+            return
+        if datagram.sender not in self.links:
+            self.num_malformed += 1
+            return
+        self.num_received += 1
+        if datagram.has_answered:
+            self._is_informed.set()
+        if datagram.asks and self._is_neighbour_of(datagram.sender) and datagram.sender not in self._owed:
+            self._owed[datagram.sender] = self._remembered()
+            self._wake()
+        self._inbox.take(datagram, self._clock())
+
+    def _is_neighbour_of(self, sibling: int) -> bool:
+        """Whether this worker is the one that answers `sibling`, so that only one does."""
+        return (sibling + 1) % (len(self.links) + 1) == self._number
+
+    def _remembered(self) -> Iterator[Datagram]:
+        """All that a worker that has just started cannot hear from replicas, oldest first."""
+        members = self._fleet.members
+        speeds = [
+            messages.Learned(member.id, member.learned_tokens_per_s)
+            for member in members.values()
+            if member.learned_tokens_per_s is not None
+        ]
+        yield Datagram(self._number, news=tuple(speeds))
+        held = iter(self._fleet.held.snapshot())
+        while part := list(islice(held, KEPT_PER_DATAGRAM)):
+            kept = [
+                messages.Kept(response_id, holder.replica)
+                for response_id, holder in part
+                if len(response_id) <= MAX_ID_CHARS and members[holder.replica].life == holder.life
+            ]
+            yield Datagram(self._number, news=tuple(kept))
+        yield Datagram(self._number, has_answered=True)
+
+    def _pay(self, sibling: int, rest: Iterator[Datagram]) -> None:
+        """Send the next part of what `sibling` asked for, unless it is still busy with what it got."""
+        link = self.links[sibling]
+        if link.has_backlog:
+            return
+        datagram = next(rest, None)
+        if datagram is None:
+            del self._owed[sibling]
+        else:
+            self._send(datagram, (link,))
+
+
+def bus_at(seat: Seat, *, clock: Callable[[], float], schedule: Callable[[float, Callable[[], None]], object]) -> Bus:
+    """The bus over the sockets that a worker has inherited."""
+    links = {number: Link(socket.socket(fileno=fd)) for number, fd in seat.sibling_fds.items()}
+    return Bus(seat.number, socket.socket(fileno=seat.inbound_fd), links, clock=clock, schedule=schedule)

@@ -1,0 +1,121 @@
+"""One datagram between workers, and what may stand in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from turnwise.proxy.workers.ports import Load
+from turnwise.types import CallId, Digest, PromptChain, ReplicaId
+
+MAX_DATAGRAM_BYTES = 64 * 1024
+"""A third of what Linux lets a socket queue by default."""
+
+MAX_BOUNDARIES = 2048
+"""Boundaries of one chain that are told: at most 27 bytes each, so a datagram holds them. Agents have a few hundred."""
+
+MAX_ID_CHARS = 4096
+"""Of a response id that is told; engines make ids of some forty characters."""
+
+
+class LoadOf(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The sender's own load on one replica, and until when its breaker is open on the machine's monotonic clock."""
+
+    replica: ReplicaId
+    load: Load
+    open_until: float
+
+
+class Booked(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
+    """A call was placed; empty `digests` where its prompt is not understood."""
+
+    call_id: CallId
+    replica: ReplicaId
+    prompt_tokens: int
+    assigned_s: float
+    digests: tuple[Digest, ...]
+    ends: tuple[int, ...]
+    is_whole: bool
+    """Whether the chain is; of a longer one the first boundaries are told, and nothing can be learned from its end."""
+
+
+class Settled(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
+    """A booked call has ended; `is_lesson` is whether it teaches. Counts are the engine's, None where it gave none."""
+
+    call_id: CallId
+    replica: ReplicaId
+    prompt_tokens: int | None
+    cached_tokens: int | None
+    is_lesson: bool
+
+
+class Learned(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=3):
+    """A replica's prefill speed."""
+
+    replica: ReplicaId
+    tokens_per_s: float
+
+
+class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=4):
+    """A replica keeps an answer."""
+
+    response_id: str
+    replica: ReplicaId
+
+
+News = Booked | Settled | Learned | Kept
+
+
+class Datagram(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What one worker tells at one moment."""
+
+    sender: int
+    loads: tuple[LoadOf, ...] = ()
+    news: tuple[News, ...] = ()
+    is_whole: bool = False
+    """A heartbeat: replicas that are not among `loads` have none of the sender's."""
+    asks: bool = False
+    """The sender has just started and wants to know what the receiver remembers."""
+    has_answered: bool = False
+    """All that the receiver asked for has been told."""
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Datagram)
+
+
+def decode(data: bytes | memoryview) -> Datagram:
+    """Read a datagram; raises `ValueError` where it is none."""
+    datagram = _decoder.decode(data)
+    for item in datagram.news:
+        if isinstance(item, Booked) and len(item.digests) != len(item.ends):
+            raise ValueError("a chain must have one end for each digest")
+    return datagram
+
+
+def encode(datagram: Datagram) -> Iterator[bytes]:
+    """Write what `datagram` tells, as several where it is too large for one; every item by itself is small enough."""
+    data = _encoder.encode(datagram)
+    if len(data) <= MAX_DATAGRAM_BYTES:
+        yield data
+    elif len(datagram.news) > 1:
+        # All but half of the news goes with the first part, so that nothing is told twice.
+        middle = len(datagram.news) // 2
+        yield from encode(msgspec.structs.replace(datagram, news=datagram.news[:middle]))
+        yield from encode(Datagram(datagram.sender, news=datagram.news[middle:]))
+    else:
+        middle = len(datagram.loads) // 2
+        yield from encode(msgspec.structs.replace(datagram, loads=datagram.loads[:middle]))
+        yield from encode(Datagram(datagram.sender, loads=datagram.loads[middle:]))
+
+
+def booked(call_id: CallId, chain: PromptChain | None, replica: ReplicaId, prompt_tokens: int, assigned_s: float) -> Booked:
+    """The news of a booking; of a chain with too many boundaries, the first ones and their share of the tokens."""
+    if chain is None or not chain.digests:
+        return Booked(call_id, replica, 0, assigned_s, (), (), is_whole=True)
+    if len(chain.digests) <= MAX_BOUNDARIES:
+        return Booked(call_id, replica, prompt_tokens, assigned_s, chain.digests, chain.ends, is_whole=True)
+    digests, ends = chain.digests[:MAX_BOUNDARIES], chain.ends[:MAX_BOUNDARIES]
+    tokens = prompt_tokens * ends[-1] // max(1, chain.num_bytes)
+    return Booked(call_id, replica, tokens, assigned_s, digests, ends, is_whole=False)

@@ -1,0 +1,404 @@
+"""What workers tell one another: buses over real sockets, flushed by hand on a clock that the test holds."""
+
+import asyncio
+import contextlib
+import errno
+import socket
+
+import msgspec
+import pytest
+
+from turnwise.engines.sim.virtual_time import run_virtual
+from turnwise.errors import ClientFault
+from turnwise.index import DomainKey, KvIndex
+from turnwise.proxy.fleet import Fleet
+from turnwise.proxy.held import Holder
+from turnwise.proxy.workers import messages
+from turnwise.proxy.workers.bus import LINGER_S, Bus
+from turnwise.proxy.workers.inbox import MAX_WAITING_BOUNDARIES, SILENT_S
+from turnwise.proxy.workers.links import MAX_BACKLOG, Link
+from turnwise.proxy.workers.messages import MAX_BOUNDARIES, MAX_DATAGRAM_BYTES, Datagram, Kept
+from turnwise.settings import IndexSettings, PolicySettings, Replica, Settings
+from turnwise.types import CallId, DialectName, Digest, Hit, Placement, PromptChain, ReplicaId, Request, Terms, Usage
+
+R0, R1 = ReplicaId("r0"), ReplicaId("r1")
+SETTINGS = Settings(
+    replicas=(Replica(url="http://a:1", name="r0"), Replica(url="http://b:1", name="r1")),
+    policy=PolicySettings(prefill_tokens_per_s=1000.0),
+)
+
+
+class Worker:
+    """One worker without its pipeline: fleet, index and bus."""
+
+    def __init__(self, number, inbound, links, clock):
+        self.inbound = inbound
+        self.links = links
+        self.due = []
+        self.clock = clock
+        self.index = KvIndex(IndexSettings())
+        self.bus = Bus(number, inbound, links, clock=clock, schedule=lambda seconds, callback: self.due.append(callback))
+        self.fleet = Fleet(SETTINGS, self.index, self.bus)
+        self.bus.join(self.fleet, self.index)
+        for member in self.fleet.members.values():
+            member.life = 1
+            member.is_healthy = True
+            self.index.add_replica(member.id, DomainKey("m"), num_blocks=None, has_events=False)
+
+    def tell(self):
+        """Run what the bus has asked its loop for."""
+        due, self.due[:] = list(self.due), []
+        for callback in due:
+            callback()
+
+    def book(self, replica=R0, *, chain=None, tokens=1000, call_id="c"):
+        request = Request(CallId(call_id), "r", DialectName.CHAT, "POST", "/", (), b"", 0.0, 0.0, chain=chain)
+        placement = Placement(replica, "kv_aware", "lowest_cost", tokens, False, Hit(), Terms())
+        return self.fleet.book(request, placement, self.clock())
+
+    def load(self, replica=R0):
+        member = self.fleet.members[replica]
+        return member.num_running, member.running_tokens, self.fleet.pending_prefill_tokens(member, self.clock())
+
+    def expects(self, chain, replica=R0):
+        return self.index.residency(chain, [R0, R1], self.clock()).hits[replica].tokens
+
+
+class Crew(list):
+    """Workers that hear one another through sockets; `now` is everybody's clock."""
+
+    now = 100.0
+
+    def settle(self):
+        """Let everybody tell and hear until nothing is left to say."""
+        while True:
+            for worker in self:
+                worker.tell()
+            before = self.num_received
+            for worker in self:
+                worker.bus.listen()
+            if self.num_received == before and not any(worker.due for worker in self):
+                return
+
+    @property
+    def num_received(self):
+        return sum(worker.bus.num_received for worker in self)
+
+
+@pytest.fixture
+def crew():
+    with contextlib.ExitStack() as stack:
+
+        def make(count=2):
+            workers = Crew()
+            pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(count)]
+            for end in (end for pair in pairs for end in pair):
+                end.setblocking(False)
+                stack.enter_context(end)
+            for number in range(count):
+                links = {other: Link(pairs[other][1]) for other in range(count) if other != number}
+                workers.append(Worker(number, pairs[number][0], links, lambda: workers.now))
+            return workers
+
+        yield make
+
+
+def chain(length, name=b"p"):
+    digests = tuple(Digest(name + number.to_bytes(15, "big")) for number in range(length))
+    return PromptChain(digests, tuple(400 * (number + 1) for number in range(length)))
+
+
+def continuing(response_id):
+    return Request(CallId("c"), "r", DialectName.RESPONSES, "POST", "/", (), b"", 0.0, 0.0, continues=(response_id,))
+
+
+def test_a_call_of_one_worker_is_load_at_the_others(crew):
+    workers = crew(3)
+    with workers[0].book(tokens=1000) as lease:
+        workers.settle()
+        assert [worker.load() for worker in workers] == [(1, 1000, 1000)] * 3
+        assert workers[1].fleet.members[R0].recent_assigned_s(workers.now) == pytest.approx(1.005)
+        lease.prefill_done(workers.now)
+        workers.settle()
+        assert [worker.load() for worker in workers] == [(1, 1000, 0)] * 3
+    workers.settle()
+    assert [worker.load() for worker in workers] == [(0, 0, 0)] * 3
+
+
+def test_calls_of_several_workers_add_up_and_are_told_once(crew):
+    workers = crew(3)
+    with workers[0].book(tokens=1000), workers[1].book(tokens=200), workers[2].book(R1, tokens=7):
+        workers.settle()
+        for worker in workers:
+            worker.bus.beat()
+        workers.settle()
+        assert [worker.load() for worker in workers] == [(2, 1200, 1200)] * 3
+        assert [worker.load(R1) for worker in workers] == [(1, 7, 7)] * 3
+
+
+def test_a_call_waits_behind_what_siblings_have_booked(crew):
+    first, second = workers = crew()
+    with first.book(tokens=1000):
+        workers.settle()
+        assert second.book(tokens=300).work_tokens == 1300
+
+
+def test_a_lost_datagram_heals_with_the_next(crew):
+    first, second = workers = crew()
+    with first.book(tokens=1000):
+        first.tell()
+        second.inbound.recv(MAX_DATAGRAM_BYTES)
+        workers.settle()
+        assert second.load() == (0, 0, 0)
+        with first.book(tokens=10):
+            workers.settle()
+            assert second.load() == (2, 1010, 1010)
+
+
+def test_a_lost_end_of_a_call_heals_with_the_heartbeat(crew):
+    first, second = workers = crew()
+    with first.book():
+        workers.settle()
+    first.tell()
+    second.inbound.recv(MAX_DATAGRAM_BYTES)
+    assert second.load()[0] == 1
+    first.bus.beat()
+    workers.settle()
+    assert second.load() == (0, 0, 0)
+
+
+def test_a_silent_sibling_is_gone_with_its_load_and_comes_back(crew):
+    first, second = workers = crew()
+    with first.book(tokens=1000):
+        workers.settle()
+        assert second.bus.num_heard == 1
+        workers.now += SILENT_S
+        second.bus.beat()
+        assert second.load()[0] == 1
+        workers.now += 0.1
+        second.bus.beat()
+        assert (second.bus.num_heard, second.load()) == (0, (0, 0, 0))
+        first.bus.beat()
+        workers.settle()
+        assert (second.bus.num_heard, second.load()[:2]) == (1, (1, 1000))
+
+
+def test_a_prompt_placed_by_one_worker_is_expected_there_by_the_other(crew):
+    first, second = workers = crew()
+    prompt = chain(3)
+    with first.book(chain=prompt, tokens=300):
+        workers.settle()
+        longer = chain(4)
+        assert second.expects(longer) == first.expects(longer) > 0
+        assert second.expects(longer, R1) == 0
+
+
+def test_a_settled_call_teaches_the_sibling_its_length(crew):
+    first, second = workers = crew()
+    prompt = chain(3)
+    with first.book(chain=prompt, tokens=300):
+        pass
+    first.bus.settled(CallId("c"), R0, Usage(prompt_tokens=600, completion_tokens=1, cached_tokens=0), is_lesson=True)
+    workers.settle()
+    assert second.expects(prompt) == 599
+    assert second.index.stats().num_pending == 0
+
+
+@pytest.mark.parametrize("is_heard", [True, False])
+def test_a_call_that_teaches_nothing_or_was_never_heard_of_leaves_no_trace(crew, is_heard):
+    first, second = workers = crew()
+    lease = first.book(chain=chain(3), tokens=300)
+    if is_heard:
+        workers.settle()
+    else:
+        first.tell()
+        second.inbound.recv(MAX_DATAGRAM_BYTES)
+    before = second.expects(chain(3))
+    usage = Usage(prompt_tokens=600, completion_tokens=1, cached_tokens=0)
+    first.bus.settled(lease.placement.replica, R0, usage, is_lesson=not is_heard)
+    workers.settle()
+    assert second.expects(chain(3)) == before
+
+
+def test_a_learned_speed_and_an_open_breaker_are_everybodys(crew):
+    first, second = workers = crew()
+    first.bus.learned(R0, 5000.0)
+    with first.book(R1):
+        pass
+    first.fleet.refused(R1, workers.now)
+    workers.settle()
+    assert second.fleet.prefill_tokens_per_s(second.fleet.members[R0]) == 5000.0
+    assert [second.fleet.members[replica].is_routable(workers.now) for replica in (R0, R1)] == [True, False]
+
+
+def test_a_kept_response_is_known_to_the_sibling_that_is_asked_for_it_at_once(crew):
+    first, second = crew()
+    second.fleet.members[R0].life = 7  # lives are each worker's own count
+    with first.book() as lease:
+        lease.keep("resp_1")
+        assert run_virtual(sought(second, "resp_1")) == (Holder(R0, 7), 0.0)
+
+
+def test_a_response_that_is_told_late_is_waited_for_and_an_unknown_one_not_for_long(crew):
+    first, second = crew()
+
+    async def told_late():
+        asyncio.get_running_loop().call_later(LINGER_S / 2, first.fleet.held.keep, "resp_1", Holder(R0, 1))
+        return await sought(second, "resp_1")
+
+    assert run_virtual(told_late()) == (Holder(R0, 1), LINGER_S)
+    with pytest.raises(ClientFault, match="resp_2"):
+        run_virtual(sought(second, "resp_2"))
+
+
+async def sought(worker, response_id):
+    """The holder that a worker finds, and the seconds that it waited for it."""
+    await worker.fleet.held.seek(continuing(response_id))
+    return worker.fleet.held.holder(continuing(response_id)), asyncio.get_running_loop().time()
+
+
+def test_a_response_kept_by_a_replica_not_yet_reached_is_held_in_its_first_life(crew):
+    first, second = crew()
+    second.fleet.members[R0].life = 0
+    with first.book() as lease:
+        lease.keep("resp_1")
+    second.bus.listen()
+    assert second.fleet.held.holder(continuing("resp_1")) == Holder(R0, 1)
+
+
+def test_a_worker_that_starts_is_told_what_one_neighbour_remembers(crew):
+    workers = crew(3)
+    first, second, third = workers
+    for number in range(600):
+        for worker in (first, second):
+            worker.fleet.held.put(f"resp_{number}", Holder(R0, 1))
+    second.fleet.held.put("resp_lost", Holder(R1, 0))
+    second.fleet.believe_speed(second.fleet.members[R0], 4000.0)
+    first.bus.beat(asks=True)  # the second worker answers the first,
+    third.bus.beat(asks=True)  # and the first answers the third
+    workers.settle()
+    assert [worker.bus._is_informed.is_set() for worker in workers] == [True, False, True]
+    assert [len(worker.fleet.held) for worker in workers] == [600, 601, 600]
+    assert first.fleet.members[R0].learned_tokens_per_s == 4000.0
+    assert third.fleet.members[R0].learned_tokens_per_s is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xc1",
+        b"GET / HTTP/1.1\r\n\r\n",
+        msgspec.msgpack.encode([1, "x"]),
+        msgspec.msgpack.encode([9]),
+        msgspec.msgpack.encode([1, [], [[1, "c", "r0", 3, 0.1, [b"d" * 16], [], True]]]),
+        msgspec.msgpack.encode([1, [], [[99, "c"]]]),
+        b"\x00" * MAX_DATAGRAM_BYTES + b"\x00",
+    ],
+    ids=["empty", "no msgpack", "http", "wrong type", "nobody", "ends missing", "unknown news", "too long"],
+)
+def test_a_malformed_datagram_is_ignored_and_counted(crew, data):
+    first, second = workers = crew()
+    second.links[0]._sender.send(data)
+    with second.book():
+        workers.settle()
+        assert (first.bus.num_malformed, first.bus.num_received, first.load()[0]) == (1, 1, 1)
+
+
+def test_news_of_a_replica_that_is_not_in_the_settings_are_ignored(crew):
+    first, second = crew()
+    load = messages.LoadOf(ReplicaId("r9"), messages.Load(1, 1, 1.0), 0.0)
+    datagram = Datagram(1, (load,), (Kept("resp_1", ReplicaId("r9")),))
+    for data in messages.encode(datagram):
+        second.links[0].send(data)
+    first.bus.listen()
+    assert (first.bus.num_received, len(first.fleet.held)) == (1, 0)
+
+
+def test_a_chain_too_long_for_a_datagram_is_told_in_part_and_teaches_nothing(crew):
+    first, second = workers = crew()
+    long = chain(2 * MAX_BOUNDARIES)
+    with first.book(chain=long, tokens=200 * MAX_BOUNDARIES):
+        pass
+    usage = Usage(prompt_tokens=200 * MAX_BOUNDARIES, completion_tokens=1, cached_tokens=0)
+    first.bus.settled(CallId("c"), R0, usage, is_lesson=True)
+    workers.settle()
+    assert first.bus.num_oversize == 1
+    assert second.bus.num_malformed == 0
+    assert second.expects(long) == 100 * MAX_BOUNDARIES
+
+
+def test_more_news_than_a_datagram_holds_come_in_several(crew):
+    first, second = workers = crew()
+    names = [bytes([number]) for number in range(1, 9)]
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            stack.enter_context(first.book(chain=chain(MAX_BOUNDARIES, name), tokens=1000, call_id=name.hex()))
+        workers.settle()
+        assert 2 <= second.bus.num_received <= len(names)
+        assert second.load()[:2] == (len(names), 1000 * len(names))
+        assert all(second.expects(chain(MAX_BOUNDARIES, name)) for name in names)
+
+
+def test_the_largest_news_of_one_call_fit_a_datagram():
+    ends = tuple(2**40 + number for number in range(MAX_BOUNDARIES))
+    large = PromptChain(tuple(Digest(bytes(16)) for _ in ends), ends)
+    news = messages.booked(CallId("x" * 64), large, ReplicaId("r" * 64), 2**40, 1e9)
+    (data,) = messages.encode(Datagram(63, (), (news,)))
+    assert len(data) <= MAX_DATAGRAM_BYTES
+
+
+def test_chains_that_wait_for_their_calls_are_bounded(crew):
+    first, second = workers = crew()
+    count = MAX_WAITING_BOUNDARIES // MAX_BOUNDARIES + 8
+    for number in range(count):
+        with first.book(chain=chain(MAX_BOUNDARIES, bytes([number])), tokens=1000, call_id=f"c{number}"):
+            workers.settle()
+    waiting = second.bus._inbox._waiting
+    assert len(waiting._chains) == MAX_WAITING_BOUNDARIES // MAX_BOUNDARIES
+    assert waiting._num_boundaries == MAX_WAITING_BOUNDARIES
+
+
+def test_a_sibling_that_does_not_read_is_never_waited_for_and_hears_the_newest_when_it_does(crew):
+    first, second = workers = crew()
+    link = first.links[1]
+    slow = link._sender = SlowReader(link._sender, room=3)
+    for number in range(3 * MAX_BACKLOG):
+        with first.book(call_id=f"c{number}"):
+            first.tell()
+    assert link.num_sent == 3
+    assert link.num_dropped > 0
+    slow.room = 1000
+    workers.settle()
+    assert not link.has_backlog
+    assert second.load() == (0, 0, 0)
+    assert second.bus.num_received == link.num_sent == 3 + MAX_BACKLOG + 1
+
+
+def test_a_datagram_that_can_never_be_sent_holds_up_no_other():
+    sent = []
+
+    class Narrow:
+        def send(self, data):
+            if len(data) > 3:
+                raise OSError(errno.EMSGSIZE, "Message too long")
+            sent.append(data)
+
+    link = Link(Narrow())
+    for data in (b"one", b"large", b"two"):
+        link.send(data)
+    assert (sent, link.num_sent, link.num_dropped, link.has_backlog) == ([b"one", b"two"], 2, 1, False)
+
+
+class SlowReader:
+    """A sender whose reader has room for so many datagrams."""
+
+    def __init__(self, sender, room):
+        self.sender = sender
+        self.room = room
+
+    def send(self, data):
+        if not self.room:
+            raise BlockingIOError
+        self.room -= 1
+        return self.sender.send(data)

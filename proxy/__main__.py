@@ -23,6 +23,8 @@ from turnwise.engines.sim import server as sim
 from turnwise.errors import SettingsError
 from turnwise.proxy import app, demo, doctor, replay
 from turnwise.proxy.export import audit
+from turnwise.proxy.workers import supervisor
+from turnwise.proxy.workers.process import WorkersFailed
 from turnwise.settings import LogLevel, PolicyName, Server, Settings
 from turnwise.settings_sources import LoadedSettings
 
@@ -30,6 +32,7 @@ FLAGS = {
     "host": "server.host",
     "port": "server.port",
     "admin_port": "server.admin_port",
+    "workers": "server.workers",
     "policy": "policy.name",
     "log_level": "log.level",
     "replica": "replicas",
@@ -123,6 +126,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="address that clients connect to")
     parser.add_argument("--port", type=int, help="port that clients connect to")
     parser.add_argument("--admin-port", type=int, help="port of the admin API and /metrics")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that serve; one core each")
     parser.add_argument("--policy", choices=get_args(PolicyName), help="how a replica is chosen")
     parser.add_argument("--allow-path", action="append", metavar="PATH", help="relay this path too; may be given several times")
     parser.add_argument("--log-level", choices=get_args(LogLevel), help="lowest level written")
@@ -167,7 +171,8 @@ def _serve(args: argparse.Namespace) -> int:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal)
-        await app.run(settings, stop=stop, on_ready=lambda addresses: _announce(addresses, settings.server))
+        run = app.run if settings.server.workers == 1 else supervisor.run
+        await run(settings, stop=stop, on_ready=lambda addresses: _announce(addresses, settings.server))
 
     try:
         uvloop.run(serve())
@@ -175,6 +180,9 @@ def _serve(args: argparse.Namespace) -> int:
         return 1
     except OSError as error:
         print(f"turnwise: cannot listen: {error.strerror or error}", file=sys.stderr)
+        return 1
+    except WorkersFailed as error:
+        print(f"turnwise: {error}", file=sys.stderr)
         return 1
     return 0
 

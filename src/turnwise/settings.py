@@ -25,6 +25,14 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     admin_port: Annotated[
         int, Meta(ge=0, le=65535, description="Port of the admin API and `/metrics`; 0 takes a free one.")
     ] = 9080
+    workers: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=64,
+            description="Processes that serve clients on the same port and know the same; limits on connections hold for each.",
+        ),
+    ] = 1
     max_head_bytes: Annotated[int, Meta(ge=1024, description="Largest request head; a larger one gets 431.")] = 65536
     max_body_bytes: Annotated[int, Meta(ge=1024, description="Largest request body; a larger one gets 413.")] = 32 * 1024 * 1024
     max_connections: Annotated[

@@ -1,0 +1,175 @@
+"""The admin API of all workers, on the port where one process has its own; the pages are the same but for the word `worker`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+from aiohttp import web
+
+from turnwise import names
+from turnwise.proxy.workers.pages import merged_calls, merged_metrics, merged_replicas
+from turnwise.proxy.workers.process import WorkerProcess
+from turnwise.types import ReplicaId
+
+TIMEOUT = aiohttp.ClientTimeout(total=5.0)
+METRICS_TYPE = {"content-type": "text/plain; version=0.0.4; charset=utf-8"}
+
+
+class Page(msgspec.Struct, frozen=True):
+    """What one worker answered."""
+
+    worker: int
+    status: int
+    body: bytes
+
+    def json(self) -> Any:
+        """Decode the body."""
+        return msgspec.json.decode(self.body)
+
+    def response(self) -> web.Response:
+        """The same answer to whoever asked us."""
+        return web.Response(body=self.body, status=self.status, content_type="application/json")
+
+
+class WorkersAdmin:
+    """Asks workers and merges what they say; `?worker=N` asks that one alone. `drained` is kept for workers to come."""
+
+    def __init__(self, workers: Sequence[WorkerProcess], drained: set[ReplicaId]) -> None:
+        self._workers = workers
+        self._drained = drained
+
+    def application(self) -> web.Application:
+        """Build the application with its routes."""
+        app = web.Application(middlewares=[self._ask_one])
+        app.add_routes(
+            [
+                web.get("/metrics", self.get_metrics),
+                web.get("/health", self.get_health),
+                web.get("/v1/workers", self.get_workers),
+                web.get("/v1/replicas", self.get_replicas),
+                web.get("/v1/calls", self.get_calls),
+                web.post("/v1/replicas/{name}/{change:drain|undrain}", self.post_change),
+                web.get("/{path:.*}", self.get_any),
+            ]
+        )
+        return app
+
+    async def get_metrics(self, _: web.Request) -> web.Response:
+        """The metrics of every worker, and how many there are."""
+        pages = await self._ask_all("GET", "/metrics")
+        merged = merged_metrics({page.worker: page.body.decode() for page in pages})
+        return web.Response(body=(merged + self._own_metrics()).encode(), headers=METRICS_TYPE)
+
+    async def get_health(self, _: web.Request) -> web.Response:
+        """Say that the supervisor is alive."""
+        return _json({"status": "alive"})
+
+    async def get_workers(self, _: web.Request) -> web.Response:
+        """The workers and their processes."""
+        workers = [
+            {
+                "worker": worker.number,
+                "pid": worker.pid,
+                "is_serving": worker.is_serving,
+                "num_restarts": max(0, worker.num_starts - 1),
+            }
+            for worker in self._workers
+        ]
+        return _json({"workers": workers})
+
+    async def get_replicas(self, request: web.Request) -> web.Response:
+        """Every replica, well where all workers find it so."""
+        pages = await self._ask_all("GET", request.path_qs)
+        return _json({"replicas": merged_replicas([page.json()["replicas"] for page in pages])})
+
+    async def get_calls(self, request: web.Request) -> web.Response:
+        """Recent calls of all workers, newest first."""
+        pages = await self._ask_all("GET", request.path_qs)
+        if pages[0].status != 200:
+            return pages[0].response()
+        limit = int(request.query.get("limit", "20"))
+        return _json({"calls": merged_calls({page.worker: page.json()["calls"] for page in pages}, limit)})
+
+    async def post_change(self, request: web.Request) -> web.Response:
+        """Drain a replica, or take it back, at every worker and at those that will be started."""
+        name = ReplicaId(request.match_info["name"])
+        before = name in self._drained
+        self._note_drained(name, is_drained=request.match_info["change"] == "drain")
+        for worker in self._workers:
+            async with worker.starting:  # whoever starts now has read the list as it was
+                pass
+        pages = await self._ask_all("POST", request.path_qs)
+        if pages[0].status != 200:
+            self._note_drained(name, is_drained=before)
+        return pages[0].response()
+
+    async def get_any(self, request: web.Request) -> web.Response:
+        """Any other page as the first worker has it: all know the same."""
+        return (await self._ask_all("GET", request.path_qs))[0].response()
+
+    @web.middleware
+    async def _ask_one(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        number = request.query.get("worker")
+        if number is None or request.method != "GET":
+            response: web.StreamResponse = await handler(request)
+            return response
+        asked = [worker for worker in self._workers if str(worker.number) == number]
+        pages = await _ask(asked, "GET", request.path_qs)
+        if not pages:
+            return _error(404, f"no worker `{number}` serves", "worker")
+        is_metrics = request.path == "/metrics"
+        return web.Response(body=pages[0].body, headers=METRICS_TYPE) if is_metrics else pages[0].response()
+
+    async def _ask_all(self, method: str, path: str) -> list[Page]:
+        """What the workers that serve answer; raises HTTP 503 where none does."""
+        pages = await _ask(self._workers, method, path)
+        if not pages:
+            raise web.HTTPServiceUnavailable(text='{"error":{"message":"no worker serves"}}', content_type="application/json")
+        return pages
+
+    def _note_drained(self, name: ReplicaId, *, is_drained: bool) -> None:
+        if is_drained:
+            self._drained.add(name)
+        else:
+            self._drained.discard(name)
+
+    def _own_metrics(self) -> str:
+        figures = {
+            names.WORKERS: sum(worker.is_serving for worker in self._workers),
+            names.WORKER_RESTARTS: sum(max(0, worker.num_starts - 1) for worker in self._workers),
+        }
+        return "".join(
+            f"# HELP {metric.name} {metric.help}\n# TYPE {metric.name} {metric.kind}\n{metric.name} {float(value)}\n"
+            for metric, value in figures.items()
+        )
+
+
+async def _ask(workers: Sequence[WorkerProcess], method: str, path: str) -> list[Page]:
+    """What those of `workers` that serve answer, in their order; one that does not answer is left out."""
+    asked = [_ask_at(worker.number, worker.admin_path, method, path) for worker in workers if worker.admin_path is not None]
+    return [page for page in await asyncio.gather(*asked) if page is not None]
+
+
+async def _ask_at(worker: int, socket: Path, method: str, path: str) -> Page | None:
+    try:
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket)), timeout=TIMEOUT) as http,
+            http.request(method, f"http://worker{path}") as answer,
+        ):
+            return Page(worker, answer.status, await answer.read())
+    except (aiohttp.ClientError, TimeoutError):
+        return None
+
+
+def _json(value: object) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), content_type="application/json")
+
+
+def _error(status: int, message: str, param: str) -> web.Response:
+    body = msgspec.json.encode({"error": {"message": message, "param": param}})
+    return web.Response(body=body, status=status, content_type="application/json")

@@ -1,0 +1,63 @@
+"""The admin pages of several workers as one page; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+FEED_FROM_WORST = ("stale", "connecting", "partial", "live", "none")
+
+
+def merged_metrics(pages: Mapping[int, str]) -> str:
+    """Pages in Prometheus' text format as one, each sample with the label `worker`.
+
+    Nothing is summed: a sum would fall when one worker is started again, and `rate` would take that for a restart of all.
+    """
+    families: dict[str, list[str]] = {}
+    for worker, page in pages.items():
+        lines: list[str] = []
+        for line in page.splitlines():
+            if line.startswith("# HELP "):
+                lines = families.setdefault(line.split(" ", 3)[2], [line])
+            elif line.startswith("#"):
+                if line not in lines:
+                    lines.append(line)
+            elif line:
+                lines.append(_labelled(line, worker))
+    return "".join(f"{line}\n" for lines in families.values() for line in lines)
+
+
+def _labelled(sample: str, worker: int) -> str:
+    """A line `name value` or `name{labels} value` with one label more."""
+    name, brace, rest = sample.partition("{")
+    if brace:
+        return f'{name}{{worker="{worker}",{rest}'
+    name, _, value = sample.partition(" ")
+    return f'{name}{{worker="{worker}"}} {value}'
+
+
+def merged_replicas(lists: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The replicas as the first worker sees them, but well only where all workers find them so.
+
+    The load that each worker tells is that of all.
+    """
+    merged: list[dict[str, Any]] = []
+    for seen in zip(*lists, strict=True):
+        feeds = [replica["feed"] for replica in seen]
+        merged.append(
+            {
+                **seen[0],
+                "is_healthy": all(replica["is_healthy"] for replica in seen),
+                "is_draining": any(replica["is_draining"] for replica in seen),
+                "is_routable": all(replica["is_routable"] for replica in seen),
+                "feed": min(feeds, key=FEED_FROM_WORST.index),
+            }
+        )
+    return merged
+
+
+def merged_calls(lists: Mapping[int, list[dict[str, Any]]], limit: int) -> list[dict[str, Any]]:
+    """The calls of all workers, newest first, each with its worker."""
+    calls = [{**call, "worker": worker} for worker, calls in lists.items() for call in calls]
+    calls.sort(key=lambda call: float(call["ended_at"]), reverse=True)
+    return calls[:limit]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from turnwise.proxy.front import Front
 from turnwise.proxy.pipeline import Pipeline
 from turnwise.proxy.sweep import keep_swept
 from turnwise.proxy.wire import malloc
-from turnwise.proxy.wire.server import serve
+from turnwise.proxy.wire.server import RunningServer, serve
 from turnwise.proxy.wire.upstream import Pool
 from turnwise.proxy.workers.bus import Bus, bus_at
 from turnwise.proxy.workers.metrics import BusFigures
@@ -77,6 +78,8 @@ async def run(
         render_error=front.render_error,
         new_id=front.new_request_id,
         shares_port=seat is not None,
+        # Its siblings serve meanwhile: clients that the system dealt to it would be told of replicas that it has not reached.
+        listens=seat is None or not seat.is_successor,
     )
     metrics.watch(Gauges(fleet, index, clock=clock, num_connections=lambda: server.num_connections))
     try:
@@ -88,6 +91,8 @@ async def run(
             ]
             if bus is not None:
                 background.append(group.create_task(bus.run(), name="bus"))
+            if seat is not None and seat.is_successor:
+                await _listen_once_seen(server, discovery, settings.fleet.check_timeout_s)
             collector.tune()
             on_ready(Addresses(url=f"http://{settings.server.host}:{server.port}", admin_url=admin_url))
             await stop.wait()
@@ -100,9 +105,9 @@ async def run(
     finally:
         await server.close()
         pool.close()
-        await admin.cleanup()
         if bus is not None:
             bus.close()
+        await admin.cleanup()
 
 
 async def _take_seat(bus: Bus, seat: Seat, fleet: Fleet, index: KvIndex, metrics: Metrics) -> None:
@@ -112,6 +117,14 @@ async def _take_seat(bus: Bus, seat: Seat, fleet: Fleet, index: KvIndex, metrics
     await bus.open()
     for name in seat.drained:
         fleet.members[name].is_draining = True
+
+
+async def _listen_once_seen(server: RunningServer, discovery: Discovery, timeout_s: float) -> None:
+    """Accept clients when every replica was tried, or has not answered in time."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await discovery.has_looked.wait()
+    await server.listen()
 
 
 async def _start_admin(admin: web.AppRunner, server: Server, seat: Seat | None) -> str:

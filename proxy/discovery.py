@@ -46,6 +46,9 @@ class Discovery:
         self._metrics = metrics
         self._adapter = adapter
         self._clock = clock
+        self._unseen = set(fleet.members)
+        self.has_looked = asyncio.Event()
+        """Set once every replica was tried, whatever came of it."""
 
     async def run(self) -> None:
         """Watch every replica until cancelled."""
@@ -69,6 +72,9 @@ class Discovery:
                     self._note_failure(member, failures, error)
                     if not member.is_healthy:
                         await events.pause()
+                self._unseen.discard(member.id)
+                if not self._unseen:
+                    self.has_looked.set()
                 await asyncio.sleep(self._settings.fleet.check_interval_s)
         finally:
             await events.pause()

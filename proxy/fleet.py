@@ -23,14 +23,15 @@ class Fleet:
 
     def __init__(self, settings: Settings, index: KvIndex, siblings: Siblings | None = None) -> None:
         self.members = {ReplicaId(replica.name): Member(replica, settings.policy, siblings) for replica in settings.replicas}
-        self.held = HeldState(settings.fleet.max_held_responses, siblings)
-        self._siblings = siblings
+        self.held = HeldState(settings.fleet.max_held_responses)
+        self.siblings = siblings
         self._settings = settings
         self._index = index
         self._num_placements = 0
         self._breakers_until = 0.0
         """When the last breaker closes."""
         self._expected_tokens_per_s = settings.policy.prefill_tokens_per_s
+        self._learned_tokens_per_s: dict[ReplicaId, float] = {}
 
     def view(self, request: Request, *, exclude: Collection[ReplicaId], now: float) -> FleetView:
         """Freeze the replicas that may serve `request`.
@@ -58,16 +59,16 @@ class Fleet:
         member.assign(assigned_s, now)
         if request.chain is not None:
             self._index.book(request.chain, member.id, placement.prompt_tokens, now)
-        if self._siblings is not None:
-            self._siblings.booked(request.call_id, request.chain, member.id, placement.prompt_tokens, assigned_s)
+        if self.siblings is not None:
+            self.siblings.booked(request.call_id, request.chain, member.id, placement.prompt_tokens, assigned_s)
         return lease
 
     def refused(self, replica: ReplicaId, now: float) -> None:
         """Note that `replica` failed a call before answering: others are preferred for a while."""
-        self.open_breaker(self.members[replica], now + self._settings.fleet.breaker_open_s)
+        self._breakers_until = self.members[replica].open_until = now + self._settings.fleet.breaker_open_s
 
-    def open_breaker(self, member: Member, until: float) -> None:
-        """Prefer others to `member` before `until`, or for as long as was said before."""
+    def hear_refused(self, member: Member, until: float) -> None:
+        """Prefer others to `member` before `until`, as a sibling does, or for as long as was said before."""
         member.open_until = max(member.open_until, until)
         self._breakers_until = max(self._breakers_until, until)
 
@@ -87,14 +88,13 @@ class Fleet:
         )
         if learned is not None:
             self.believe_speed(member, learned)
-            if self._siblings is not None:
-                self._siblings.learned(member.id, learned)
+            if self.siblings is not None:
+                self.siblings.learned(member.id, learned)
 
     def believe_speed(self, member: Member, tokens_per_s: float) -> None:
         """Expect this prefill speed of `member` from now on, and the mean of all that are known of those without one."""
-        member.learned_tokens_per_s = tokens_per_s
-        rates = [other.learned_tokens_per_s for other in self.members.values() if other.learned_tokens_per_s is not None]
-        self._expected_tokens_per_s = fmean(rates)
+        member.learned_tokens_per_s = self._learned_tokens_per_s[member.id] = tokens_per_s
+        self._expected_tokens_per_s = fmean(self._learned_tokens_per_s.values())
 
     def prefill_tokens_per_s(self, member: Member) -> float:
         """Prefill speed to expect of a replica: its own if learned, else what the others have shown, else the setting.

@@ -25,25 +25,15 @@ class Holder(msgspec.Struct, frozen=True, gc=False):
 
 
 class HeldState:
-    """Holders by response id, bounded: beyond `limit` the id that was used longest ago is forgotten.
+    """Holders by response id, bounded: beyond `limit` the id that was used longest ago is forgotten."""
 
-    `siblings` are told who keeps the answer of a call, and heard before an id counts as unknown; None where there are none.
-    """
-
-    def __init__(self, limit: int, siblings: Siblings | None = None) -> None:
+    def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._siblings = siblings
         # Not a plain dict: taking its oldest entry walks over all that were moved or taken before.
         self._holders: OrderedDict[str, Holder] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._holders)
-
-    def keep(self, response_id: str, holder: Holder) -> None:
-        """Note who keeps the answer of a call, and tell it to siblings."""
-        self.put(response_id, holder)
-        if self._siblings is not None:
-            self._siblings.kept(response_id, holder.replica)
 
     def put(self, response_id: str, holder: Holder) -> None:
         """Note who keeps an answer; the last word counts."""
@@ -52,12 +42,12 @@ class HeldState:
         if len(self._holders) > self._limit:
             self._holders.popitem(last=False)
 
-    async def seek(self, request: Request) -> None:
+    async def seek(self, request: Request, siblings: Siblings) -> None:
         """Wait a moment for what siblings tell, where `request` continues an id that is unknown yet."""
-        if self._siblings is not None and not self._knows(request):
-            self._siblings.listen()
+        if not self._knows(request):
+            siblings.listen()
             if not self._knows(request):
-                await self._siblings.linger()
+                await siblings.linger()
 
     def snapshot(self) -> list[tuple[str, Holder]]:
         """All ids with their holders, the one used longest ago first."""

@@ -165,7 +165,10 @@ class Lease:
 
     def keep(self, response_id: str) -> None:
         """The replica keeps this answer under `response_id`, for as long as it lives."""
-        self._held.keep(response_id, Holder(self.member.id, self.member.life))
+        member = self.member
+        self._held.put(response_id, Holder(member.id, member.life))
+        if member.siblings is not None:
+            member.siblings.kept(response_id, member.id)
 
     def _leave_prefill(self) -> bool:
         tokens = self.member.prefilling.pop(self, None)

@@ -38,8 +38,8 @@ class Pipeline:
     async def handle(self, raw: RawRequest, route: Route, request_id: str, client: Client) -> Outcome:
         """Serve one call; raises `ClientFault` or `Overloaded` where no attempt could be made."""
         request = self._reader.read(raw, route, request_id)  # 1 dialect and prompt chain, pure
-        if request.continues:
-            await self._fleet.held.seek(request)
+        if request.continues and self._fleet.siblings is not None:
+            await self._fleet.held.seek(request, self._fleet.siblings)
         attempt = self._first_attempt  # 2 admission stands here once there is a gate
         while True:
             now = self._clock()

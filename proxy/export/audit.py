@@ -20,7 +20,14 @@ RECENT_CALLS = 256
 
 
 class JsonLines(logging.Formatter):
-    """Formats every record as one JSON object; a dict as message becomes its fields."""
+    """Formats every record as one JSON object; a dict as message becomes its fields.
+
+    `worker` is the number of this process among several, None where it is the only one.
+    """
+
+    def __init__(self, worker: int | None = None) -> None:
+        super().__init__()
+        self._own_fields: dict[str, object] = {} if worker is None else {"worker": worker}
 
     def format(self, record: logging.LogRecord) -> str:
         """Format one record."""
@@ -28,6 +35,7 @@ class JsonLines(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
+            **self._own_fields,
         }
         if isinstance(record.msg, dict):
             line |= record.msg
@@ -144,10 +152,10 @@ def call_line(call: Outcome, lesson: str) -> dict[str, object]:
     }
 
 
-def set_up(level: str) -> None:
-    """Write every log record to standard error as a JSON line."""
+def set_up(level: str, worker: int | None = None) -> None:
+    """Write every log record to standard error as a JSON line, of one of several processes with its number."""
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(JsonLines(worker))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # These write a line for each control call.
     for noisy in ("httpx", "httpcore", "aiohttp.access"):

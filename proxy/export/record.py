@@ -35,6 +35,8 @@ class Recorder:
     def failed(self, outcome: Outcome) -> None:
         """Record an attempt after which another replica is tried."""
         self._index.forget_call(outcome.call_id)
+        if self._siblings is not None:
+            self._siblings.settled(outcome.call_id, outcome.placement.replica, None, is_lesson=False)
         self._metrics.attempt_failed(outcome)
         self._audit.attempt_failed(outcome)
 

@@ -33,6 +33,10 @@ class RunningServer:
         """Client connections that are open."""
         return len(self._hub.connections)
 
+    async def listen(self) -> None:
+        """Accept connections, where `serve` was told not to yet."""
+        await self._listener.start_serving()
+
     async def drain(self, timeout: float) -> bool:  # noqa: ASYNC109 - running out of time is an outcome here, no error
         """Accept nobody, let running calls end, and say whether they all had within `timeout` seconds."""
         hub = self._hub
@@ -82,10 +86,12 @@ async def serve(
     render_error: RenderError,
     new_id: Callable[[], str],
     shares_port: bool = False,
+    listens: bool = True,
 ) -> RunningServer:
     """Listen, and run `handler` as one task for each request; raises `OSError` where the address cannot be bound.
 
     With `shares_port`, other processes of this user may listen on the same port, and the kernel deals connections out to all.
+    Without `listens` the port is taken, and nobody can connect before `RunningServer.listen`.
 
     `render_error(fault, target)` gives the JSON body that tells of a fault, `target` being None where it could not be read;
     `new_id()` gives the `x-request-id` of answers that no handler saw; `clock` gives seconds on the loop's clock.
@@ -93,6 +99,11 @@ async def serve(
     loop = asyncio.get_running_loop()
     hub = Hub(handler, settings, clock=clock, render_error=render_error, new_id=new_id)
     listener = await loop.create_server(
-        lambda: Connection(hub, loop), settings.host, settings.port, backlog=_BACKLOG, reuse_port=shares_port or None
+        lambda: Connection(hub, loop),
+        settings.host,
+        settings.port,
+        backlog=_BACKLOG,
+        reuse_port=shares_port or None,
+        start_serving=listens,
     )
     return RunningServer(hub, listener)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,14 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class WorkersAdmin:
-    """Asks workers and merges what they say; `?worker=N` asks that one alone. `drained` is kept for workers to come."""
+    """Asks workers and merges what they say; `?worker=N` asks that one alone.
 
-    def __init__(self, workers: Sequence[WorkerProcess], drained: set[ReplicaId]) -> None:
+    Those of `replicas` that are told to drain are kept in `drained`, for workers to come.
+    """
+
+    def __init__(self, workers: Sequence[WorkerProcess], replicas: AbstractSet[ReplicaId], drained: set[ReplicaId]) -> None:
         self._workers = workers
+        self._replicas = replicas
         self._drained = drained
 
     def application(self) -> web.Application:
@@ -98,19 +103,25 @@ class WorkersAdmin:
     async def post_change(self, request: web.Request) -> web.Response:
         """Drain a replica, or take it back, at every worker and at those that will be started."""
         name = ReplicaId(request.match_info["name"])
+        if name not in self._replicas:
+            return await self._post_any(request)
         before = name in self._drained
         self._note_drained(name, is_drained=request.match_info["change"] == "drain")
         for worker in self._workers:
             async with worker.starting:  # whoever starts now has read the list as it was
                 pass
-        pages = await self._ask_all("POST", request.path_qs)
-        if pages[0].status != 200:
+        try:
+            return await self._post_any(request)
+        except web.HTTPServiceUnavailable:
             self._note_drained(name, is_drained=before)
-        return pages[0].response()
+            raise
 
     async def get_any(self, request: web.Request) -> web.Response:
         """Any other page as the first worker has it: all know the same."""
         return (await self._ask_all("GET", request.path_qs))[0].response()
+
+    async def _post_any(self, request: web.Request) -> web.Response:
+        return (await self._ask_all("POST", request.path_qs))[0].response()
 
     @web.middleware
     async def _ask_one(self, request: web.Request, handler: Any) -> web.StreamResponse:

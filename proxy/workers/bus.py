@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -16,8 +15,9 @@ from turnwise.proxy.member import Member
 from turnwise.proxy.workers import messages
 from turnwise.proxy.workers.inbox import Inbox
 from turnwise.proxy.workers.links import Link
-from turnwise.proxy.workers.messages import MAX_BOUNDARIES, MAX_DATAGRAM_BYTES, MAX_ID_CHARS, Datagram, LoadOf, News
+from turnwise.proxy.workers.messages import MAX_BOUNDARIES, MAX_DATAGRAM_BYTES, MAX_ID_CHARS, Datagram, LoadOf, News, Question
 from turnwise.proxy.workers.ports import Load, Seat
+from turnwise.proxy.workers.recall import Recall
 from turnwise.types import CallId, PromptChain, ReplicaId, Usage
 
 FLUSH_S = 0.001
@@ -30,7 +30,10 @@ HEARTBEAT_S = 0.5
 """Time between two datagrams that say all of this worker's load."""
 
 ASK_S = 2.0
-"""How long a worker that starts waits for what its neighbour remembers; that one may have gone too."""
+"""How long a worker that was started again waits for what a sibling remembers; that one may have gone too."""
+
+MAX_ASKED = 3
+"""Siblings that it asks, one after the other; where so many have gone, nobody may be left who remembers."""
 
 LINGER_S = 0.1
 """What a sibling knows it tells in the same turn of its loop; only the system can keep it waiting in the midst of one."""
@@ -38,12 +41,11 @@ LINGER_S = 0.1
 MAX_READS = 64
 """Datagrams taken in at once before the loop may serve others: about a millisecond of work at most loads."""
 
-KEPT_PER_DATAGRAM = 256
-
 
 class Bus:
     """Tells siblings (it is their `Siblings`) and hears them; `join` it to the fleet and index that it fills before it runs.
 
+    With `is_successor`, a process was here before, and siblings may remember what this one cannot know until it is told.
     `schedule(seconds, callback)` is the loop's `call_later`; `clock` gives seconds on the machine's monotonic clock.
     """
 
@@ -55,6 +57,7 @@ class Bus:
         *,
         clock: Callable[[], float],
         schedule: Callable[[float, Callable[[], None]], object],
+        is_successor: bool = False,
     ) -> None:
         self.links = links
         self.num_received = 0
@@ -69,13 +72,15 @@ class Bus:
         self._changed: dict[ReplicaId, None] = {}
         self._is_due = False
         self._is_retrying = False
-        self._owed: dict[int, Iterator[Datagram]] = {}
-        self._is_informed = asyncio.Event()
+        self._is_informed = not is_successor
+        self._asked_at: float | None = None
+        self._was_answered = asyncio.Event()
 
     def join(self, fleet: Fleet, index: KvIndex) -> None:
         """Say whose load is told, and who is to know what siblings tell."""
         self._fleet = fleet
         self._inbox = Inbox(fleet, index)
+        self._recall = Recall(self._number, fleet, self.links, lambda datagram, link: self._send(datagram, (link,)))
 
     @property
     def num_heard(self) -> int:
@@ -83,12 +88,28 @@ class Bus:
         return self._inbox.num_heard
 
     async def open(self) -> None:
-        """Begin to hear siblings, and wait for what the neighbour remembers, for `ASK_S` at most."""
+        """Begin to hear siblings, and catch up with them."""
         asyncio.get_running_loop().add_reader(self._inbound.fileno(), self.listen)
-        self.beat(asks=True)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ASK_S):
-                await self._is_informed.wait()
+        self.beat()
+        await self.catch_up()
+
+    async def catch_up(self) -> None:
+        """Ask one sibling after the other what it remembers, until one has answered; only a successor needs to.
+
+        What this worker is asked meanwhile it answers afterwards, since until then it knows nothing.
+        """
+        asked_at = self._asked_at = self._clock()
+        count = len(self.links) + 1
+        for step in range(1, min(count, MAX_ASKED + 1)):
+            if self._is_informed:
+                break
+            self.beat(Question((self._number + step) % count, asked_at))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ASK_S):
+                    await self._was_answered.wait()
+                self._is_informed = True
+        self._is_informed = True
+        self._wake()
 
     async def run(self) -> None:
         """Tell siblings that this worker lives, until cancelled."""
@@ -96,8 +117,8 @@ class Bus:
             self.beat()
             await asyncio.sleep(HEARTBEAT_S)
 
-    def beat(self, *, asks: bool = False) -> None:
-        """Tell all load, and give up siblings that are silent; with `asks`, ask what they remember."""
+    def beat(self, asks: Question | None = None) -> None:
+        """Tell all load, and give up siblings that are silent."""
         self._changed = dict.fromkeys(self._fleet.members)
         self._tell_now(is_whole=True, asks=asks)
         self._inbox.drop_silent(self._clock())
@@ -152,20 +173,24 @@ class Bus:
         self._is_due = False
         if self._news or self._changed:
             self._tell_now()
-        for sibling, rest in list(self._owed.items()):
-            self._pay(sibling, rest)
-        if self._owed:
+        if self._is_informed and self._recall.pay():
             self._wake()
 
     def retry(self) -> None:
         """Send on what waits for siblings that could not take it."""
         self._is_retrying = False
-        for link in self.links.values():
+        for sibling, link in self.links.items():
             link.retry()
+            if link.has_missed and not link.has_backlog:
+                # State heals with the next datagram, but a response that nobody tells of again would stay unknown.
+                link.has_missed = False
+                self._recall.owe(sibling)
         self._retry_later()
+        self._wake()
 
     def close(self) -> None:
-        """Hear nobody any more; the supervisor keeps the sockets for the next process."""
+        """Tell what is left, and hear nobody any more; the supervisor keeps the sockets for the next process."""
+        self.flush()
         asyncio.get_running_loop().remove_reader(self._inbound.fileno())
         self._inbound.close()
 
@@ -178,7 +203,7 @@ class Bus:
             self._is_due = True
             self._schedule(FLUSH_S, self.flush)
 
-    def _tell_now(self, *, is_whole: bool = False, asks: bool = False) -> None:
+    def _tell_now(self, *, is_whole: bool = False, asks: Question | None = None) -> None:
         """Send what was gathered to every sibling; whoever cannot take it now gets it later, in order."""
         now = self._clock()
         members = self._fleet.members
@@ -219,49 +244,16 @@ class Bus:
             self.num_malformed += 1
             return
         self.num_received += 1
-        if datagram.has_answered:
-            self._is_informed.set()
-        if datagram.asks and self._is_neighbour_of(datagram.sender) and datagram.sender not in self._owed:
-            self._owed[datagram.sender] = self._remembered()
+        if datagram.answers is not None and datagram.answers == self._asked_at:
+            self._was_answered.set()
+        if datagram.asks is not None and datagram.asks.sibling == self._number:
+            self._recall.owe(datagram.sender, datagram.asks.asked_at)
             self._wake()
         self._inbox.take(datagram, self._clock())
-
-    def _is_neighbour_of(self, sibling: int) -> bool:
-        """Whether this worker is the one that answers `sibling`, so that only one does."""
-        return (sibling + 1) % (len(self.links) + 1) == self._number
-
-    def _remembered(self) -> Iterator[Datagram]:
-        """All that a worker that has just started cannot hear from replicas, oldest first."""
-        members = self._fleet.members
-        speeds = [
-            messages.Learned(member.id, member.learned_tokens_per_s)
-            for member in members.values()
-            if member.learned_tokens_per_s is not None
-        ]
-        yield Datagram(self._number, news=tuple(speeds))
-        held = iter(self._fleet.held.snapshot())
-        while part := list(islice(held, KEPT_PER_DATAGRAM)):
-            kept = [
-                messages.Kept(response_id, holder.replica)
-                for response_id, holder in part
-                if len(response_id) <= MAX_ID_CHARS and members[holder.replica].life == holder.life
-            ]
-            yield Datagram(self._number, news=tuple(kept))
-        yield Datagram(self._number, has_answered=True)
-
-    def _pay(self, sibling: int, rest: Iterator[Datagram]) -> None:
-        """Send the next part of what `sibling` asked for, unless it is still busy with what it got."""
-        link = self.links[sibling]
-        if link.has_backlog:
-            return
-        datagram = next(rest, None)
-        if datagram is None:
-            del self._owed[sibling]
-        else:
-            self._send(datagram, (link,))
 
 
 def bus_at(seat: Seat, *, clock: Callable[[], float], schedule: Callable[[float, Callable[[], None]], object]) -> Bus:
     """The bus over the sockets that a worker has inherited."""
     links = {number: Link(socket.socket(fileno=fd)) for number, fd in seat.sibling_fds.items()}
-    return Bus(seat.number, socket.socket(fileno=seat.inbound_fd), links, clock=clock, schedule=schedule)
+    inbound = socket.socket(fileno=seat.inbound_fd)
+    return Bus(seat.number, inbound, links, clock=clock, schedule=schedule, is_successor=seat.is_successor)

@@ -77,7 +77,7 @@ class Inbox:
     def _take_breaker(self, item: LoadOf) -> None:
         member = self._fleet.members.get(item.replica)
         if member is not None:
-            self._fleet.open_breaker(member, item.open_until)
+            self._fleet.hear_refused(member, item.open_until)
 
     def _count(self, replicas: Iterable[ReplicaId]) -> None:
         """Count anew what siblings have booked on `replicas`, in place of what was counted before."""

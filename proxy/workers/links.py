@@ -24,6 +24,8 @@ class Link:
         self._backlog: deque[bytes] = deque()
         self.num_sent = 0
         self.num_dropped = 0
+        self.has_missed = False
+        """Whether its reader has missed something that was dropped for want of room; who tells it anew takes this back."""
 
     @property
     def has_backlog(self) -> bool:
@@ -37,6 +39,7 @@ class Link:
         if len(self._backlog) == MAX_BACKLOG:
             self._backlog.popleft()
             self.num_dropped += 1
+            self.has_missed = True
         self._backlog.append(datagram)
 
     def retry(self) -> None:

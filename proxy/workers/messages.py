@@ -67,6 +67,14 @@ class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=4):
 News = Booked | Settled | Learned | Kept
 
 
+class Question(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A worker that was started again wants to know what one sibling remembers."""
+
+    sibling: int
+    asked_at: float
+    """On the machine's monotonic clock; it tells questions of one process from those of the process before it."""
+
+
 class Datagram(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What one worker tells at one moment."""
 
@@ -75,10 +83,9 @@ class Datagram(msgspec.Struct, frozen=True, array_like=True, gc=False):
     news: tuple[News, ...] = ()
     is_whole: bool = False
     """A heartbeat: replicas that are not among `loads` have none of the sender's."""
-    asks: bool = False
-    """The sender has just started and wants to know what the receiver remembers."""
-    has_answered: bool = False
-    """All that the receiver asked for has been told."""
+    asks: Question | None = None
+    answers: float | None = None
+    """All that the receiver asked for at this moment has been told."""
 
 
 _encoder = msgspec.msgpack.Encoder()

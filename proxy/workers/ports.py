@@ -34,7 +34,7 @@ class Siblings(Protocol):
         """A call at `replica` got its first token or has ended: its load, maybe its breaker, is no longer what it was."""
 
     def settled(self, call_id: CallId, replica: ReplicaId, usage: Usage | None, *, is_lesson: bool) -> None:
-        """A call has ended at `replica`; `is_lesson` is whether indexes may learn from it."""
+        """A call, or one attempt of it, has ended at `replica`; `is_lesson` is whether indexes may learn from it."""
 
     def learned(self, replica: ReplicaId, tokens_per_s: float) -> None:
         """The prefill speed of `replica` is now believed to be this."""
@@ -61,3 +61,5 @@ class Seat(msgspec.Struct, frozen=True):
     """Unix socket of its admin API."""
     drained: tuple[ReplicaId, ...] = ()
     """Replicas that have been told to drain before it started."""
+    is_successor: bool = False
+    """Whether a process was here before it, so that siblings may remember what it cannot know."""

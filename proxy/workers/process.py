@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -89,8 +90,12 @@ class WorkerProcess:
 
     async def _run(self) -> int:
         """Run one process until it ends; returns its exit status, negative for a signal."""
-        async with self.starting:
-            process = await self._start()
+        try:
+            async with self.starting:
+                process = await self._start()
+        except OSError:
+            logger.exception("worker %d cannot have a process now", self.number)
+            return os.EX_OSERR
         status = await process.wait()
         self.is_serving = False
         return status
@@ -107,6 +112,8 @@ class WorkerProcess:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             pass_fds=(order.seat.inbound_fd, *order.seat.sibling_fds.values()),
+            # Ctrl-C reaches every process of a terminal's session; what it means here, the supervisor says.
+            start_new_session=True,
         )
         assert process.stdin is not None
         assert process.stdout is not None

@@ -57,22 +57,33 @@ async def run(settings: Settings, *, stop: asyncio.Event, on_ready: Callable[[Ad
                 # Each process has a name of its own, so that nobody asks one that has gone.
                 admin_path=str(folder / f"worker-{number}-{start}"),
                 drained=tuple(drained),
+                is_successor=start > 0,
             )
             return Order(settings, seat)
 
         workers = [WorkerProcess(number, partial(order, number)) for number in range(server.workers)]
-        admin = web.AppRunner(WorkersAdmin(workers, drained).application(), access_log=None)
+        admin = web.AppRunner(
+            WorkersAdmin(workers, {ReplicaId(replica.name) for replica in settings.replicas}, drained).application(),
+            access_log=None,
+        )
         try:
             await admin.setup()
             await web.TCPSite(admin, server.admin_host, server.admin_port).start()
             admin_url = f"http://{server.admin_host}:{admin.addresses[0][1]}"
-            await _serve(workers, stop, lambda: on_ready(Addresses(f"http://{server.host}:{port}", admin_url)))
+            addresses = Addresses(f"http://{server.host}:{port}", admin_url)
+            ends_within_s = server.drain_delay_s + server.drain_timeout_s + CUT_S
+            await serve_with(workers, stop, lambda: on_ready(addresses), ends_within_s=ends_within_s)
         finally:
             await admin.cleanup()
 
 
-async def _serve(workers: Sequence[WorkerProcess], stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
-    """Keep the workers until `stop` is set and their calls have ended; call `on_ready` once all serve."""
+async def serve_with(
+    workers: Sequence[WorkerProcess], stop: asyncio.Event, on_ready: Callable[[], None], *, ends_within_s: float
+) -> None:
+    """Keep the workers until `stop` is set and their calls have ended; call `on_ready` once all serve.
+
+    Workers that have not ended `ends_within_s` seconds after `stop` hang, and are killed. Raises `WorkersFailed`.
+    """
     keeping = [asyncio.create_task(worker.keep(), name=f"worker {worker.number}") for worker in workers]
     stopping = asyncio.create_task(stop.wait(), name="stop")
     serving = asyncio.create_task(_all_served(workers), name="start")
@@ -85,8 +96,11 @@ async def _serve(workers: Sequence[WorkerProcess], stop: asyncio.Event, on_ready
             logger.info("stopping: %d workers may end their calls", len(workers))
             for worker in workers:
                 worker.stop()
-        ended, _ = await asyncio.wait(keeping, return_when=asyncio.FIRST_EXCEPTION)
+        limit_s = ends_within_s if stop.is_set() else None
+        ended, hanging = await asyncio.wait(keeping, timeout=limit_s, return_when=asyncio.FIRST_EXCEPTION)
         statuses = [task.result() for task in ended]
+        if hanging:
+            raise WorkersFailed(f"{len(hanging)} of {len(keeping)} workers do not end")
         if any(statuses):
             raise WorkersFailed(f"workers ended with status {', '.join(map(str, statuses))}")
     finally:

@@ -17,8 +17,6 @@ from turnwise.proxy.workers.order import MAX_LINE_BYTES, READY, Command, Order
 
 def main() -> int:
     """Serve as the supervisor orders; returns the exit status: 0 where all calls could end, else 1."""
-    # Ctrl-C reaches every process of a terminal; what it means here, the supervisor says.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         uvloop.run(_serve())
     except asyncio.CancelledError:
@@ -31,8 +29,11 @@ def main() -> int:
 
 async def _serve() -> None:
     commands = await _commands()
-    order = msgspec.json.decode(await commands.readline(), type=Order)
-    audit.set_up(order.settings.log.level)
+    line = await commands.readline()
+    if not line:
+        return  # the supervisor is gone before it could say what to serve
+    order = msgspec.json.decode(line, type=Order)
+    audit.set_up(order.settings.log.level, worker=order.seat.number)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     this = asyncio.current_task()

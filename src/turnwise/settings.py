@@ -30,7 +30,8 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         Meta(
             ge=1,
             le=64,
-            description="Processes that serve clients on the same port and know the same; limits on connections hold for each.",
+            description="Processes that serve clients on the same port and know the same; "
+            "limits on connections hold for each, and `round_robin` takes turns within each.",
         ),
     ] = 1
     max_head_bytes: Annotated[int, Meta(ge=1024, description="Largest request head; a larger one gets 431.")] = 65536

@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import json
+import os
 import socket
+import sys
 
 import msgspec
 import pytest
@@ -19,12 +22,12 @@ def worker_at():
     """Makes a worker without siblings, that listens on a port and has its admin API at a path."""
     with contextlib.ExitStack() as stack:
 
-        def make(port, admin_path):
+        def make(port, admin_path, *, log_level="warning"):
             inbound, outbound = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
             stack.enter_context(inbound)
             stack.enter_context(outbound)
             seat = Seat(number=0, inbound_fd=inbound.fileno(), sibling_fds={1: outbound.fileno()}, admin_path=str(admin_path))
-            settings = Settings(server=Server(port=port), log=Log(level="warning"))
+            settings = Settings(server=Server(port=port), log=Log(level=log_level))
             return WorkerProcess(0, lambda _: Order(settings, seat))
 
         yield make
@@ -58,6 +61,47 @@ async def test_a_worker_listens_on_the_port_that_its_supervisor_holds(worker_at,
             pass
         worker.stop()
         assert await keeping == 0
+
+
+async def test_a_worker_for_which_no_process_can_be_had_is_one_that_ended(caplog):
+    no_fd = 2**20
+    order = Order(Settings(), Seat(0, no_fd, {}, "socket"))
+    with pytest.raises(WorkersFailed, match=f"status {os.EX_OSERR} before it could serve"):
+        await WorkerProcess(0, lambda _: order).keep()
+    assert "cannot have a process now" in caplog.text
+
+
+async def test_the_lines_of_a_worker_say_which_one_it_is(worker_at, tmp_path, capfd):
+    worker = worker_at(0, tmp_path / "socket", log_level="info")
+    keeping = asyncio.create_task(worker.keep())
+    await worker.has_served.wait()
+    worker.stop()
+    assert await keeping == 0
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert lines
+    assert {line["worker"] for line in lines} == {0}
+
+
+async def test_a_key_pressed_at_the_terminal_reaches_no_worker(worker_at, tmp_path):
+    worker = worker_at(0, tmp_path / "socket")
+    keeping = asyncio.create_task(worker.keep())
+    await worker.has_served.wait()
+    assert os.getsid(worker.pid) != os.getsid(0)
+    worker.stop()
+    assert await keeping == 0
+
+
+async def test_a_worker_whose_supervisor_is_gone_before_it_gives_an_order_ends_in_peace():
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "turnwise.proxy.workers.worker",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert await worker.communicate(b"") == (b"", b"")
+    assert worker.returncode == 0
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "", "::1"])

@@ -87,10 +87,10 @@ class World:
         fleet = Fleet(settings, self.index)
         (self.member,) = fleet.members.values()
         clock = asyncio.get_running_loop().time
-        self._discovery = Discovery(settings, fleet, self.index, Metrics(), engine, clock=clock)
+        self.discovery = Discovery(settings, fleet, self.index, Metrics(), engine, clock=clock)
 
     async def __aenter__(self):
-        self._task = asyncio.create_task(self._discovery.run())
+        self._task = asyncio.create_task(self.discovery.run())
         await self.checks(1)
         return self
 
@@ -123,6 +123,21 @@ def test_a_replica_that_stays_as_it_is_is_admitted_once_and_its_load_is_kept():
         assert (world.engine.num_discovered, world.engine.opened) == (1, ["tcp://a:5557"])
 
     play(scene)
+
+
+def test_every_replica_was_looked_at_once_it_was_tried():
+    async def scene(world):
+        assert world.discovery.has_looked.is_set()
+
+    async def before():
+        world = World(Engine())
+        assert not world.discovery.has_looked.is_set()
+
+    play(scene)
+    absent = Engine()
+    absent.is_there = False
+    play(scene, absent)
+    run_virtual(before())
 
 
 def test_a_replica_that_tells_no_load_stays_healthy():

@@ -204,9 +204,14 @@ class Bench:
         self.clock = asyncio.get_running_loop().time
         self.results = asyncio.Queue()
 
-    async def serve(self, handler, **settings):
+    async def serve(self, handler, *, listens=True, **settings):
         server = await serve(
-            handler, Server(port=0, **settings), clock=self.clock, render_error=render_error, new_id=lambda: "id-1"
+            handler,
+            Server(port=0, **settings),
+            clock=self.clock,
+            render_error=render_error,
+            new_id=lambda: "id-1",
+            listens=listens,
         )
         self.stack.push_async_callback(server.close)
         return server

@@ -20,6 +20,16 @@ async def test_a_connection_serves_one_request_after_another(bench, echo):
         assert b"date" in fields
 
 
+async def test_a_server_that_does_not_listen_yet_has_its_port_and_no_client(bench, echo):
+    server = await bench.serve(echo, listens=False)
+    with pytest.raises(ConnectionRefusedError):
+        await bench.connect(server)
+    await server.listen()
+    client = await bench.connect(server)
+    client.send(GET)
+    assert (await client.answer())[0] == 200
+
+
 async def test_connection_close_is_obeyed(bench, echo):
     client = await bench.connect(await bench.serve(echo))
     client.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

@@ -1,115 +1,20 @@
-"""What workers tell one another: buses over real sockets, flushed by hand on a clock that the test holds."""
+"""What workers tell one another of their calls."""
 
-import asyncio
 import contextlib
 import errno
-import socket
 
 import msgspec
 import pytest
+from tests.unit.workers.crew import R0, R1, SlowReader, chain
 
-from turnwise.engines.sim.virtual_time import run_virtual
-from turnwise.errors import ClientFault
-from turnwise.index import DomainKey, KvIndex
-from turnwise.proxy.fleet import Fleet
-from turnwise.proxy.held import Holder
+from turnwise.proxy.export.audit import Audit
+from turnwise.proxy.export.prometheus import Metrics
+from turnwise.proxy.export.record import Recorder
 from turnwise.proxy.workers import messages
-from turnwise.proxy.workers.bus import LINGER_S, Bus
 from turnwise.proxy.workers.inbox import MAX_WAITING_BOUNDARIES, SILENT_S
 from turnwise.proxy.workers.links import MAX_BACKLOG, Link
 from turnwise.proxy.workers.messages import MAX_BOUNDARIES, MAX_DATAGRAM_BYTES, Datagram, Kept
-from turnwise.settings import IndexSettings, PolicySettings, Replica, Settings
-from turnwise.types import CallId, DialectName, Digest, Hit, Placement, PromptChain, ReplicaId, Request, Terms, Usage
-
-R0, R1 = ReplicaId("r0"), ReplicaId("r1")
-SETTINGS = Settings(
-    replicas=(Replica(url="http://a:1", name="r0"), Replica(url="http://b:1", name="r1")),
-    policy=PolicySettings(prefill_tokens_per_s=1000.0),
-)
-
-
-class Worker:
-    """One worker without its pipeline: fleet, index and bus."""
-
-    def __init__(self, number, inbound, links, clock):
-        self.inbound = inbound
-        self.links = links
-        self.due = []
-        self.clock = clock
-        self.index = KvIndex(IndexSettings())
-        self.bus = Bus(number, inbound, links, clock=clock, schedule=lambda seconds, callback: self.due.append(callback))
-        self.fleet = Fleet(SETTINGS, self.index, self.bus)
-        self.bus.join(self.fleet, self.index)
-        for member in self.fleet.members.values():
-            member.life = 1
-            member.is_healthy = True
-            self.index.add_replica(member.id, DomainKey("m"), num_blocks=None, has_events=False)
-
-    def tell(self):
-        """Run what the bus has asked its loop for."""
-        due, self.due[:] = list(self.due), []
-        for callback in due:
-            callback()
-
-    def book(self, replica=R0, *, chain=None, tokens=1000, call_id="c"):
-        request = Request(CallId(call_id), "r", DialectName.CHAT, "POST", "/", (), b"", 0.0, 0.0, chain=chain)
-        placement = Placement(replica, "kv_aware", "lowest_cost", tokens, False, Hit(), Terms())
-        return self.fleet.book(request, placement, self.clock())
-
-    def load(self, replica=R0):
-        member = self.fleet.members[replica]
-        return member.num_running, member.running_tokens, self.fleet.pending_prefill_tokens(member, self.clock())
-
-    def expects(self, chain, replica=R0):
-        return self.index.residency(chain, [R0, R1], self.clock()).hits[replica].tokens
-
-
-class Crew(list):
-    """Workers that hear one another through sockets; `now` is everybody's clock."""
-
-    now = 100.0
-
-    def settle(self):
-        """Let everybody tell and hear until nothing is left to say."""
-        while True:
-            for worker in self:
-                worker.tell()
-            before = self.num_received
-            for worker in self:
-                worker.bus.listen()
-            if self.num_received == before and not any(worker.due for worker in self):
-                return
-
-    @property
-    def num_received(self):
-        return sum(worker.bus.num_received for worker in self)
-
-
-@pytest.fixture
-def crew():
-    with contextlib.ExitStack() as stack:
-
-        def make(count=2):
-            workers = Crew()
-            pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(count)]
-            for end in (end for pair in pairs for end in pair):
-                end.setblocking(False)
-                stack.enter_context(end)
-            for number in range(count):
-                links = {other: Link(pairs[other][1]) for other in range(count) if other != number}
-                workers.append(Worker(number, pairs[number][0], links, lambda: workers.now))
-            return workers
-
-        yield make
-
-
-def chain(length, name=b"p"):
-    digests = tuple(Digest(name + number.to_bytes(15, "big")) for number in range(length))
-    return PromptChain(digests, tuple(400 * (number + 1) for number in range(length)))
-
-
-def continuing(response_id):
-    return Request(CallId("c"), "r", DialectName.RESPONSES, "POST", "/", (), b"", 0.0, 0.0, continues=(response_id,))
+from turnwise.types import CallId, Digest, Outcome, PromptChain, ReplicaId, Usage
 
 
 def test_a_call_of_one_worker_is_load_at_the_others(crew):
@@ -231,58 +136,6 @@ def test_a_learned_speed_and_an_open_breaker_are_everybodys(crew):
     assert [second.fleet.members[replica].is_routable(workers.now) for replica in (R0, R1)] == [True, False]
 
 
-def test_a_kept_response_is_known_to_the_sibling_that_is_asked_for_it_at_once(crew):
-    first, second = crew()
-    second.fleet.members[R0].life = 7  # lives are each worker's own count
-    with first.book() as lease:
-        lease.keep("resp_1")
-        assert run_virtual(sought(second, "resp_1")) == (Holder(R0, 7), 0.0)
-
-
-def test_a_response_that_is_told_late_is_waited_for_and_an_unknown_one_not_for_long(crew):
-    first, second = crew()
-
-    async def told_late():
-        asyncio.get_running_loop().call_later(LINGER_S / 2, first.fleet.held.keep, "resp_1", Holder(R0, 1))
-        return await sought(second, "resp_1")
-
-    assert run_virtual(told_late()) == (Holder(R0, 1), LINGER_S)
-    with pytest.raises(ClientFault, match="resp_2"):
-        run_virtual(sought(second, "resp_2"))
-
-
-async def sought(worker, response_id):
-    """The holder that a worker finds, and the seconds that it waited for it."""
-    await worker.fleet.held.seek(continuing(response_id))
-    return worker.fleet.held.holder(continuing(response_id)), asyncio.get_running_loop().time()
-
-
-def test_a_response_kept_by_a_replica_not_yet_reached_is_held_in_its_first_life(crew):
-    first, second = crew()
-    second.fleet.members[R0].life = 0
-    with first.book() as lease:
-        lease.keep("resp_1")
-    second.bus.listen()
-    assert second.fleet.held.holder(continuing("resp_1")) == Holder(R0, 1)
-
-
-def test_a_worker_that_starts_is_told_what_one_neighbour_remembers(crew):
-    workers = crew(3)
-    first, second, third = workers
-    for number in range(600):
-        for worker in (first, second):
-            worker.fleet.held.put(f"resp_{number}", Holder(R0, 1))
-    second.fleet.held.put("resp_lost", Holder(R1, 0))
-    second.fleet.believe_speed(second.fleet.members[R0], 4000.0)
-    first.bus.beat(asks=True)  # the second worker answers the first,
-    third.bus.beat(asks=True)  # and the first answers the third
-    workers.settle()
-    assert [worker.bus._is_informed.is_set() for worker in workers] == [True, False, True]
-    assert [len(worker.fleet.held) for worker in workers] == [600, 601, 600]
-    assert first.fleet.members[R0].learned_tokens_per_s == 4000.0
-    assert third.fleet.members[R0].learned_tokens_per_s is None
-
-
 @pytest.mark.parametrize(
     "data",
     [
@@ -372,7 +225,20 @@ def test_a_sibling_that_does_not_read_is_never_waited_for_and_hears_the_newest_w
     workers.settle()
     assert not link.has_backlog
     assert second.load() == (0, 0, 0)
-    assert second.bus.num_received == link.num_sent == 3 + MAX_BACKLOG + 1
+    recalled = 1  # of what it missed, the speeds: nothing is held
+    assert second.bus.num_received == link.num_sent == 3 + MAX_BACKLOG + 1 + recalled
+
+
+def test_an_attempt_that_failed_leaves_nothing_to_wait_for(crew):
+    first, second = workers = crew()
+    with first.book(chain=chain(3), tokens=300) as lease:
+        workers.settle()
+    assert len(second.bus._inbox._waiting._chains) == 1
+    recorder = Recorder(first.index, first.fleet, Metrics(), Audit(), first.clock, first.bus)
+    nothing = dict.fromkeys(Outcome.__struct_fields__)
+    recorder.failed(Outcome(**{**nothing, "call_id": CallId("c"), "placement": lease.placement}))
+    workers.settle()
+    assert len(second.bus._inbox._waiting._chains) == 0
 
 
 def test_a_datagram_that_can_never_be_sent_holds_up_no_other():
@@ -388,17 +254,3 @@ def test_a_datagram_that_can_never_be_sent_holds_up_no_other():
     for data in (b"one", b"large", b"two"):
         link.send(data)
     assert (sent, link.num_sent, link.num_dropped, link.has_backlog) == ([b"one", b"two"], 2, 1, False)
-
-
-class SlowReader:
-    """A sender whose reader has room for so many datagrams."""
-
-    def __init__(self, sender, room):
-        self.sender = sender
-        self.room = room
-
-    def send(self, data):
-        if not self.room:
-            raise BlockingIOError
-        self.room -= 1
-        return self.sender.send(data)

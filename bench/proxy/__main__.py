@@ -16,13 +16,14 @@ from typing import NoReturn
 import msgspec
 from bench.proxy.install import InstallError, install, say
 from bench.proxy.measure import Plan, measure
-from bench.proxy.peers import DIRECT, KV_AWARE, NGINX, PEERS
+from bench.proxy.peers import DIRECT, KV_AWARE, NGINX, ON_REQUEST, PEERS
 from bench.proxy.processes import ProcessError
 from bench.proxy.report import markdown, renew_paper
 from bench.proxy.results import Run
 from bench.proxy.scenarios import SCENARIOS
 
 TARGETS = (DIRECT, *(peer.name for peer in PEERS))
+KNOWN_TARGETS = (*TARGETS, *(peer.name for peer in ON_REQUEST))
 QUICK_TARGETS = (DIRECT, NGINX, KV_AWARE)
 QUICK_SCENARIOS = ("small64", "next600k", "stream2ms")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "turnwise"
@@ -66,13 +67,13 @@ def _parser() -> argparse.ArgumentParser:
     setup.set_defaults(run=_setup)
     run = commands.add_parser("run", help="measure")
     run.add_argument("--quick", action="store_true", help="half a minute: two short rounds of what the bars need, no paper")
-    run.add_argument("--only", type=_names(TARGETS), help=f"targets, by comma: {', '.join(TARGETS)}")
+    run.add_argument("--only", type=_names(KNOWN_TARGETS), help=f"targets, by comma: {', '.join(KNOWN_TARGETS)}")
     run.add_argument("--scenario", type=_names([one.name for one in SCENARIOS]), help="scenarios, by comma")
     run.add_argument("--rounds", type=int, help="samples of each target in each scenario (default 7; 2 if quick)")
     run.add_argument("--seconds", type=float, help="length of a sample, about (default 1; 0.5 if quick)")
     run.add_argument("--seed", type=int, default=1, help="of the bodies (default 1)")
-    run.add_argument("--router-core", type=int, default=1, help="core of the target (default 1)")
-    run.add_argument("--load-core", type=int, default=0, help="core of generator and replicas (default 0)")
+    run.add_argument("--router-cores", default="1", help="core of the target (default 1); `0,1` for several workers")
+    run.add_argument("--load-cores", default="0", help="core of generator and replicas (default 0)")
     run.add_argument(
         "--out", type=Path, default=Path("build/bench-proxy.json"), help="file for the result (default %(default)s)"
     )
@@ -111,8 +112,8 @@ def _run(args: argparse.Namespace) -> int:
         rounds=args.rounds or (2 if args.quick else 7),
         seconds=args.seconds or (0.5 if args.quick else 1.0),
         seed=args.seed,
-        router_core=args.router_core,
-        load_core=args.load_core,
+        router_cores=args.router_cores,
+        load_cores=args.load_cores,
         command=args.command,
     )
     with tempfile.TemporaryDirectory(prefix="bench-proxy-") as folder:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 from bench.proxy import scenarios
 from bench.proxy.install import Installed, say
-from bench.proxy.peers import DIRECT, PEERS, ROOT, Peer, Site
+from bench.proxy.peers import DIRECT, ON_REQUEST, PEERS, ROOT, Peer, Site
 from bench.proxy.processes import (
     Process,
     ProcessError,
@@ -23,7 +23,7 @@ from bench.proxy.processes import (
     cpu_ns,
     free_ports,
     memory,
-    on_core,
+    on_cores,
     wait_until_answering,
 )
 from bench.proxy.results import Load, Run, Sample, Target, read_load
@@ -43,8 +43,8 @@ class Plan(msgspec.Struct, frozen=True):
     rounds: int
     seconds: float
     seed: int
-    router_core: int
-    load_core: int
+    router_cores: str
+    load_cores: str
     command: str
 
 
@@ -100,14 +100,14 @@ class _Bench:
 
     def start(self, processes: Processes) -> None:
         ports = free_ports(NUM_REPLICAS)
-        replicas = processes.start("replicas", [str(self._installed.replica), *map(str, ports)], core=self._plan.load_core)
+        replicas = processes.start("replicas", [str(self._installed.replica), *map(str, ports)], cores=self._plan.load_cores)
         body = scenarios.example()
         wait_until_answering(replicas, ports[0], body)
         if DIRECT in self._plan.targets:
             command = shlex.join(["replica", *map(str, ports)])
             direct = Target(name=DIRECT, title="no router", version="", command=command, note="the first replica itself")
             self._standing.append(_Standing(direct, ports[0], None))
-        for peer in PEERS:
+        for peer in (*PEERS, *ON_REQUEST):
             if peer.name in self._plan.targets:
                 self._start(processes, peer, tuple(ports), body)
 
@@ -122,7 +122,7 @@ class _Bench:
         site = Site(port=port, spare_ports=(spare[0], spare[1], spare[2]), replica_ports=replica_ports, folder=folder)
         argv = peer.argv(self._installed, site)
         say(f"starting {peer.name}")
-        process = processes.start(peer.name, argv, core=self._plan.router_core)
+        process = processes.start(peer.name, argv, cores=self._plan.router_cores)
         wait_until_answering(process, port, body)
         target = Target(
             name=peer.name,
@@ -179,7 +179,7 @@ class _Bench:
             "nonce": self._num_loads * NONCES_PER_SAMPLE,
         }
         argv = [
-            *on_core(self._plan.load_core),
+            *on_cores(self._plan.load_cores),
             str(self._installed.load),
             *(f"--{key}={value}" for key, value in options.items()),
         ]

@@ -17,6 +17,7 @@ DIRECT = "direct"
 NGINX = "nginx"
 ROUND_ROBIN = "turnwise-round-robin"
 KV_AWARE = "turnwise-kv-aware"
+WORKERS = "turnwise-2-workers"
 
 
 class Site(msgspec.Struct, frozen=True):
@@ -161,4 +162,9 @@ PEERS = (
         )
     ),
 )
-"""In the order of the tables. Another way to run Turnwise is one more line: `_turnwise("kv_aware", "--workers", "2")`."""
+"""In the order of the tables."""
+
+ON_REQUEST = (
+    Peer(WORKERS, "Turnwise, kv_aware, 2 workers", _turnwise("kv_aware", "--workers", "2"), _turnwise_version, WARNINGS_ONLY),
+)
+"""Measured only where named: two workers need two cores, and the peers have one."""

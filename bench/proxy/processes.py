@@ -66,12 +66,12 @@ class Processes(contextlib.ExitStack):
         super().__init__()
         self._folder = folder
 
-    def start(self, name: str, argv: Sequence[str], *, core: int) -> Process:
-        """Start a program on one core, in a process group of its own; it is told to end where this process dies."""
+    def start(self, name: str, argv: Sequence[str], *, cores: str) -> Process:
+        """Start a program on certain cores, in a process group of its own; it is told to end where this process dies."""
         log = self._folder / f"{name}.log"
         with log.open("wb") as output:
             popen = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "TERM", *on_core(core), *argv],
+                ["setpriv", "--pdeathsig", "TERM", *on_cores(cores), *argv],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -84,9 +84,9 @@ class Processes(contextlib.ExitStack):
         return process
 
 
-def on_core(core: int) -> list[str]:
-    """What a command begins with to run on one core."""
-    return ["taskset", "-c", str(core)]
+def on_cores(cores: str) -> list[str]:
+    """What a command begins with to run on certain cores: `1`, or `0,1`."""
+    return ["taskset", "-c", cores]
 
 
 def missing_tools() -> list[str]:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from bench.proxy import bodies
 from bench.proxy.install import InstallError, compile_tools
-from bench.proxy.processes import ProcessError, Processes, cpu_ns, free_ports, memory, on_core, tree, wait_until_answering
+from bench.proxy.processes import ProcessError, Processes, cpu_ns, free_ports, memory, on_cores, tree, wait_until_answering
 from bench.proxy.results import read_load
 from bench.proxy.scenarios import example
 
-CORE = min(os.sched_getaffinity(0))
+CORE = str(min(os.sched_getaffinity(0)))
 MANY_LOOKS = 20_000
 BUSY_CHILD = ["sh", "-c", "(while :; do :; done) & wait"]
 
@@ -29,7 +29,7 @@ def look_until(claim):
 
 def test_the_cpu_time_and_memory_of_a_tree_are_those_of_its_children_too(tmp_path):
     with Processes(tmp_path) as processes:
-        parent = processes.start("parent", BUSY_CHILD, core=CORE)
+        parent = processes.start("parent", BUSY_CHILD, cores=CORE)
         assert look_until(lambda: len(tree(parent.pid)) == 2)
         child = tree(parent.pid)[1]
         assert look_until(lambda: cpu_ns(child) > 10_000_000)
@@ -41,7 +41,7 @@ def test_the_cpu_time_and_memory_of_a_tree_are_those_of_its_children_too(tmp_pat
 
 def test_leaving_stops_all_that_was_started_and_what_that_has_started(tmp_path):
     with Processes(tmp_path) as processes:
-        parent = processes.start("parent", BUSY_CHILD, core=CORE)
+        parent = processes.start("parent", BUSY_CHILD, cores=CORE)
         assert look_until(lambda: len(tree(parent.pid)) == 2)
         _, child = tree(parent.pid)
     assert look_until(lambda: not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text().split()[2])
@@ -50,7 +50,7 @@ def test_leaving_stops_all_that_was_started_and_what_that_has_started(tmp_path):
 
 def test_a_program_that_ends_by_itself_is_named_with_what_it_said(tmp_path):
     with Processes(tmp_path) as processes:
-        process = processes.start("short", ["sh", "-c", "echo no such flag; exit 3"], core=CORE)
+        process = processes.start("short", ["sh", "-c", "echo no such flag; exit 3"], cores=CORE)
         with pytest.raises(ProcessError, match=r"short ended with 3: no such flag"):
             wait_until_answering(process, free_ports(1)[0], b"")
 
@@ -69,7 +69,7 @@ def tools(tmp_path_factory):
 def replica_port(tools, tmp_path_factory):
     with Processes(tmp_path_factory.mktemp("replica")) as processes:
         ports = free_ports(2)
-        replica = processes.start("replica", [str(tools / "replica"), *map(str, ports)], core=CORE)
+        replica = processes.start("replica", [str(tools / "replica"), *map(str, ports)], cores=CORE)
         for port in ports:
             wait_until_answering(replica, port, example())
         yield ports[1]
@@ -79,7 +79,7 @@ def run_load(tools, folder, conversations, **options):
     path = folder / "sent.bodies"
     bodies.write(path, conversations)
     words = [f"--{name}={value}" for name, value in {"bodies": path, "seconds": 0.2, **options}.items()]
-    done = subprocess.run([*on_core(CORE), tools / "load", *words], capture_output=True, check=True, timeout=30)
+    done = subprocess.run([*on_cores(CORE), tools / "load", *words], capture_output=True, check=True, timeout=30)
     return read_load(done.stdout)
 
 

@@ -18,7 +18,7 @@ class Members(msgspec.Struct, frozen=True):
     """Those of one hash domain."""
 
     domain: Domain
-    replicas: list[tuple[ReplicaId, Holdings, Callable[[Digest], Run | None], Callable[[PromptChain, float], int]]]
+    replicas: list[tuple[ReplicaId, Holdings, Callable[[Digest], Run | None], Callable[[PromptChain, float, Run | None], int]]]
     """Each with two look-ups of what is predicted of it: the run that a prompt begins with, and `tokens_since`."""
     confirmed: int
     """Mask of the slots of those whose events tell what they hold."""

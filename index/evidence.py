@@ -47,7 +47,8 @@ class Evidence:
 
     def __init__(self) -> None:
         self.num_bytes = 0
-        self._entries: dict[Digest, Entry] = {}
+        self.entries: dict[Digest, Entry] = {}
+        """What is known of each digest; for others to see whether there is anything."""
         self._leaves: OrderedDict[Digest, Entry] = OrderedDict()
         self._num_lessons = 0
         self._resolved: tuple[PromptChain, Known] | None = None
@@ -55,7 +56,7 @@ class Evidence:
         self._agreed_in_a_row = 0
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.entries)
 
     @property
     def trusts_growth(self) -> bool:
@@ -64,7 +65,7 @@ class Evidence:
 
     def resolve(self, prompt: PromptChain, block_size: int) -> Known:
         """What is known of `prompt`: the trusted blocks of the deepest of its prefixes, or more where more is estimated."""
-        if not self._entries:
+        if not self.entries:
             return UNKNOWN
         if self._resolved is not None and self._resolved[0] is prompt:
             return self._resolved[1]
@@ -84,7 +85,7 @@ class Evidence:
         seen: BlockChain | None = None
         distance = 0
         while distance <= deepest:
-            entry = self._entries[digests[deepest - distance]]
+            entry = self.entries[digests[deepest - distance]]
             chain = entry.chain
             if chain is not seen and chain.blocks:
                 found.setdefault(BlockHash(chain.blocks[-1]), (chain, len(chain.blocks)))
@@ -131,7 +132,7 @@ class Evidence:
         common_with: dict[BlockChain, int] = {chain: min(kept, num_blocks)}
         is_contradiction = has_grown = False
         for boundary in range(deepest_known, -1, -1):
-            entry = self._entries[digests[boundary]]
+            entry = self.entries[digests[boundary]]
             common = common_with.get(entry.chain)
             if common is None:
                 common = common_with[entry.chain] = _common_length(entry.chain.blocks, chain.blocks, num_blocks)
@@ -161,12 +162,12 @@ class Evidence:
         """Forget the entry used longest ago, and its chain if nothing else needs it."""
         self._resolved = None
         digest, entry = self._leaves.popitem(last=False)
-        del self._entries[digest]
+        del self.entries[digest]
         self.num_bytes -= ENTRY_BYTES
         self._release(entry.chain)
         if entry.parent is None:
             return
-        parent = self._entries[entry.parent]
+        parent = self.entries[entry.parent]
         parent.num_children -= 1
         if not parent.num_children:
             self._leaves[entry.parent] = parent
@@ -178,7 +179,7 @@ class Evidence:
     def clear(self) -> None:
         """Forget everything."""
         self._resolved = None
-        self._entries.clear()
+        self.entries.clear()
         self._leaves.clear()
         self.num_bytes = 0
         self._strikes = self._agreed_in_a_row = 0
@@ -194,7 +195,7 @@ class Evidence:
         is_taught = False
         anchors: list[tuple[int, int]] = []
         for boundary in range(deepest, -1, -1):
-            entry = self._entries[digests[boundary]]
+            entry = self.entries[digests[boundary]]
             if entry.num_tokens is not None and (not anchors or entry.num_tokens < anchors[-1][1]):
                 anchors.append((boundary, entry.num_tokens))
             taught = self._taught_blocks(entry, block_size, is_exact_prompt=boundary == last)
@@ -213,7 +214,7 @@ class Evidence:
         low, high = -1, len(digests) - 1
         while low < high:
             middle = (low + high + 1) // 2
-            if digests[middle] in self._entries:
+            if digests[middle] in self.entries:
                 low = middle
             else:
                 high = middle - 1
@@ -221,9 +222,9 @@ class Evidence:
 
     def _add(self, digests: Sequence[Digest], boundary: int, chain: BlockChain) -> Entry:
         digest, parent = digests[boundary], digests[boundary - 1] if boundary else None
-        entry = self._entries[digest] = self._leaves[digest] = Entry(chain=chain, parent=parent)
+        entry = self.entries[digest] = self._leaves[digest] = Entry(chain=chain, parent=parent)
         if parent is not None:
-            self._entries[parent].num_children += 1
+            self.entries[parent].num_children += 1
             self._leaves.pop(parent, None)
         self.num_bytes += ENTRY_BYTES
         self._hold(chain)
@@ -231,7 +232,7 @@ class Evidence:
 
     def _use(self, digest: Digest) -> None:
         self._num_lessons += 1
-        self._entries[digest].used_at = self._num_lessons
+        self.entries[digest].used_at = self._num_lessons
         if digest in self._leaves:
             self._leaves.move_to_end(digest)
 

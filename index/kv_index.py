@@ -104,30 +104,51 @@ class KvIndex:
         A hit is never the whole prompt, since engines compute at least its last token; where the block size is known it is a
         whole number of blocks.
         """
-        asked = self._asked.get(tuple(replicas)) or self._ask(tuple(replicas))
+        names = tuple(replicas)
+        asked = self._asked.get(names) or self._ask(names)
         hits = asked.no_hits.copy()
         if chain is None or not chain.digests:
             return Residency(0, False, hits)
         prompt_tokens: int | None = None
         is_taught = False
         surest: tuple[tuple[int, int], ...] = ()
+        first, num_bytes, since = chain.digests[0], chain.ends[-1], now - self._predicted_ttl_s
         for members in asked.groups:
             domain = members.domain
-            known = domain.resolve(chain)
-            length = domain.length(chain, known)
-            is_taught = is_taught or known.is_taught
-            if prompt_tokens is None or known.anchors[-1:] > surest:
-                surest, prompt_tokens = known.anchors[-1:], length
-            self._hits(members, known, chain, length, now, hits)
+            if domain.evidence.entries:
+                known = domain.resolve(chain)
+                length = domain.length(chain, known)
+                is_taught = is_taught or known.is_taught
+                if prompt_tokens is None or known.anchors[-1:] > surest:
+                    surest, prompt_tokens = known.anchors[-1:], length
+                self._hits(members, known, chain, length, now, hits)
+                continue
+            length = int(num_bytes / domain.rate.value)
+            if prompt_tokens is None:
+                prompt_tokens = length
+            block_size = domain.block_size or 1
+            most = (length - 1) // block_size * block_size
+            last, hit = 0, NO_HIT  # many replicas hold the same part of a prompt, and share its hit
+            for replica, _, run_of, tokens_since in members.replicas:
+                run = run_of(first)
+                if run is not None and (tokens := tokens_since(chain, since, run)):
+                    if tokens != last:
+                        last = tokens
+                        tokens = tokens // block_size * block_size
+                        tokens = min(tokens, most)
+                        hit = Hit(tokens, PREDICTED) if tokens > 0 else NO_HIT
+                    hits[replica] = hit
         if prompt_tokens is None:
-            prompt_tokens = round(chain.num_bytes / self._settings.bytes_per_token)
+            prompt_tokens = round(num_bytes / self._settings.bytes_per_token)
         return Residency(prompt_tokens, is_taught, hits)
 
     def book(self, chain: PromptChain | None, replica: ReplicaId, prompt_tokens: int, now: float) -> None:
         """A prompt of about `prompt_tokens` goes to `replica`: predict at once that it will be held there."""
         holdings = self._replicas.get(replica)
         if holdings is not None and chain is not None and chain.digests:
-            holdings.predicted.book(chain, prompt_tokens, now, holdings.domain.resolve(chain).anchors)
+            domain = holdings.domain
+            anchors = domain.resolve(chain).anchors if domain.evidence.entries else ()
+            holdings.predicted.book(chain, prompt_tokens, now, anchors)
 
     def settle(
         self,
@@ -150,7 +171,7 @@ class KvIndex:
         domain = holdings.domain
         if prompt_tokens is not None:
             domain.rate.learn(chain.ends[-1], prompt_tokens)
-        if cached_tokens is not None and holdings.is_confirmed and domain.resolve(chain).is_taught:
+        if cached_tokens is not None and holdings.has_events and holdings.is_confirmed and domain.resolve(chain).is_taught:
             cached_tokens = None  # its events tell more
         holdings.predicted.settle(chain, prompt_tokens, cached_tokens, now)
         if not holdings.has_events:
@@ -215,22 +236,23 @@ class KvIndex:
         domain = members.domain
         block_size = domain.block_size or 1
         max_blocks = (length - 1) // block_size if length else 0
+        taught = known.taught_blocks
         depths: dict[int, int] = {}
         if known.chain is not None and members.confirmed:
             depths = domain.index.depths(known.chain.blocks, known.num_blocks, members.confirmed)
-        taught = known.taught_blocks
-        for slot, depth in depths.items():
-            hits[members.by_slot[slot]] = _hit(depth, depth, taught, max_blocks, block_size)
+            for slot, depth in depths.items():
+                hits[members.by_slot[slot]] = _hit(depth, depth, taught, max_blocks, block_size)
         first = chain.digests[0]
         since, since_events = now - self._predicted_ttl_s, now - self._unconfirmed_ttl_s
         for replica, holdings, run_of, tokens_since in members.replicas:
-            if run_of(first) is None:
+            run = run_of(first)
+            if run is None:
                 continue
             depth = depths.get(holdings.block_slot, 0) if depths else 0
             # Where its blocks tell that the replica lacks some of what was taught of this prompt, a prediction only bridges the
             # time until its events come; where they cannot tell, a prediction is all there is.
             is_refuted = depth < taught and holdings.is_confirmed and holdings.has_blocks
-            predicted = tokens_since(chain, since_events if is_refuted else since) // block_size
+            predicted = tokens_since(chain, since_events if is_refuted else since, run) // block_size
             hits[replica] = _hit(depth, predicted, taught, max_blocks, block_size)
 
     def _teach(self, call_id: str, call: PendingCall, *, is_last_chance: bool = False) -> Lesson:

@@ -44,43 +44,62 @@ class PredictedRuns:
 
         `anchors` are boundaries whose exact tokens are known, ascending in both.
         """
-        digests, heads, order = chain.digests, self.heads, self._order
+        digests, ends, heads, order = chain.digests, chain.ends, self.heads, self._order
         self._num_bookings = booking = self._num_bookings + 1
         length = len(digests)
-        depth = 0
+        depth = base = 0
         last: Run | None = None
         while depth < length:
             run = heads.get(digests[depth])
             if run is None:
                 break
             depth = run.end
-            if depth > length or digests[depth - 1] != run.digests[-1]:
+            if depth > length or digests[depth - 1] != run.tail:
                 depth = _common_depth(run, digests)
                 run = self._split(run, depth)
             elif order.get(run.booking) is run:
                 del order[run.booking]
-            run.booking, run.booked_at = booking, now
+            run.booking, run.booked_at, base = booking, now, run.tokens
             last = run
         if depth < length:
-            last = self._grow(last, chain, depth, num_tokens, anchors, booking, now)
+            num_tokens = max(num_tokens, base)
+            known = () if not anchors else _within(anchors, depth, base, length, num_tokens)
+            self.num_tokens += num_tokens - base
+            self.num_segments += length - depth
+            if last is not None and not last.num_children:
+                last.lengthen(digests, ends, num_tokens)
+                last.anchors += known
+            else:
+                own, own_ends, start_bytes = digests, ends, 0
+                if last is not None:
+                    last.num_children += 1
+                    own, own_ends, start_bytes = digests[depth:], ends[depth:], ends[depth - 1]
+                last = heads[digests[depth]] = Run(
+                    last, depth, length, digests[-1], own, own_ends, start_bytes, base, num_tokens, known, booking, now
+                )
         if last is not None:
             order[booking] = last
         if self.num_tokens > self._max_tokens or self.num_segments > MAX_SEGMENTS:
             self._evict()
 
-    def tokens_since(self, chain: PromptChain, since: float) -> int:
-        """Tokens of the longest part of a prompt that is held and was booked at `since` or later."""
+    def tokens_since(self, chain: PromptChain, since: float, run: Run | None = None) -> int:
+        """Tokens of the longest part of a prompt that is held and was booked at `since` or later.
+
+        `run` is what `heads` has for its first segment, where that was looked up already.
+        """
         digests, heads = chain.digests, self.heads
         length = len(digests)
-        tokens = depth = 0
-        while depth < length:
-            run = heads.get(digests[depth])
-            if run is None or run.booked_at < since:
-                break
+        tokens = 0
+        if run is None:
+            run = heads.get(digests[0])
+        while run is not None and run.booked_at >= since:
             depth = run.end
-            if depth > length or digests[depth - 1] != run.digests[-1]:
+            if depth > length or digests[depth - 1] != run.tail:
                 return run.tokens_at(_common_depth(run, digests))
-            tokens = run.anchors[-1][1]
+            tokens = run.tokens
+            if depth == length:
+                break
+            run = heads.get(digests[depth])
         return tokens
 
     def settle(self, chain: PromptChain, num_tokens: int | None, cached_tokens: int | None, now: float) -> None:
@@ -91,27 +110,42 @@ class PredictedRuns:
         had not been proved by an answer when this call was booked (it may only have been slower), with all before it. A segment
         counts as lost where less than half of it was cached, so that an inexact estimate of its length drops nothing.
         """
-        path, depth = self._path(chain.digests)
-        if not path:
+        digests, heads = chain.digests, self.heads
+        length = len(digests)
+        depth = 0
+        last: Run | None = None
+        is_even = True  # each run before the last was counted, and the next begins with as many tokens as it ends with
+        while depth < length:
+            run = heads.get(digests[depth])
+            if run is None:
+                break
+            if last is not None and (last.counted < depth or last.tokens != run.base):
+                is_even = False
+            last = run
+            end = run.end
+            if end > length or digests[end - 1] != run.tail:
+                depth = _common_depth(run, digests)
+                break
+            depth = end
+            run.num_settled, run.settled_at = end - run.first, now
+        if last is None:
             return
-        is_whole = depth == len(chain.digests)
-        if cached_tokens is not None and is_whole and (path[-1].num_children or cached_tokens < path[-1].anchors[0][1]):
-            self._correct(path, depth, cached_tokens)
-        for run in path:
-            num_proved = min(depth, run.end) - run.first
-            if num_proved < run.num_settled:
+        is_whole = depth == length
+        if is_whole and cached_tokens is not None and (cached_tokens < last.base or last.num_children):
+            self._correct(_path_to(last), depth, cached_tokens)
+        if depth < last.end:
+            if depth - last.first < last.num_settled:
                 # Longer prompts proved it whole, at another time.
-                path[-1] = run = self._split(run, depth)  # noqa: PLW2901 - its leading part stands for it from here
-            run.num_settled, run.settled_at = num_proved, now
-        if num_tokens is not None and is_whole:
-            for run, longer in pairwise(path):
-                if run.counted < run.end:
-                    self._share(run, chain, num_tokens)
-                start = run.anchors[-1][1]
-                if longer.anchors[0][1] != start:
-                    self.num_tokens += longer.measure(run.end, start)
-            last = path[-1]
-            self.num_tokens += last.measure(depth, num_tokens)
+                last = self._split(last, depth)
+            last.num_settled, last.settled_at = depth - last.first, now
+        if is_whole and num_tokens is not None:
+            if not is_even:
+                self._even(_path_to(last), chain, num_tokens)
+            if depth == last.end and num_tokens >= (last.anchors[-1][1] if last.anchors else last.base):
+                self.num_tokens += num_tokens - last.tokens
+                last.tokens = num_tokens
+            else:
+                self.num_tokens += last.measure(depth, num_tokens)
             last.counted = depth
 
     def sweep(self, before: float, max_segments: int) -> int:
@@ -125,63 +159,19 @@ class PredictedRuns:
             max_segments -= dropped
         return max_segments
 
-    def _path(self, digests: Sequence[Digest]) -> tuple[list[Run], int]:
-        """The runs that a prompt goes through, and the depth to which it is held."""
-        heads, length = self.heads, len(digests)
-        path: list[Run] = []
-        depth = 0
-        while depth < length:
-            run = heads.get(digests[depth])
-            if run is None:
-                break
-            path.append(run)
-            depth = run.end
-            if depth > length or digests[depth - 1] != run.digests[-1]:
-                return path, _common_depth(run, digests)
-        return path, depth
-
-    def _grow(
-        self,
-        last: Run | None,
-        chain: PromptChain,
-        depth: int,
-        num_tokens: int,
-        known: Sequence[tuple[int, int]],
-        booking: int,
-        now: float,
-    ) -> Run:
-        """Add what lies after `depth`, where `last` ends; returns the run that it is in."""
-        digests, ends = chain.digests, chain.ends
-        length = len(digests)
-        base = last.anchors[-1][1] if last is not None else 0
-        num_tokens = max(num_tokens, base)
-        anchors = [(length, num_tokens)]
-        if known:
-            within = [(at + 1, tokens) for at, tokens in known if depth <= at < length - 1 and base <= tokens <= num_tokens]
-            anchors = within + anchors
-        self.num_tokens += num_tokens - base
-        self.num_segments += length - depth
-        if last is not None and not last.num_children:
-            last.digests += digests[depth:]
-            last.ends += ends[depth:]
-            last.anchors += anchors
-            last.end = length
-            return last
-        if last is not None:
-            last.num_children += 1
-        start = ends[depth - 1] if depth else 0
-        run = Run(last, depth, length, [*digests[depth:]], [start, *ends[depth:]], [(depth, base), *anchors], booking, now)
-        self.heads[digests[depth]] = run
-        return run
-
-    def _share(self, run: Run, chain: PromptChain, num_tokens: int) -> None:
-        """Replace what was estimated of the end of `run`, now that a prompt that goes on from there was counted."""
-        start, ends = max(run.counted, run.first), chain.ends
-        start_bytes = ends[start - 1] if start else 0
-        left = run.tokens_at(start)
-        tokens = tokens_between(left, max(left, num_tokens), start_bytes, ends[-1], ends[run.end - 1])
-        self.num_tokens += run.measure(run.end, tokens)
-        run.counted = run.end
+    def _even(self, path: list[Run], chain: PromptChain, num_tokens: int) -> None:
+        """Replace what was estimated of the runs before the last, now that a prompt that goes on from there was counted."""
+        ends = chain.ends
+        for run, longer in pairwise(path):
+            if run.counted < run.end:
+                start = max(run.counted, run.first)
+                start_bytes = ends[start - 1] if start else 0
+                left = run.tokens_at(start)
+                tokens = tokens_between(left, max(left, num_tokens), start_bytes, ends[-1], ends[run.end - 1])
+                self.num_tokens += run.measure(run.end, tokens)
+                run.counted = run.end
+            if longer.base != run.tokens:
+                self.num_tokens += longer.measure(run.end, run.tokens)
 
     def _split(self, run: Run, depth: int) -> Run:
         head = run.split(depth)
@@ -190,33 +180,34 @@ class PredictedRuns:
         return head
 
     def _evict(self) -> None:
-        while self.num_tokens > self._max_tokens or self.num_segments > MAX_SEGMENTS:
-            run = next(iter(self._order.values()))
-            depth = run.depth_at(run.anchors[-1][1] - (self.num_tokens - self._max_tokens))
-            self._cut(run, min(depth, run.end - (self.num_segments - MAX_SEGMENTS)))
+        order, max_tokens = self._order, self._max_tokens
+        while (excess := self.num_tokens - max_tokens) > 0 or self.num_segments > MAX_SEGMENTS:
+            run = next(iter(order.values()))
+            if excess > run.tokens - run.base or run.end - run.first == 1:
+                self._drop(run)
+            else:
+                self._cut(run, min(run.depth_at(run.tokens - excess), run.end - (self.num_segments - MAX_SEGMENTS)))
 
     def _cut(self, run: Run, depth: int) -> None:
         """Drop what lies after `depth` of a run that has no children."""
         if depth <= run.first:
             self._drop(run)
-            return
-        before = run.size
-        self.num_segments -= run.end - depth
-        run.cut(depth)
-        self.num_tokens += run.size - before
+        else:
+            self.num_segments -= run.end - depth
+            self.num_tokens -= run.cut(depth)
 
     def _drop(self, run: Run) -> None:
         """Drop a run that has no children, and so is the last of its booking."""
+        parent, booking = run.parent, run.booking
         del self.heads[run.digests[0]]
-        self.num_tokens -= run.size
+        self.num_tokens -= run.tokens - run.base
         self.num_segments -= run.end - run.first
-        parent = run.parent
         if parent is not None:
             parent.num_children -= 1
-        if parent is not None and parent.booking == run.booking:
-            self._order[run.booking] = parent
-        else:
-            del self._order[run.booking]
+            if parent.booking == booking:
+                self._order[booking] = parent
+                return
+        del self._order[booking]
 
     def _correct(self, path: list[Run], depth: int, cached_tokens: int) -> None:
         """Drop what hung on the part of a prompt that was not among its `cached_tokens`."""
@@ -225,7 +216,7 @@ class PredictedRuns:
         for run in reversed(path):
             # Only where another prompt parts, which is at the end of a run, does anything hang but the prompt itself.
             if run.num_children > num_next and run.end <= depth:
-                tokens = run.anchors[-1][1]
+                tokens = run.tokens
                 if tokens > cached_tokens and tokens + run.tokens_at(run.end - 1) > 2 * cached_tokens:
                     lost.add(run)
             num_next = 1
@@ -240,6 +231,20 @@ class PredictedRuns:
         for run in reversed(hanging):
             if not run.num_children:
                 self._drop(run)
+
+
+def _path_to(run: Run) -> list[Run]:
+    """The runs that a prompt goes through up to `run`."""
+    path = [run]
+    while (parent := path[-1].parent) is not None:
+        path.append(parent)
+    path.reverse()
+    return path
+
+
+def _within(anchors: Sequence[tuple[int, int]], depth: int, base: int, length: int, tokens: int) -> tuple[tuple[int, int], ...]:
+    """Those `anchors`, now by depth, that lie after `depth` and before `length`, and within the tokens there."""
+    return tuple([(at + 1, known) for at, known in anchors if depth <= at < length - 1 and base <= known <= tokens])
 
 
 def _was_proved(run: Run, before: float) -> bool:

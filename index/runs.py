@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from math import inf
+from operator import itemgetter
 
 import msgspec
 
 from turnwise.index.estimate import tokens_between
 from turnwise.types import Digest
 
+_tokens_of = itemgetter(1)
+
 
 class Run(msgspec.Struct, gc=False, eq=False):
     """Some segments of a prompt: those after its first `first` and up to `end`. A depth counts segments from its start.
 
-    All of them were last booked together: by booking number `booking`, at `booked_at`. `digests` has an entry a segment,
-    `ends` the bytes of the prompt up to the run's start and to the end of each segment. `anchors` are depths with the tokens
-    up to there, ascending in both; the first is at `first`, the last at `end`. Its parent ends where it begins, and no run
-    was booked later than its parent.
+    All of them were last booked together: by booking number `booking`, at `booked_at`. `digests` and `ends`, the bytes of the
+    prompt, have an entry a segment; they are slices of a prompt's chain, or all of it. `tail` is the last digest. Its parent
+    ends where it begins, and no run was booked later than its parent.
     """
 
     parent: Run | None
     first: int
     end: int
-    digests: list[Digest]
-    ends: list[int]
-    anchors: list[tuple[int, int]]
+    tail: Digest
+    digests: tuple[Digest, ...]
+    ends: tuple[int, ...]
+    start_bytes: int
+    """Bytes of the prompt up to where it begins."""
+    base: int
+    """Tokens of the prompt up to there."""
+    tokens: int
+    """Tokens of the prompt up to its end."""
+    anchors: tuple[tuple[int, int], ...]
+    """Depths within, neither end, with the tokens up to there; ascending in both, and never beyond `base` and `tokens`."""
     booking: int
     booked_at: float
     num_settled: int = 0
@@ -39,75 +49,89 @@ class Run(msgspec.Struct, gc=False, eq=False):
     @property
     def size(self) -> int:
         """Tokens of its own."""
-        return self.anchors[-1][1] - self.anchors[0][1]
+        return self.tokens - self.base
 
     def tokens_at(self, depth: int) -> int:
         """Tokens of the prompt up to `depth`, which lies in this run or at its start."""
-        anchors = self.anchors
-        position = bisect_left(anchors, (depth,))
-        right = anchors[position]
-        if right[0] == depth:
-            return right[1]
-        left = anchors[position - 1]
-        ends, first = self.ends, self.first
-        return tokens_between(left[1], right[1], ends[left[0] - first], ends[right[0] - first], ends[depth - first])
+        if depth == self.end:
+            return self.tokens
+        if not self.anchors:
+            return tokens_between(self.base, self.tokens, self.start_bytes, self.ends[-1], self._bytes_at(depth))
+        (left_at, left), (right_at, right) = self._around(bisect_left(self.anchors, (depth + 1,)))
+        return tokens_between(left, right, self._bytes_at(left_at), self._bytes_at(right_at), self._bytes_at(depth))
 
     def depth_at(self, tokens: int) -> int:
         """The deepest depth up to which the prompt has no more than `tokens`; the run's start where even that has more."""
-        low, high = self.first, self.end
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self.tokens_at(middle) <= tokens:
-                low = middle
-            else:
-                high = middle - 1
-        return low
+        if tokens >= self.tokens:
+            return self.end
+        if tokens < self.base:
+            return self.first
+        first, ends = self.first, self.ends
+        if self.anchors:
+            (left_at, left), (right_at, right) = self._around(bisect_right(self.anchors, tokens, key=_tokens_of))
+            left_bytes = self._bytes_at(left_at)
+            right_bytes = self._bytes_at(right_at)
+        else:
+            left_at, left, right_at, right = first, self.base, self.end, self.tokens
+            left_bytes, right_bytes = self.start_bytes, ends[-1]
+        # The inverse of `tokens_between`, so that all between them are looked through at once.
+        most = left_bytes + ((tokens - left + 1) * (right_bytes - left_bytes) - 1) // (right - left)
+        return first + bisect_right(ends, max(left_bytes, most), left_at - first, right_at - first - 1)
 
     def measure(self, depth: int, tokens: int) -> int:
         """Take in that the prompt has `tokens` up to `depth`; returns by how much the run's own tokens have grown.
 
         Older anchors that cannot be true beside it give way.
         """
-        anchors = self.anchors
-        size = anchors[-1][1] - anchors[0][1]
-        position = len(anchors) - 1 if depth == self.end else bisect_left(anchors, (depth,))
-        if anchors[position][0] == depth:
-            anchors[position] = (depth, tokens)
-        else:
-            anchors.insert(position, (depth, tokens))
-        before = position - 1
-        while before >= 0 and anchors[before][1] > tokens:
-            anchors[before] = (anchors[before][0], tokens)
-            before -= 1
-        after = position + 1
-        while after < len(anchors) and anchors[after][1] < tokens:
-            anchors[after] = (anchors[after][0], tokens)
-            after += 1
-        return anchors[-1][1] - anchors[0][1] - size
+        first, end, anchors = self.first, self.end, self.anchors
+        size = self.tokens - self.base
+        if anchors and (depth < end or anchors[-1][1] > tokens):
+            self.anchors = anchors = tuple(
+                [(at, min(had, tokens) if at < depth else max(had, tokens)) for at, had in anchors if at != depth]
+            )
+        if first < depth < end:
+            position = bisect_left(anchors, (depth,))
+            self.anchors = (*anchors[:position], (depth, tokens), *anchors[position:])
+        if depth == end or self.tokens < tokens:
+            self.tokens = tokens
+        if depth == first or self.base > tokens:
+            self.base = tokens
+        return self.tokens - self.base - size
 
-    def cut(self, depth: int) -> None:
-        """Lose what lies after `depth`, which is within the run and not its start."""
-        kept = depth - self.first
-        tokens = self.tokens_at(depth)
-        del self.anchors[bisect_left(self.anchors, (depth,)) :]
-        self.anchors.append((depth, tokens))
-        del self.digests[kept:], self.ends[kept + 1 :]
-        self.end = depth
+    def lengthen(self, digests: tuple[Digest, ...], ends: tuple[int, ...], tokens: int) -> None:
+        """Go on to the end of a longer prompt of which this is a part, and which has `tokens`."""
+        first = self.first
+        self.anchors += ((self.end, self.tokens),)
+        self.end, self.tail, self.tokens = len(digests), digests[-1], tokens
+        self.digests, self.ends = digests[first:], ends[first:]
+
+    def cut(self, depth: int) -> int:
+        """Lose what lies after `depth`, which is within the run and not its start; returns how many tokens that is."""
+        had, kept = self.tokens, depth - self.first
+        self.tokens = tokens = self.tokens_at(depth)
+        if self.anchors:
+            self.anchors = self.anchors[: bisect_left(self.anchors, (depth,))]
+        self.digests, self.ends = self.digests[:kept], self.ends[:kept]
+        self.end, self.tail = depth, self.digests[-1]
         self.num_settled = min(self.num_settled, kept)
         self.counted = min(self.counted, depth)
+        return had - tokens
 
     def split(self, depth: int) -> Run:
         """Part with what lies before `depth`, which is within the run and neither end: it becomes the parent; returns it."""
-        leading = depth - self.first
-        boundary = (depth, self.tokens_at(depth))
-        position = bisect_left(self.anchors, boundary)
+        leading, tokens, anchors = depth - self.first, self.tokens_at(depth), self.anchors
+        position = bisect_left(anchors, (depth,))
         head = Run(
             parent=self.parent,
             first=self.first,
             end=depth,
+            tail=self.digests[leading - 1],
             digests=self.digests[:leading],
-            ends=self.ends[: leading + 1],
-            anchors=[*self.anchors[:position], boundary],
+            ends=self.ends[:leading],
+            start_bytes=self.start_bytes,
+            base=self.base,
+            tokens=tokens,
+            anchors=anchors[:position],
             booking=self.booking,
             booked_at=self.booked_at,
             num_settled=min(self.num_settled, leading),
@@ -116,7 +140,17 @@ class Run(msgspec.Struct, gc=False, eq=False):
             num_children=1,
         )
         self.parent, self.first = head, depth
-        del self.digests[:leading], self.ends[:leading]
-        self.anchors = [boundary, *(anchor for anchor in self.anchors[position:] if anchor[0] > depth)]
+        self.digests, self.ends, self.start_bytes = self.digests[leading:], self.ends[leading:], head.ends[-1]
+        self.base, self.anchors = tokens, anchors[bisect_left(anchors, (depth + 1,)) :]
         self.num_settled = max(0, self.num_settled - leading)
         return head
+
+    def _around(self, position: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The anchors before and at `position`, or the run's start and end."""
+        anchors = self.anchors
+        left = anchors[position - 1] if position else (self.first, self.base)
+        return left, anchors[position] if position < len(anchors) else (self.end, self.tokens)
+
+    def _bytes_at(self, depth: int) -> int:
+        first = self.first
+        return self.ends[depth - first - 1] if depth > first else self.start_bytes

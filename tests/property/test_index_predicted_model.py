@@ -138,6 +138,9 @@ def test_whatever_lengths_are_told_they_add_up_stay_bounded_and_never_fall_along
         for run in runs.heads.values():
             tokens = [run.tokens_at(depth) for depth in range(run.first, run.end + 1)]
             assert tokens == sorted(tokens)
+            for told in {told + beside for told in tokens for beside in (-1, 0, 1)}:
+                within = [depth for depth in range(run.first, run.end + 1) if run.tokens_at(depth) <= told]
+                assert run.depth_at(told) == max(within, default=run.first)
 
 
 def _segments(runs):

@@ -139,6 +139,24 @@ def test_what_one_replica_taught_tells_of_every_replica_of_its_domain(taught):
     assert hit(taught, SYSTEM, ASK, replica="b") == confirmed(len(SYSTEM) // BLOCK)
 
 
+@pytest.mark.parametrize("num_bytes", [1, 3, 4, 5, 8, 30])
+def test_what_was_taught_of_another_prompt_changes_nothing(num_bytes):
+    """Of a domain where nothing was taught, residency is told by a shorter way."""
+    other, shared, own = b"something else altogether", b"s" * num_bytes, b"o" * num_bytes
+    answers = []
+    for has_events in (False, True):
+        index = index_of("a", "b", "c")
+        if has_events:
+            index.apply("c", batch(stored(other, call_id="other")), 1.0)
+        assert settle(index, "other", other, replica="c").is_taught == has_events
+        for prompt, replica, now in (((shared, own), "a", 2.0), ((shared, b"x"), "b", 3.0), ((shared,), "c", 500.0)):
+            index.book(chain(*prompt), replica, length(*prompt), now)
+        asked = [(shared,), (shared, own), (shared, own, b"more"), (shared, b"x"), (b"y", own)]
+        ages = (4.0, 602.5, 1000.0)
+        answers.append([index.residency(chain(*prompt), ["c", "b", "a", "unknown"], now) for prompt in asked for now in ages])
+    assert answers[0] == answers[1]
+
+
 def test_an_untaught_prompt_is_as_long_as_its_bytes_say():
     index = index_of("a")
     known = index.residency(chain(SYSTEM), ["a"], 0.0)

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from turnwise.dialects.openai_tap import GenerationTap
-from turnwise.dialects.tap import MAX_DOCUMENT_BYTES, MAX_LINE_BYTES
+from turnwise.dialects.tap import MAX_DOCUMENT_BYTES, MAX_LINE_BYTES, MAX_UNREAD, MAX_UNREAD_BYTES
 from turnwise.types import Usage
 
 USAGE = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12, "prompt_tokens_details": {"cached_tokens": 4}}
@@ -51,6 +51,35 @@ def test_reasoning_and_tool_arguments_are_tokens_but_not_visible(hidden):
     assert (tap.first_token_at, tap.first_visible_at) == (1.0, 3.0)
     only_hidden = watch(ROLE, delta(**hidden), delta("tool_calls"))
     assert (only_hidden.first_token_at, only_hidden.first_visible_at, only_hidden.finish_reason) == (1.0, None, "tool_calls")
+
+
+def test_what_comes_after_the_first_text_is_known_whenever_somebody_asks():
+    tap = GenerationTap()
+    tap.on_head(200, is_stream=True)
+    tap.feed(delta(content="Hi"), 1.0)
+    for num_reads in range(1, 3 * MAX_UNREAD):
+        usage = {"prompt_tokens": 9, "completion_tokens": num_reads}
+        tap.feed(event({"choices": [{"delta": {"content": "x"}, "finish_reason": f"r{num_reads}"}], "usage": usage}), 2.0)
+        if num_reads % 5 == 0:
+            assert (tap.usage, tap.finish_reason) == (Usage(9, num_reads, None), f"r{num_reads}")
+    assert (tap.first_token_at, tap.first_visible_at) == (1.0, 1.0)
+
+
+def test_reads_put_by_are_read_before_a_later_read_that_is_cut_or_large():
+    for later in (delta("last")[:-1], delta("last", content="x" * MAX_UNREAD_BYTES)):
+        tap = watch(delta(content="Hi"), delta("first", content="x"), later, b"\n")
+        assert tap.finish_reason == "last"
+
+
+def test_no_more_than_a_few_reads_are_put_by():
+    tap = GenerationTap()
+    tap.on_head(200, is_stream=True)
+    tap.feed(delta(content="Hi"), 1.0)
+    sizes = set()
+    for _ in range(4 * MAX_UNREAD):
+        tap.feed(delta(content="x"), 2.0)
+        sizes.add(len(tap._unread))
+    assert max(sizes) < MAX_UNREAD
 
 
 def test_completions_text_is_visible():

@@ -52,7 +52,7 @@ class MessagesTap(AnswerTap):
     """The tap of messages. Nothing is kept for later calls, so there is no `response_id`."""
 
     visible_marks = re.compile(rb'"text_delta"')
-    end_marks = re.compile(rb'"message_(?:delta|start)"')
+    end_marks = (re.compile(rb'"message_(?:delta|start)"'),)
 
     def _read_event(self, payload: bytes, now: float) -> None:
         try:
@@ -63,7 +63,7 @@ class MessagesTap(AnswerTap):
             self._read_usage(event.message.usage)
         elif event.type == "message_delta":
             if event.delta is not None:
-                self.finish_reason = event.delta.stop_reason or self.finish_reason
+                self._finish_reason = event.delta.stop_reason or self._finish_reason
             self._read_usage(event.usage)
         elif event.type == "content_block_delta" and event.delta is not None:
             self._read_delta(event.delta, now)
@@ -81,7 +81,7 @@ class MessagesTap(AnswerTap):
             return
         if any(block.type == "text" and block.text for block in message.content or ()):
             self.first_visible_at = now
-        self.finish_reason = message.stop_reason
+        self._finish_reason = message.stop_reason
         self._read_usage(message.usage)
 
     def _read_usage(self, raw: msgspec.Raw) -> None:
@@ -96,10 +96,10 @@ class MessagesTap(AnswerTap):
             return
         output = usage.output_tokens or 0
         if usage.input_tokens is None:
-            if self.usage is not None:
-                self.usage = msgspec.structs.replace(self.usage, completion_tokens=output)
+            if self._usage is not None:
+                self._usage = msgspec.structs.replace(self._usage, completion_tokens=output)
             return
         cached = usage.cache_read_input_tokens
         prompt = usage.input_tokens + (cached or 0) + (usage.cache_creation_input_tokens or 0)
         if prompt > 0:  # no prompt is empty: an engine that has not counted yet says 0
-            self.usage = Usage(prompt_tokens=prompt, completion_tokens=output, cached_tokens=cached)
+            self._usage = Usage(prompt_tokens=prompt, completion_tokens=output, cached_tokens=cached)

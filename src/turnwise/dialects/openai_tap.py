@@ -71,7 +71,7 @@ class GenerationTap(AnswerTap):
     """The tap of chat and completions."""
 
     visible_marks = re.compile(rb'"(?:content|text)"')
-    end_marks = re.compile(rb'"(?:usage": ?\{|finish_reason": ?")')
+    end_marks = (re.compile(rb'"usage": ?\{'), re.compile(rb'"finish_reason": ?"'))
 
     def _read_event(self, payload: bytes, now: float) -> None:
         try:
@@ -85,7 +85,7 @@ class GenerationTap(AnswerTap):
                 (delta.reasoning, delta.reasoning_content, delta.tool_calls, delta.function_call, delta.refusal)
             ):
                 self._saw_token(now, is_visible=is_visible)
-            self.finish_reason = choice.finish_reason or self.finish_reason
+            self._finish_reason = choice.finish_reason or self._finish_reason
         self._read_usage(chunk.usage)
 
     def _read_document(self, document: bytes, now: float) -> None:
@@ -96,15 +96,15 @@ class GenerationTap(AnswerTap):
             text = choice.message.content if choice.message is not None else choice.text
             if len(text) > MAX_NO_TEXT_BYTES or bytes(text) not in NO_TEXT:
                 self.first_visible_at = now
-            self.finish_reason = choice.finish_reason or self.finish_reason
+            self._finish_reason = choice.finish_reason or self._finish_reason
         if isinstance(answer, _OddDocument):
             self._read_usage(answer.usage)
         elif answer.usage is not None:
-            self.usage = _usage(answer.usage)
+            self._usage = _usage(answer.usage)
 
     def _read_usage(self, raw: msgspec.Raw) -> None:
         try:
-            self.usage = _usage(_USAGE.decode(raw))
+            self._usage = _usage(_USAGE.decode(raw))
         except UNREADABLE:
             return
 

@@ -64,7 +64,7 @@ class ResponsesTap(AnswerTap):
     """
 
     visible_marks = re.compile(rb'"response\.output_text\.delta"')
-    end_marks = re.compile(rb'"response\.(?:completed|incomplete|failed|cancelled|created)"')
+    end_marks = (re.compile(rb'"response\.(?:completed|incomplete|failed|cancelled|created)"'),)
 
     def _read_event(self, payload: bytes, now: float) -> None:
         try:
@@ -88,16 +88,16 @@ class ResponsesTap(AnswerTap):
             self.first_visible_at = now
 
     def _read_response(self, response: _Response) -> None:
-        self.response_id = response.id or self.response_id
+        self._response_id = response.id or self._response_id
         if response.status is not None and response.status not in _PENDING:
             details = response.incomplete_details
-            self.finish_reason = (details.reason if details is not None else None) or response.status
+            self._finish_reason = (details.reason if details is not None else None) or response.status
         try:
             usage = _USAGE.decode(response.usage)
         except UNREADABLE:
             return
         cached = usage.input_tokens_details
-        self.usage = Usage(
+        self._usage = Usage(
             prompt_tokens=usage.input_tokens,
             completion_tokens=usage.output_tokens or 0,
             cached_tokens=None if cached is None else cached.cached_tokens,

@@ -14,6 +14,11 @@ from turnwise.types import Usage
 MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
 """Largest answer in one piece that is kept for its usage; a larger one is counted as without."""
 
+MAX_UNREAD = 16
+MAX_UNREAD_BYTES = 4 * 1024
+"""So many reads, none larger, wait to be searched together: what is searched for then comes last, and one search of sixteen
+reads costs half of sixteen searches."""
+
 MAX_LINE_BYTES = 1024 * 1024
 """Longest unfinished line of a stream that is kept. Most of what matters stands in a few hundred bytes; the last event of the
 Responses API repeats the whole answer and the tools besides."""
@@ -28,25 +33,52 @@ MAX_NO_TEXT_BYTES = max(map(len, NO_TEXT))
 class AnswerTap(ABC):
     """Watches one answer; facts are the same however the bytes are cut, and garbage leaves them None.
 
-    Until the first visible text every event is looked at. After it a read costs one search, and only the events that carry one
-    of `end_marks` are parsed. An answer of status 400 or above has no facts.
+    Until the first visible text every event is looked at. After it reads are put by and searched a few at a time, at the latest
+    when somebody asks, and only the events that carry one of `end_marks` are parsed. An answer of status 400 or above has no
+    facts.
     """
 
     visible_marks: ClassVar[re.Pattern[bytes]]
     """What an event with visible text has. No mark can occur inside a JSON string, where its quotes would be escaped."""
-    end_marks: ClassVar[re.Pattern[bytes]]
-    """What an event that tells usage or an end has. A pattern that starts with a quote is one quick search for all of them."""
+    end_marks: ClassVar[tuple[re.Pattern[bytes], ...]]
+    """What an event that tells usage or an end has, one of them. A long literal at its start makes a search quick."""
 
     # A tap starts with these and writes only what it learns: one is made for every call.
-    usage: Usage | None = None
     first_token_at: float | None = None
     first_visible_at: float | None = None
-    finish_reason: str | None = None
-    response_id: str | None = None
+    _response_id: str | None = None
+    _usage: Usage | None = None
+    _finish_reason: str | None = None
     _is_watching = False
     _is_stream = False
     _is_overlong = False
     _held: bytes | bytearray = b""
+    _is_past_text = False
+    """Whether the first visible text has come and no line is open."""
+
+    def __init__(self) -> None:
+        self._unread: list[bytes] = []
+
+    @property
+    def usage(self) -> Usage | None:
+        """See `Tap.usage`."""
+        if self._unread:
+            self._read_unread()
+        return self._usage
+
+    @property
+    def finish_reason(self) -> str | None:
+        """See `Tap.finish_reason`."""
+        if self._unread:
+            self._read_unread()
+        return self._finish_reason
+
+    @property
+    def response_id(self) -> str | None:
+        """See `Tap.response_id`."""
+        if self._unread:
+            self._read_unread()
+        return self._response_id
 
     @abstractmethod
     def _read_event(self, payload: bytes, now: float) -> None:
@@ -63,19 +95,41 @@ class AnswerTap(ABC):
 
     def feed(self, data: bytes, now: float) -> None:
         """Body bytes of one read."""
+        if self._is_past_text and data.endswith(EVENT_ENDS) and len(data) <= MAX_UNREAD_BYTES:
+            unread = self._unread
+            unread.append(data)
+            if len(unread) >= MAX_UNREAD:
+                self._read_unread()
+            return
+        self._feed_any(data, now)
+
+    def _feed_any(self, data: bytes, now: float) -> None:
+        if self._unread:
+            self._read_unread()
         if not self._is_watching:
             return
         if not self._is_stream:
             self._hold(data, MAX_DOCUMENT_BYTES)
         elif self._held or self._is_overlong or not data.endswith(EVENT_ENDS):
             self._feed_cut(data, now)
-        elif self.first_visible_at is None or self.end_marks.search(data):
+        elif self.first_visible_at is None or self._has_end_mark(data):
             self._read_lines(data, now)
+        self._is_past_text = self.first_visible_at is not None and not self._held and not self._is_overlong
+
+    def _read_unread(self) -> None:
+        """Search what was put by. When it came tells nothing: the first token and the first text came before."""
+        data = b"".join(self._unread)
+        self._unread.clear()
+        if self._has_end_mark(data):
+            assert self.first_visible_at is not None
+            self._read_lines(data, self.first_visible_at)
 
     def close(self, now: float) -> None:
         """The body is complete."""
         if not self._is_watching:
             return
+        if self._unread:
+            self._read_unread()
         rest, self._held = bytes(self._held), b""
         if self._is_stream:
             self._read_lines(rest, now)
@@ -122,4 +176,10 @@ class AnswerTap(ABC):
             return True
         if self.first_visible_at is None and self.visible_marks.search(payload):
             return True
-        return self.end_marks.search(payload) is not None
+        return self._has_end_mark(payload)
+
+    def _has_end_mark(self, data: bytes) -> bool:
+        for mark in self.end_marks:  # noqa: SIM110 - `any` over a generator costs as much as a search
+            if mark.search(data) is not None:
+                return True
+        return False

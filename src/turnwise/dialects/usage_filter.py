@@ -34,7 +34,7 @@ class UsageFilter:
     def feed(self, data: bytes) -> bytes:
         """What to write on for these bytes; holds back an incomplete event."""
         if not self._held and not self._is_passing and data.endswith(EVENT_ENDS):
-            return _without_usage(data) if USAGE_MEMBER in data else data
+            return data if data.find(USAGE_MEMBER) < 0 else _without_usage(data)
         buffer = self._held + data
         passed = 0
         if self._is_passing:

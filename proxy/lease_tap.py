@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from turnwise.dialects.base import Tap
+from turnwise.dialects.base import Tap, Watcher
 from turnwise.proxy.member import Lease
 from turnwise.types import Usage
 
@@ -44,12 +44,13 @@ class LeaseTap:
         if self._inner is not None:
             self._inner.on_head(status, is_stream=is_stream)
 
-    def feed(self, data: bytes, now: float) -> None:
-        """Pass on, and note what it brought."""
+    def feed(self, data: bytes, now: float) -> Watcher | None:
+        """Pass on, and note what it brought; leaves the rest to the dialect's tap once there is nothing more to tell."""
         if self._inner is not None:
             self._inner.feed(data, now)
         if self._is_watching:
             self._note(now)
+        return None if self._is_watching or self._is_stored else self._inner
 
     def close(self, now: float) -> None:
         """Pass on, and note what it brought."""

@@ -166,7 +166,7 @@ class _Push:
             self.first_byte_at = now
         self.body_bytes += len(data)
         if self._tap is not None:
-            self._tap.feed(data, now)
+            self._tap = self._tap.feed(data, now) or self._tap
 
     def on_end(self, data: bytes = b"") -> None:
         """See `Sink.on_end`."""

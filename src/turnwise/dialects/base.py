@@ -38,8 +38,8 @@ class Watcher(Protocol):
     def on_head(self, status: int, *, is_stream: bool) -> None:
         """The answer's head has come; `is_stream` is whether its body is server-sent events."""
 
-    def feed(self, data: bytes, now: float) -> None:
-        """Body bytes of one read."""
+    def feed(self, data: bytes, now: float) -> Watcher | None:
+        """Body bytes of one read; one that has seen all that it wants may return who watches the rest in its place."""
 
     def close(self, now: float) -> None:
         """The body is complete."""

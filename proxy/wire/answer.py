@@ -27,6 +27,7 @@ class Answer:
         "_head",
         "_held",
         "_is_chunked",
+        "_is_flowing",
         "_is_paused",
         "_keeps_alive",
         "_outlet",
@@ -50,6 +51,8 @@ class Answer:
         self._connection = connection
         self._is_paused = is_paused
         self._watcher: ClientWatcher | None = None
+        self._is_flowing = False
+        """Whether a chunk can be written without another look: chunked, under way, the head is out."""
         self.has_started = False
         self.is_finished = False
         self.is_gone = False
@@ -100,6 +103,9 @@ class Answer:
 
     def write(self, data: bytes) -> None:
         """See `Client.write`; what exceeds the declared length is dropped, and the connection ends with the answer."""
+        if self._is_flowing and 0 < len(data) <= _JOIN_BYTES:
+            self._outlet.stream(b"%x\r\n%b\r\n" % (len(data), data))
+            return
         if self.is_gone or self.is_finished or not data:
             return
         if not self.has_started:
@@ -113,6 +119,7 @@ class Answer:
         held, outlet = self._held, self._outlet
         if held:
             self._held = b""
+        self._is_flowing = self._is_chunked
         if len(data) > _JOIN_BYTES:
             before, after = (b"%b%x\r\n" % (held, len(data)), b"\r\n") if self._is_chunked else (held, b"")
             outlet.write(before)
@@ -150,12 +157,14 @@ class Answer:
         elif held or data:
             outlet.write(held + data)
         self.is_finished = True
+        self._is_flowing = False
         self._connection.on_answered(keeps_alive=self._keeps_alive)
 
     def abort(self) -> None:
         """See `Client.abort`."""
         if not self.is_gone and not self.is_finished:
             self.is_gone = True
+            self._is_flowing = False
             self._connection.cut()
 
     def closing(self) -> bool:
@@ -170,6 +179,7 @@ class Answer:
         if self.is_gone or self.is_finished:
             return
         self.is_gone = True
+        self._is_flowing = False
         if self._watcher is not None:
             self._watcher.on_gone()
 

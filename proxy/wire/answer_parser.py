@@ -40,6 +40,7 @@ class AnswerParser:
         "_is_head_request",
         "_parser",
         "_phrase",
+        "is_between_chunks",
         "is_until_close",
     )
 
@@ -50,6 +51,8 @@ class AnswerParser:
         """Expect the answer to a new request; one to `HEAD` ends at its head."""
         self._is_head_request = is_head_request
         self._has_head = False
+        self.is_between_chunks = False
+        """Whether all bytes so far end with a whole chunk, so that whole chunks need not be fed."""
         self.is_until_close = False
         """Whether the end of the connection is the end of the answer; else it was cut."""
         self._head: ResponseHead | None = None
@@ -65,6 +68,7 @@ class AnswerParser:
             self._parser = httptools.HttpResponseParser(self)
         if not self._has_head:
             self._head_bytes += len(data)
+        self.is_between_chunks = False
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -75,6 +79,9 @@ class AnswerParser:
             self._end = End.SPENT
         if not self._has_head and self._head_bytes > _MAX_HEAD_BYTES:
             raise BrokenAnswer("the head is too large")
+        if self.is_between_chunks:
+            # What may follow the chunk is a part of a line; a whole one has said that a chunk begins.
+            self.is_between_chunks = data.endswith(b"\n")
         head, self._head = self._head, None
         parts = self._body
         if parts:
@@ -126,10 +133,19 @@ class AnswerParser:
         """A part of the body."""
         self._body.append(data)
 
+    def on_chunk_header(self) -> None:
+        """A chunk begins."""
+        self.is_between_chunks = False
+
+    def on_chunk_complete(self) -> None:
+        """A chunk is complete, the line end behind it included."""
+        self.is_between_chunks = self._end is None
+
     def on_message_complete(self) -> None:
         """The answer is complete, unless it was a 1xx head."""
         if self._has_head and self._end is None:
             assert self._parser is not None
+            self.is_between_chunks = False
             self._end = End.REUSABLE if self._parser.should_keep_alive() else End.SPENT
 
 

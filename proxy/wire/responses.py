@@ -20,6 +20,7 @@ __all__ = ["BrokenAnswer", "End", "Piece", "ResponseReader"]
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) ([\t\x20-\x7e\x80-\xff]*+)")
 _FIELD = re.compile(FIELD_LINE)
 _LENGTH = re.compile(rb"[0-9]{1,18}")
+_CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,7}")
 _BODILESS = frozenset({204, 304})
 
 _UNREAD = -1
@@ -28,6 +29,7 @@ _LEFT_TO_LLHTTP = -2
 
 _NO_LENGTH = -1
 _CLOSES = -2
+_NO_SIZE = -3
 _Field = tuple[tuple[bytes, bytes] | None, int]
 """The field, None where it ends at this hop, and the length that it gives or what else it says."""
 
@@ -55,8 +57,13 @@ class ResponseReader:
         """Read on; raises `BrokenAnswer` where the bytes are malformed."""
         remaining = self._remaining
         if remaining == _LEFT_TO_LLHTTP:
-            assert self._parser is not None
-            return self._parser.feed(data)
+            parser = self._parser
+            assert parser is not None
+            if parser.is_between_chunks:  # nearly every read of a stream is one whole chunk
+                size, _, rest = data.partition(b"\r\n")
+                if len(rest) == _CHUNK_SIZES[size] + 2 and rest.endswith(b"\r\n"):
+                    return None, rest[:-2], None
+            return parser.feed(data)
         if remaining >= 0:
             return self._read_body(None, data)
         end = data.find(b"\r\n\r\n")
@@ -146,5 +153,12 @@ def _read_field(line: bytes) -> _Field:
     return None if is_hop_by_hop(name) else pair, _NO_LENGTH
 
 
+def _read_chunk_size(line: bytes) -> int:
+    """Size of a chunk; one that no bytes have where it is the last chunk or the line is not a size alone."""
+    size = int(line, 16) if _CHUNK_SIZE.fullmatch(line) is not None else 0
+    return size or _NO_SIZE
+
+
 _STATUS_LINES = Memo(_read_status_line)
 _FIELDS = Memo(_read_field)
+_CHUNK_SIZES = Memo(_read_chunk_size)

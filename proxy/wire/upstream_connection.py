@@ -148,7 +148,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._end(listener, body, is_reusable=end is End.REUSABLE)
             return
         if not self._is_paused:
-            self._deadline.move(self._clock() + self._idle_timeout_s)
+            self._deadline.at = self._clock() + self._idle_timeout_s
         if body:
             listener.sink.on_body(body)
 

@@ -362,6 +362,53 @@ def test_an_answer_means_what_llhttp_alone_reads_in_it(drawn, steps, cuts):
         assert end is End.REUSABLE
 
 
+ODD_CHUNKS = [
+    b"3\r\nab",  # and what completes it
+    b"c\r\n",
+    b"3",
+    b"\r\nabc\r\n",
+    b"\r\n",
+    b"1\r\n5\r\n5\r\n",
+    b"5\r\n5\r\n\r\n\r\n",
+    b"3;name=value\r\nabc\r\n",
+    b"003\r\nabc\r\n",
+    b"B\r\nabc\r\n defgh\r\n",
+    b"1\r\na\r\n2\r\nbc\r\n",
+    b"3\r\nabcd\r\n",
+    b"4\r\nabc\r\n",
+    b"3\r\nabcXY",
+    b"3\r\nabc\n\n",
+    b"3\nabc\r\n",
+    b"+3\r\nabc\r\n",
+    b"0x3\r\nabc\r\n",
+    b" 3\r\nabc\r\n",
+    b"3 \r\nabc\r\n",
+    b"-3\r\nabc\r\n",
+    b"1_1\r\nabcdefghijk\r\n",
+    b"\r\n\r\n",
+    b"0\r\n\r\n",
+    b"0\r\n",
+    b"0\r\nX-Trailer: 1\r\n\r\n",
+    b"fffffffffffffffff\r\nabc\r\n",
+]
+CHUNKED_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+whole_chunks = st.binary(min_size=1, max_size=40).map(lambda body: b"%x\r\n%b\r\n" % (len(body), body))
+
+
+@cases(0.2)
+@given(st.lists(st.one_of(whole_chunks, whole_chunks, st.sampled_from(ODD_CHUNKS)), min_size=1, max_size=6))
+@example([b"1\r\na\r\n", b"1\r\n5\r\n5\r\n", b"5\r\n5\r\n\r\n\r\n"])
+def test_reads_of_whole_chunks_mean_what_llhttp_alone_reads_in_them(reads):
+    pieces = [CHUNKED_HEAD, *reads]
+    assert outcome(read_answer, pieces) == outcome(read_answer, pieces, AnswerParser())
+
+
+@pytest.mark.parametrize("odd", ODD_CHUNKS)
+def test_a_read_that_is_not_one_whole_chunk_means_what_llhttp_alone_reads_in_it(odd):
+    pieces = [CHUNKED_HEAD + b"1\r\na\r\n", b"2\r\nbc\r\n", odd, b"1\r\nd\r\n"]
+    assert outcome(read_answer, pieces) == outcome(read_answer, pieces, AnswerParser())
+
+
 def fields_by_llhttp(raw):
     class Fields(list):
         def on_header(self, name, value):

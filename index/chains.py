@@ -12,9 +12,13 @@ from turnwise.types import Digest, Prompt, PromptChain, SegmentKind
 COPIED_UP_TO_BYTES = 16 * 1024
 """Up to this size a segment is joined to its head and hashed in one call: the copy costs less than a hasher of its own."""
 
+MAX_ROOTS, MAX_ROOT_BYTES = 1024, 512
+"""How many roots have their digest remembered, and how long these may be. There is one for each model and salt."""
+
 _ROOT_TAG = b"turnwise.prompt.1\0"
 _KIND_TAGS = {kind: kind.value.encode() + b"\0" for kind in SegmentKind}
 _pack_length = struct.Struct("<Q").pack
+_digest_by_root: dict[bytes, bytes] = {}
 
 
 def prompt_chain(prompt: Prompt) -> PromptChain:
@@ -23,8 +27,7 @@ def prompt_chain(prompt: Prompt) -> PromptChain:
     The chain starts from the tagged root, and every raw part is length-prefixed, so bytes cannot move between segments,
     kinds or roots and still agree. The digest is a hint about caches: it authorises nothing.
     """
-    root = prompt.root
-    digest: bytes = xxh3_128_digest(_ROOT_TAG + _pack_length(len(root)) + root)
+    digest = _digest_by_root.get(prompt.root) or _learn_root(prompt.root)
     digests: list[bytes] = []
     ends: list[int] = []
     end = 0
@@ -41,3 +44,12 @@ def prompt_chain(prompt: Prompt) -> PromptChain:
         digests.append(digest)
         ends.append(end)
     return PromptChain(cast("tuple[Digest, ...]", tuple(digests)), tuple(ends))
+
+
+def _learn_root(root: bytes) -> bytes:
+    digest: bytes = xxh3_128_digest(_ROOT_TAG + _pack_length(len(root)) + root)
+    if len(root) <= MAX_ROOT_BYTES:
+        if len(_digest_by_root) >= MAX_ROOTS:
+            _digest_by_root.clear()
+        _digest_by_root[root] = digest
+    return digest

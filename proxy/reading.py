@@ -27,6 +27,8 @@ SESSION_HEADERS = (
 """Headers by which known clients name a session, in the order in which they are believed."""
 
 
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_SESSION_HEADERS = frozenset(SESSION_HEADERS)
 _TRUE = frozenset({b"1", b"true"})
 _FIRST_TURN = frozenset({SegmentKind.USER, SegmentKind.TEXT, SegmentKind.TOKENS})
 
@@ -50,14 +52,18 @@ class Reader:
     """Reads requests; holds only what makes ids."""
 
     def __init__(self, edits: Edits) -> None:
-        self._edits = edits
+        self._splices_usage = edits.include_usage
+        self._explains = edits.debug_header
         self._new_call_id = new_ids("tw-")
 
     def read(self, raw: RawRequest, route: Route, request_id: str) -> Request:
         """Read one request; raises `ClientFault` naming what is wrong with its body."""
-        call = self._call(raw, route)
-        chain = None if call.prompt is None else prompt_chain(call.prompt)
-        fields = raw.fields
+        if raw.method in _WITH_BODY:
+            call = DIALECTS[route.dialect].read(raw.body, raw.headers, splice_usage=self._splices_usage)
+        else:
+            call = ReadCall(raw.body)
+        prompt, fields = call.prompt, raw.fields
+        chain = None if prompt is None else prompt_chain(prompt)
         # By position, in the order of `Request`: by name, twenty arguments take a microsecond more.
         return Request(
             CallId(self._new_call_id()),
@@ -74,26 +80,22 @@ class Reader:
             call.is_stream,
             call.num_choices,
             call.max_tokens,
-            _session(fields, call.prompt, chain),
+            _session(fields, prompt, chain),
             not call.adds_usage,
-            self._edits.debug_header or fields.get(names.HEADER_DEBUG) in _TRUE,
+            self._explains or fields.get(names.HEADER_DEBUG) in _TRUE,
             call.continues if route.response_id is None else (route.response_id,),
             call.is_stored,
             call.unhashed_bytes,
         )
 
-    def _call(self, raw: RawRequest, route: Route) -> ReadCall:
-        if raw.method not in {"POST", "PUT", "PATCH"}:
-            return ReadCall(body=raw.body)
-        return DIALECTS[route.dialect].read(raw.body, raw.headers, splice_usage=self._edits.include_usage)
-
 
 def _session(fields: Mapping[bytes, bytes], prompt: Prompt | None, chain: PromptChain | None) -> str | None:
     """Name the session: by the client's header, else by the prompt up to its first user turn, which a session keeps."""
-    for name in SESSION_HEADERS:
-        value = fields.get(name)
-        if value:
-            return value.decode("latin-1")
+    if not _SESSION_HEADERS.isdisjoint(fields):
+        for name in SESSION_HEADERS:
+            value = fields.get(name)
+            if value:
+                return value.decode("latin-1")
     if prompt is None or chain is None:
         return None
     for position, kind in enumerate(prompt.kinds):

@@ -123,6 +123,7 @@ def test_the_baseline_guards_every_counter_of_every_scene():
 
 def test_calls_of_turnwise_are_told_from_calls_of_others_and_from_the_benchmarks_own():
     prompt = Prompt.of(b"m", [Segment(SegmentKind.USER, b"hello")])
+    prompt_chain(prompt)  # learns the root
     with Calls() as calls:
         for _ in range(7):
             prompt_chain(prompt)

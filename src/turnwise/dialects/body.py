@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from turnwise.dialects.fold import Fold
 from turnwise.errors import ClientFault
 from turnwise.types import Raw
 
@@ -42,31 +41,23 @@ class Member(msgspec.Struct, frozen=True, gc=False):
 class Body:
     """A JSON object read once, O(bytes); values stay raw until asked for.
 
-    `path` is put before member names in messages: `stream_options.` for an object inside a body. `fold` is the body's list of
-    turns where it has been read already, so that only what is left of the body needs to be.
+    `path` is put before member names in messages: `stream_options.` for an object inside a body.
     Raises `ClientFault` (400) where the bytes are no JSON object in UTF-8, or name one member twice: parsers differ on which
     of the two wins, and a proxy must not act on another one than the engine.
     """
 
-    __slots__ = ("_located", "_path", "document", "fold", "values")
+    __slots__ = ("_located", "_path", "document", "values")
 
-    def __init__(self, document: bytes, *, path: str = "", fold: Fold | None = None) -> None:
+    def __init__(self, document: bytes, *, path: str = "") -> None:
         self.document = document
         self._path = path
         self._located: dict[str, Member] | None = None
         if not document.isascii():
-            _check_utf8(document)
-        rest = document if fold is None else fold.rest
-        values = _decode_object(rest)
-        if fold is not None and not fold.is_of(values):
-            rest, fold, values = document, None, _decode_object(document)
-        self.fold = fold
+            check_utf8(document)
+        values = _decode_object(document)
         self.values: dict[str, Raw] = values
         """The raw value of each member, by name; `null` is a value here."""
-        names_each_once = _cannot_repeat(rest, values) or _is_spaced_as_usual(rest, values)
-        if fold is not None:
-            values[fold.name] = fold.raw(document)
-        if not names_each_once:
+        if not _cannot_repeat(document, values) and not _is_spaced_as_usual(document, values):
             self._located = self._locate()
 
     @property
@@ -158,8 +149,8 @@ def _is_spaced_as_usual(document: bytes, values: dict[str, Raw]) -> bool:
     return False
 
 
-def _check_utf8(document: bytes) -> None:
-    """Raw values are never decoded, so nothing else would notice bytes that are not UTF-8."""
+def check_utf8(document: bytes) -> None:
+    """Raise `ClientFault` for bytes that are not UTF-8: raw values are never decoded, so nothing else would notice."""
     try:
         document.decode()
     except UnicodeDecodeError as error:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from turnwise.dialects import arguments, markers, plain, turns
-from turnwise.dialects.base import ReadCall
+from turnwise.dialects import arguments, markers, turns
 from turnwise.dialects.body import Body
+from turnwise.dialects.conversation import ConversationDialect
+from turnwise.dialects.frame import Frame
 from turnwise.dialects.openai import OpenAIGeneration
 from turnwise.dialects.prompt import Arguments, Parts
-from turnwise.types import DialectName, Headers, Prompt, SegmentKind
+from turnwise.dialects.splice import usage_splice
+from turnwise.types import DialectName, SegmentKind
 
 TEMPLATE_ARGUMENTS = Arguments(
     "chat_template",
@@ -36,10 +38,9 @@ HASHED = frozenset(("model", *arguments.ROOT.names, *TEMPLATE_ARGUMENTS.names, *
 """Members that are part of the prompt's digests."""
 
 _KNOWN = HASHED | arguments.NOT_RENDERED
-_MESSAGES = turns.TurnList("messages", "messages")
 
 
-class ChatDialect(OpenAIGeneration):
+class ChatDialect(ConversationDialect, OpenAIGeneration):
     """Chat completions.
 
     Tools stand before messages in the prompt, wherever the template puts them: prompts with other tools share no prefix in
@@ -48,50 +49,34 @@ class ChatDialect(OpenAIGeneration):
 
     name = DialectName.CHAT
 
-    def read(self, body: bytes, headers: Headers, *, splice_usage: bool) -> ReadCall:  # noqa: ARG002 - the Protocol's signature
-        """Read a chat request.
+    def __init__(self) -> None:
+        super().__init__("messages", "messages")
 
-        Checked is what routing acts on: JSON, `model`, `messages` (objects with a role), `stream`, `n` and the token limits.
-        Everything else is left to the engine, whose words about it are better. Raises `ClientFault` naming the field.
-        """
-        call = plain.read(body)
-        return self.read_in_full(body, splice_usage=splice_usage) if call is None else _plain_call(body, call)
-
-    def read_in_full(self, body: bytes, *, splice_usage: bool) -> ReadCall:
-        """Read a chat request of any shape."""
-        document = _MESSAGES.open(body)
-        model = arguments.model(document)
-        is_stream = arguments.flag(document, "stream") is True
-        to_forward = self.with_usage(document) if splice_usage and is_stream else body
-        num_choices = arguments.num_choices(document)
-        max_tokens = arguments.count(document, "max_tokens")
-        limit = arguments.count(document, "max_completion_tokens")
-        return ReadCall(
-            to_forward,
+    def frame(self, body: Body, *, splice_usage: bool) -> Frame:
+        """What a chat body says beside its messages: `model`, `stream`, `n` and the token limits are checked."""
+        model = arguments.model(body)
+        is_stream = arguments.flag(body, "stream") is True
+        splice = usage_splice(body) if splice_usage and is_stream else None
+        num_choices = arguments.num_choices(body)
+        max_tokens = arguments.count(body, "max_tokens")
+        limit = arguments.count(body, "max_completion_tokens")
+        parts = Parts()
+        marks = markers.find(body.document)
+        template = TEMPLATE_ARGUMENTS.template(body)
+        if template:
+            parts.add(SegmentKind.TEMPLATE, template)
+        for name in _TOOLS:
+            parts.add_unmarked(SegmentKind.TOOLS, body.raw(name), marks)
+        return Frame(
             model,
-            _prompt(model, document),
+            arguments.ROOT.root(model, body),
+            parts.kinds,
+            parts.raws,
             is_stream=is_stream,
-            adds_usage=to_forward is not body,
             num_choices=num_choices,
             max_tokens=max_tokens if limit is None else limit,
-            unhashed_bytes=arguments.unhashed_bytes(document, _KNOWN),
+            unhashed_bytes=arguments.unhashed_bytes(body, _KNOWN),
+            splice=splice,
         )
 
-
-def _plain_call(body: bytes, call: plain.Plain) -> ReadCall:
-    root = arguments.ROOT.root_of(call.model)
-    prompt = Prompt(root, tuple(turns.kinds(call.messages)), tuple(call.messages))
-    return ReadCall(body, call.model, prompt, max_tokens=call.max_tokens)
-
-
-def _prompt(model: str, document: Body) -> Prompt:
-    parts = Parts()
-    marks = markers.find(document.document)
-    template = TEMPLATE_ARGUMENTS.template(document)
-    if template:
-        parts.add(SegmentKind.TEMPLATE, template)
-    for name in _TOOLS:
-        parts.add_unmarked(SegmentKind.TOOLS, document.raw(name), marks)
-    messages = _MESSAGES.read(document)
-    parts.add_turns(turns.kinds(messages, document), turns.unmarked(document, messages, marks))
-    return parts.prompt(arguments.ROOT.root(model, document))
+    kinds = staticmethod(turns.kinds)

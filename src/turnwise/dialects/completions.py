@@ -11,6 +11,7 @@ from turnwise.dialects.base import ReadCall
 from turnwise.dialects.body import Body
 from turnwise.dialects.openai import OpenAIGeneration
 from turnwise.dialects.prompt import TEXT_CHUNK_BYTES, Arguments, Parts, chunks, chunks_at_commas
+from turnwise.dialects.splice import usage_splice
 from turnwise.types import DialectName, Headers, Prompt, Segment, SegmentKind
 
 MAX_PROMPTS = 50_000
@@ -46,16 +47,16 @@ class CompletionsDialect(OpenAIGeneration):
         document = Body(body)
         model = arguments.model(document)
         is_stream = arguments.flag(document, "stream") is True
-        to_forward = self.with_usage(document) if splice_usage and is_stream else body
+        splice = usage_splice(document) if splice_usage and is_stream else None
         num_choices = arguments.num_choices(document)
         max_tokens = arguments.count(document, "max_tokens")
         prompts = _prompts(document)
         return ReadCall(
-            to_forward,
+            body if splice is None else splice.into(body),
             model,
             _prompt(model, document, prompts) if prompts else None,
             is_stream=is_stream,
-            adds_usage=to_forward is not body,
+            adds_usage=splice is not None,
             num_choices=num_choices * max(1, len(prompts)),
             max_tokens=max_tokens,
             unhashed_bytes=arguments.unhashed_bytes(document, _KNOWN),

@@ -1,4 +1,4 @@
-"""`cache_control` markers: where they are in a body, and a prompt's bytes without them."""
+"""The one search over all bytes of a body: whether it is UTF-8, and where its `cache_control` markers are; and how they go."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import re
 
 from xxhash import xxh3_128_digest
 
+from turnwise.dialects.body import check_utf8
 from turnwise.types import Raw
 
 BLOCK_BYTES = 16 * 1024
 MAX_CLEAR_BLOCKS = 8192
-"""Blocks remembered as holding no marker: 128 MiB of conversations, in about 1 MiB."""
+"""Blocks remembered as UTF-8 without a marker: 128 MiB of conversations, in about 1 MiB."""
 
 _NAME = b'"cache_control"'
 _OVERLAP = len(_NAME) - 1
+_LONGEST_TAIL = 3
 _MEMBER = re.compile(
     _NAME
     + rb'[ \t\n\r]*:[ \t\n\r]*(null|\{(?:[ \t\n\r]*"\w+"[ \t\n\r]*:[ \t\n\r]*(?:"[^"\\]*"|\w+)[ \t\n\r]*,?)*+[ \t\n\r]*\})'
@@ -24,19 +26,28 @@ _COMMA, _BRACE = b",{"
 _clear_blocks: set[bytes] = set()
 
 
-def find(document: bytes) -> list[int]:
-    """Offsets at which a body has what looks like a marker, ascending.
+def find(document: bytes, start: int = 0, end: int | None = None) -> list[int]:
+    """Offsets from `start` to `end` at which a JSON text has what looks like a marker, ascending, and perhaps some outside.
+
+    Raises `ClientFault` where the text is not UTF-8.
 
     Searching a byte costs ten times what hashing it does, and an agent sends nearly the same body with every turn. So a large
     body is searched only in the blocks that were not seen before, and none of them is kept. Should two blocks ever have one
-    digest, a marker may be missed; the prompt is then merely taken for another one.
+    digest, a marker may be missed, and the prompt is then merely taken for another one; or bytes pass that are not UTF-8,
+    which the engine then refuses.
     """
-    num_bytes = len(document)
-    if num_bytes <= 2 * BLOCK_BYTES:
-        return _find(document, 0, num_bytes) if _NAME in document else []
+    if len(document) <= BLOCK_BYTES:
+        if not document.isascii():
+            check_utf8(document)
+        # One byte is found many times faster than a name, and prose has no underscore.
+        return _find(document, start, end) if document.find(b"_", start, end) >= 0 else []
+    return _find_in_blocks(document)
+
+
+def _find_in_blocks(document: bytes) -> list[int]:
     view = memoryview(document)
     unseen: dict[int, bytes] = {}
-    for start in range(0, num_bytes, BLOCK_BYTES):
+    for start in range(0, len(document), BLOCK_BYTES):
         digest = xxh3_128_digest(view[start : start + BLOCK_BYTES + _OVERLAP])
         if digest not in _clear_blocks:
             unseen[start] = digest
@@ -48,6 +59,8 @@ def find(document: bytes) -> list[int]:
         end = start + BLOCK_BYTES
         while end in unseen:  # one search over neighbours is faster than one for each
             end += BLOCK_BYTES
+        if not _is_utf8(document, start, end):
+            check_utf8(document)
         found += _find(document, start, end + _OVERLAP)
     for at in found:
         unseen.pop(at - at % BLOCK_BYTES, None)
@@ -57,7 +70,28 @@ def find(document: bytes) -> list[int]:
     return found
 
 
-def _find(document: bytes, start: int, end: int) -> list[int]:
+def _is_utf8(document: bytes, start: int, end: int) -> bool:
+    """Whether the characters that begin from `start` to `end` are whole and valid, but for a tail of one before `start`.
+
+    A tail has three bytes at most and is of the block before, which a digest covers up to there. No JSON text begins with one.
+    """
+    if document[start : end + _LONGEST_TAIL].isascii():
+        return True
+    try:
+        document[_behind_tail(document, start) : _behind_tail(document, end)].decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _behind_tail(document: bytes, at: int) -> int:
+    end = min(at + _LONGEST_TAIL, len(document))
+    while at < end and document[at] & 0xC0 == 0x80:
+        at += 1
+    return at
+
+
+def _find(document: bytes, start: int, end: int | None) -> list[int]:
     found: list[int] = []
     while (start := document.find(_NAME, start, end)) >= 0:
         found.append(start)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import msgspec
 
 from turnwise.dialects import arguments, markers, shapes, turns
-from turnwise.dialects.base import ReadCall
 from turnwise.dialects.body import Body
+from turnwise.dialects.conversation import ConversationDialect
+from turnwise.dialects.frame import Frame
 from turnwise.dialects.messages_tap import MessagesTap
 from turnwise.dialects.prompt import Arguments, Parts
 from turnwise.dialects.usage_filter import Unfiltered
 from turnwise.errors import ClientFault, TurnwiseError
-from turnwise.types import DialectName, Headers, Prompt, Raw, SegmentKind
+from turnwise.types import DialectName, Raw, SegmentKind
 
 TEMPLATE_ARGUMENTS = Arguments(
     "chat_template_kwargs",
@@ -38,7 +40,6 @@ THREAD_UNSUPPORTED = {"error_code": "thread_unsupported_request", "unsupported":
 """What tells the SDK to send the whole conversation without a thread; without it, it raises."""
 
 _KNOWN = HASHED | LEAVES_ALONE | arguments.NOT_RENDERED
-_MESSAGES = turns.TurnList("messages", "messages")
 _TOOL_RESULT = re.compile(rb'"tool_result"')
 
 
@@ -53,29 +54,46 @@ class _Blocks(msgspec.Struct, gc=False):
 _BLOCKS = msgspec.json.Decoder(_Blocks)
 
 
-class MessagesDialect:
+class MessagesDialect(ConversationDialect):
     """Anthropic's messages. Usage always comes, so no body is ever spliced."""
 
     name = DialectName.MESSAGES
 
-    def read(self, body: bytes, headers: Headers, *, splice_usage: bool) -> ReadCall:  # noqa: ARG002 - the Protocol's signature
-        """Read a messages request; raises `ClientFault` naming the field that is wrong.
+    def __init__(self) -> None:
+        super().__init__("messages", "messages")
+
+    def frame(self, body: Body, *, splice_usage: bool) -> Frame:  # noqa: ARG002 - nothing is ever spliced in here
+        """What a body says beside its messages: `model`, `stream` and `max_tokens` are checked.
 
         A message thread is refused in the way that its SDK understands: its later requests hold new messages only, and an
         engine that ignores `thread` would answer them without their history.
         """
-        document = _MESSAGES.open(body)
-        if document.raw("thread") is not None:
+        if body.raw("thread") is not None:
             raise ClientFault("message threads are not kept here", param="thread", details=THREAD_UNSUPPORTED)
-        model = arguments.model(document)
-        return ReadCall(
-            body,
+        model = arguments.model(body)
+        parts = Parts()
+        marks = markers.find(body.document)
+        template = TEMPLATE_ARGUMENTS.template(body)
+        if template:
+            parts.add(SegmentKind.TEMPLATE, template)
+        parts.add_unmarked(SegmentKind.TOOLS, body.raw("tools"), marks)
+        parts.add_unmarked(SegmentKind.SYSTEM, body.raw("system"), marks)
+        return Frame(
             model,
-            _prompt(model, document),
-            is_stream=arguments.flag(document, "stream") is True,
-            max_tokens=arguments.count(document, "max_tokens"),
-            unhashed_bytes=arguments.unhashed_bytes(document, _KNOWN),
+            b"messages/" + arguments.ROOT.root(model, body),
+            parts.kinds,
+            parts.raws,
+            is_stream=arguments.flag(body, "stream") is True,
+            max_tokens=arguments.count(body, "max_tokens"),
+            unhashed_bytes=arguments.unhashed_bytes(body, _KNOWN),
         )
+
+    def kinds(self, raws: Sequence[Raw], heads: Sequence[bytes]) -> list[SegmentKind]:
+        """What each message is by its role; one of the user's that only brings results of tools is a tool's."""
+        return [
+            SegmentKind.TOOL if kind is SegmentKind.USER and _is_tool_results(raw) else kind
+            for kind, raw in zip(turns.kinds(raws, heads), raws, strict=True)
+        ]
 
     def tap(self) -> MessagesTap:
         """A tap for one answer."""
@@ -92,23 +110,6 @@ class MessagesDialect:
     def error_event(self, fault: TurnwiseError) -> bytes:
         """Event that tells of a failure within a stream."""
         return shapes.anthropic_event(fault)
-
-
-def _prompt(model: str, document: Body) -> Prompt:
-    parts = Parts()
-    marks = markers.find(document.document)
-    template = TEMPLATE_ARGUMENTS.template(document)
-    if template:
-        parts.add(SegmentKind.TEMPLATE, template)
-    parts.add_unmarked(SegmentKind.TOOLS, document.raw("tools"), marks)
-    parts.add_unmarked(SegmentKind.SYSTEM, document.raw("system"), marks)
-    messages = _MESSAGES.read(document)
-    kinds = [
-        SegmentKind.TOOL if kind is SegmentKind.USER and _is_tool_results(message) else kind
-        for kind, message in zip(turns.kinds(messages, document), messages, strict=True)
-    ]
-    parts.add_turns(kinds, turns.unmarked(document, messages, marks))
-    return parts.prompt(b"messages/" + arguments.ROOT.root(model, document))
 
 
 def _is_tool_results(message: Raw) -> bool:

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from turnwise.dialects import shapes
-from turnwise.dialects.body import Body
 from turnwise.dialects.openai_tap import GenerationTap
-from turnwise.dialects.splice import with_usage
 from turnwise.dialects.usage_filter import UsageFilter
 from turnwise.errors import TurnwiseError
 
 
 class OpenAIGeneration:
-    """What both APIs splice, their answers and their errors."""
-
-    def with_usage(self, document: Body) -> bytes:
-        """The body of a stream with `include_usage` spliced in; the very bytes that came where it must stay as it is."""
-        spliced = with_usage(document)
-        return document.document if spliced is None else spliced
+    """Answers and errors of both APIs."""
 
     def tap(self) -> GenerationTap:
         """A tap for one answer."""

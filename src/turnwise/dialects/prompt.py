@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 
 from turnwise.dialects.body import Body
 from turnwise.dialects.markers import without_cache_control
@@ -26,9 +26,9 @@ class Parts:
 
     __slots__ = ("_kinds", "_raws")
 
-    def __init__(self) -> None:
-        self._kinds: list[SegmentKind] = []
-        self._raws: list[Raw] = []
+    def __init__(self, kinds: Iterable[SegmentKind] = (), raws: Iterable[Raw] = ()) -> None:
+        self._kinds = list(kinds)
+        self._raws = list(raws)
 
     def add(self, kind: SegmentKind, raw: Raw) -> None:
         """Add one part: a segment, or pieces of it where it is large; the pieces joined are `raw`."""
@@ -43,24 +43,25 @@ class Parts:
         if raw is not None:
             self.add(kind, without_cache_control(raw) if marks else raw)
 
-    def add_turns(self, kinds: Sequence[SegmentKind], raws: Sequence[Raw]) -> None:
-        """Add the turns of a conversation, of which there are hundreds and few are large."""
-        if max(map(len, raws)) <= WHOLE_UP_TO_BYTES:
-            self._kinds += kinds
-            self._raws += raws
-        else:
-            for kind, raw in zip(kinds, raws, strict=True):
-                self.add(kind, raw)
-
     def extend(self, segments: Iterable[Segment]) -> None:
         """Add segments as they are."""
         for segment in segments:
             self._kinds.append(segment.kind)
             self._raws.append(segment.raw)
 
+    @property
+    def kinds(self) -> tuple[SegmentKind, ...]:
+        """Kinds of the segments added."""
+        return tuple(self._kinds)
+
+    @property
+    def raws(self) -> tuple[Raw, ...]:
+        """Bytes of the segments added."""
+        return tuple(self._raws)
+
     def prompt(self, root: bytes) -> Prompt:
         """The prompt of what was added."""
-        return Prompt(root, tuple(self._kinds), tuple(self._raws))
+        return Prompt(root, self.kinds, self.raws)
 
 
 class Arguments:

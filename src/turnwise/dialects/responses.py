@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from turnwise.dialects import arguments, markers, shapes, turns
-from turnwise.dialects.base import ReadCall
 from turnwise.dialects.body import Body
+from turnwise.dialects.conversation import ConversationDialect
+from turnwise.dialects.frame import Frame
 from turnwise.dialects.prompt import Arguments, Parts
 from turnwise.dialects.responses_tap import ResponsesTap
 from turnwise.dialects.usage_filter import Unfiltered
 from turnwise.errors import ClientFault, TurnwiseError
-from turnwise.types import DialectName, Headers, Prompt, Raw, SegmentKind
+from turnwise.types import DialectName, Raw, SegmentKind
 
 CONTINUES = ("previous_response_id", "conversation")
 """What names state that a replica keeps. It stands in the root of the prompt: the text before the new items is not known
@@ -46,7 +47,6 @@ HASHED = frozenset(("model", *arguments.ROOT.names, *CONTINUES, *TEMPLATE_ARGUME
 
 _KNOWN = HASHED | LEAVES_ALONE | arguments.NOT_RENDERED
 _ROOT = Arguments(*arguments.ROOT.names, *CONTINUES)
-_INPUT = turns.TurnList("input", "items")
 
 
 class _Item(msgspec.Struct, gc=False):
@@ -59,33 +59,53 @@ class _Conversation(msgspec.Struct, gc=False):
 
 
 _ITEM = msgspec.json.Decoder(_Item)
-_ITEMS = msgspec.json.Decoder(list[_Item])
 _TEXT = msgspec.json.Decoder(str)
 _CONVERSATION = msgspec.json.Decoder(str | _Conversation)
 
 
-class ResponsesDialect:
+class ResponsesDialect(ConversationDialect):
     """OpenAI's responses. Usage always comes, so no body is ever spliced."""
 
     name = DialectName.RESPONSES
 
-    def read(self, body: bytes, headers: Headers, *, splice_usage: bool) -> ReadCall:  # noqa: ARG002 - the Protocol's signature
-        """Read a responses request; raises `ClientFault` naming the field that is wrong.
+    def __init__(self) -> None:
+        super().__init__("input", "items")
 
-        Checked is what routing acts on: `model`, `input` (text or objects), the ids of state, `store` and the token limit.
-        """
-        document = _INPUT.open(body)
-        model = arguments.model(document)
-        return ReadCall(
-            body,
+    def frame(self, body: Body, *, splice_usage: bool) -> Frame:  # noqa: ARG002 - nothing is ever spliced in here
+        """What a body says beside its input: `model`, `stream`, the ids of state, `store` and the token limit are checked."""
+        model = arguments.model(body)
+        parts = Parts()
+        marks = markers.find(body.document)
+        template = TEMPLATE_ARGUMENTS.template(body)
+        if template:
+            parts.add(SegmentKind.TEMPLATE, template)
+        parts.add_unmarked(SegmentKind.TOOLS, body.raw("tools"), marks)
+        parts.add_unmarked(SegmentKind.SYSTEM, body.raw("instructions"), marks)
+        return Frame(
             model,
-            _prompt(model, document),
-            is_stream=arguments.flag(document, "stream") is True,
-            max_tokens=arguments.count(document, "max_output_tokens"),
-            continues=tuple(_continues(document)),
-            is_stored=arguments.flag(document, "store") is not False,
-            unhashed_bytes=arguments.unhashed_bytes(document, _KNOWN),
+            b"responses/" + _ROOT.root(model, body),
+            parts.kinds,
+            parts.raws,
+            is_stream=arguments.flag(body, "stream") is True,
+            max_tokens=arguments.count(body, "max_output_tokens"),
+            unhashed_bytes=arguments.unhashed_bytes(body, _KNOWN),
+            continues=tuple(_continues(body)),
+            is_stored=arguments.flag(body, "store") is not False,
         )
+
+    def kinds(self, raws: Sequence[Raw], heads: Sequence[bytes]) -> list[SegmentKind]:  # noqa: ARG002 - items name two members
+        """What each item is by its type and role."""
+        try:
+            return [_kind(item) for item in map(_ITEM.decode, raws)]
+        except msgspec.MsgspecError:
+            return [_kind(_item(raw, position)) for position, raw in enumerate(raws)]
+
+    def turns_in_full(self, body: Body) -> tuple[list[SegmentKind], list[Raw]]:
+        """The items; a bare text is one that the user says."""
+        text = body.raw("input")
+        if text is not None and bytes(memoryview(text)[:1]) == b'"':
+            return [SegmentKind.USER], [text]
+        return super().turns_in_full(body)
 
     def tap(self) -> ResponsesTap:
         """A tap for one answer."""
@@ -111,31 +131,6 @@ def _continues(document: Body) -> Iterator[str]:
     conversation = document.typed("conversation", _CONVERSATION, "a string, an object with an id, or null")
     if conversation is not None:
         yield conversation if isinstance(conversation, str) else conversation.id
-
-
-def _prompt(model: str, document: Body) -> Prompt:
-    parts = Parts()
-    marks = markers.find(document.document)
-    template = TEMPLATE_ARGUMENTS.template(document)
-    if template:
-        parts.add(SegmentKind.TEMPLATE, template)
-    parts.add_unmarked(SegmentKind.TOOLS, document.raw("tools"), marks)
-    parts.add_unmarked(SegmentKind.SYSTEM, document.raw("instructions"), marks)
-    text = document.raw("input")
-    if text is not None and bytes(memoryview(text)[:1]) == b'"':
-        parts.add(SegmentKind.USER, text)
-    else:
-        items = _INPUT.read(document)
-        parts.add_turns(_kinds(text, items), turns.unmarked(document, items, marks))
-    return parts.prompt(b"responses/" + _ROOT.root(model, document))
-
-
-def _kinds(raw: Raw | None, items: Sequence[Raw]) -> list[SegmentKind]:
-    """What each item is; all of them are decoded at once, and one by one where one of them is at fault."""
-    try:
-        return [_kind(item) for item in _ITEMS.decode(raw or b"")]
-    except msgspec.MsgspecError:
-        return [_kind(_item(item, position)) for position, item in enumerate(items)]
 
 
 def _item(raw: Raw, position: int) -> _Item:

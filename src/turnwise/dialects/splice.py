@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from turnwise.dialects.body import Body, Member
 
 _ASK = b'"include_usage":true'
@@ -9,8 +11,21 @@ _UNASKED = (b"false", b"null")
 _AS_CLIENTS_ASK = (b'{"include_usage":true}', b'{"include_usage": true}')
 
 
-def with_usage(body: Body) -> bytes | None:
-    """The body with `stream_options.include_usage` set; None where it must stay as it is.
+class Splice(msgspec.Struct, frozen=True, gc=False):
+    """New bytes in place of those from `start` to `end`."""
+
+    start: int
+    end: int
+    new: bytes
+
+    def into(self, document: bytes, shift: int = 0) -> bytes:
+        """The document with the new bytes in it, `shift` bytes further on."""
+        view = memoryview(document)
+        return b"".join((view[: self.start + shift], self.new, view[self.end + shift :]))
+
+
+def usage_splice(body: Body) -> Splice | None:
+    """What sets `stream_options.include_usage` in a body; None where it must stay as it is.
 
     It stays where the client asks for usage itself, where `stream_options` is of a wrong type (the engine says so better),
     and where the client wants `continuous_usage_stats`: without `include_usage` the engine ignores that wish, and with it
@@ -18,18 +33,18 @@ def with_usage(body: Body) -> bytes | None:
     """
     raw = body.values.get("stream_options")
     if raw is None:
-        return _replace(body.document, body.inner_start, body.inner_start, b'"stream_options":{' + _ASK + b"},")
+        return Splice(body.inner_start, body.inner_start, b'"stream_options":{' + _ASK + b"},")
     if bytes(raw) in _AS_CLIENTS_ASK:
         return None
     options = body.members["stream_options"]
     if options.is_null:
-        return _replace(body.document, options.start, options.end, b"{" + _ASK + b"}")
+        return Splice(options.start, options.end, b"{" + _ASK + b"}")
     if bytes(options.raw[:1]) != b"{":
         return None
-    return _with_usage_in(body.document, options)
+    return _within(options)
 
 
-def _with_usage_in(document: bytes, options: Member) -> bytes | None:
+def _within(options: Member) -> Splice | None:
     inner = Body(bytes(options.raw), path="stream_options.")
     continuous = inner.raw("continuous_usage_stats")
     if continuous is not None and bytes(continuous) != b"false":
@@ -37,12 +52,7 @@ def _with_usage_in(document: bytes, options: Member) -> bytes | None:
     asked = inner.members.get("include_usage")
     if asked is None:
         at = options.start + inner.inner_start
-        return _replace(document, at, at, _ASK + (b"," if inner.members else b""))
+        return Splice(at, at, _ASK + (b"," if inner.members else b""))
     if bytes(asked.raw) not in _UNASKED:
         return None
-    return _replace(document, options.start + asked.start, options.start + asked.end, b"true")
-
-
-def _replace(document: bytes, start: int, end: int, new: bytes) -> bytes:
-    view = memoryview(document)
-    return b"".join((view[:start], new, view[end:]))
+    return Splice(options.start + asked.start, options.start + asked.end, b"true")

@@ -104,7 +104,7 @@ class Answer:
     def write(self, data: bytes) -> None:
         """See `Client.write`; what exceeds the declared length is dropped, and the connection ends with the answer."""
         if self._is_flowing and 0 < len(data) <= _JOIN_BYTES:
-            self._outlet.stream(b"%x\r\n%b\r\n" % (len(data), data))
+            self._outlet.write(b"%x\r\n%b\r\n" % (len(data), data))
             return
         if self.is_gone or self.is_finished or not data:
             return

@@ -59,16 +59,6 @@ class Outlet:
         if self._size > FLUSH_BYTES:
             self.flush()
 
-    def stream(self, data: bytes) -> None:
-        """Write a part of an answer under way, behind what waits here, else straight to the transport.
-
-        Parts are written where they were read, and there uvloop sends the writes of a turn together by itself.
-        """
-        if self._parts:
-            self.write(data)
-        elif not self._transport.is_closing():
-            self._transport.write(data)
-
     def flush(self) -> None:
         """Hand over to the transport what is here; a transport that is closing gets nothing more."""
         parts = self._parts

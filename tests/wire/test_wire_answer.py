@@ -138,18 +138,6 @@ def test_a_connection_that_was_cut_gets_nothing_more(written):
     assert written.pieces == []
 
 
-def test_a_part_of_a_stream_is_written_at_once_unless_something_waits_before_it(written):
-    outlet = Outlet(Outbox(written), written)
-    outlet.write(b"head")
-    outlet.stream(b"1")
-    written.end_turn()
-    outlet.stream(b"2")
-    assert written.pieces == [b"head1", b"2"]
-    written.is_closed = True
-    outlet.stream(b"too late")
-    assert written.pieces == [b"head1", b"2"]
-
-
 @pytest.mark.parametrize("ending", ["abort", "gone", "finish"])
 def test_a_chunk_after_the_end_of_a_flowing_answer_is_dropped(written, answer, ending):
     answer.start(ResponseHead(200, b"OK", (DATE,), None))

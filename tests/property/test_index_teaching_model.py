@@ -3,7 +3,7 @@
 from collections import OrderedDict
 
 import xxhash
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from turnwise.events import BlocksRemoved, BlocksStored, EventBatch
@@ -137,12 +137,16 @@ def test_a_grown_prompt_is_confirmed_as_deep_as_the_true_cache_holds_its_shorter
 
 
 @given(fleets())
+@example(fleet=([""], [(0, 0, "", 1, False)] * 10 + [(1, 0, "", 1, False)]))
 @settings(deadline=None, max_examples=150)
-def test_with_room_for_all_every_call_is_taught_with_its_exact_length(fleet):
+def test_with_room_for_all_every_call_that_stores_a_block_is_taught_with_its_exact_length(fleet):
     world = World(10_000)
     seen = []
     for _, messages, _ in play(world, fleet):
-        seen.append(list(messages))
+        blocks = hashes(render(messages))
+        # A call whose full blocks are all cached stores none, so there is no event that could teach it.
+        if all(engine.cached(blocks) < len(blocks) for engine in world.engines.values()):
+            seen.append(list(messages))
     for messages in seen:
         known = world.believed(messages)
         assert known.is_taught

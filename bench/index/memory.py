@@ -11,10 +11,9 @@ import sys
 from array import array
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import msgspec
-from bench.index.sides import Dynamo, Turnwise
+from bench.index.sides import Dynamo, Side, Turnwise
 from bench.index.workloads import EVENT_BLOCKS, HASH_BITS, SESSION_BLOCKS, stored
 
 NUM_BLOCKS = 1_000_000
@@ -46,7 +45,7 @@ def _case(case: str, seed: int) -> Memory:
 
 def fill(name: str, case: str, seed: int) -> dict[str, float]:
     """Store a million blocks in sessions on one replica; returns bytes a block by part, `all` among them."""
-    side: Any = Turnwise(1) if name == "turnwise" else Dynamo()
+    side: Side = Turnwise(1) if name == "turnwise" else Dynamo()
     rng = Random(seed)
     sessions = [
         array("Q", (rng.getrandbits(HASH_BITS) for _ in range(min(SESSION_BLOCKS, NUM_BLOCKS - start))))

@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 import msgspec
-from bench.index.sides import Dynamo, Turnwise
+from bench.index.sides import Dynamo, Side, Turnwise
 from bench.index.workloads import BLOCK_SIZE, EVENT_BLOCKS, SESSION_BLOCKS, Step, hashes, stored, workload
 
 from turnwise.engines.vllm.wire import decode_batch
@@ -102,7 +102,7 @@ def time_events(seed: int) -> Iterator[Events]:
     gone = [(0, part) for session in tail_first for part in _parts(session, EVENT_BLOCKS)]
     gone_singles = [(0, part) for session in tail_first for part in _parts(session, 1)]
     num_blocks = EVENT_SESSIONS * SESSION_BLOCKS
-    sides: dict[str, Callable[[], Any]] = {"turnwise": lambda: Turnwise(2), "dynamo": Dynamo}
+    sides: dict[str, Callable[[], Side]] = {"turnwise": lambda: Turnwise(2), "dynamo": Dynamo}
     cases: dict[str, tuple[list[Step], Callable[[Any], list[tuple[int, Any]]]]] = {
         "stored, 128 blocks an event": ([], lambda side: _stores(side, chunks)),
         "stored, 128 blocks an event, another replica holds them": (chunks, lambda side: _stores(side, again)),

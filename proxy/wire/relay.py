@@ -187,9 +187,7 @@ class _Push:
                 tap.feed(data, now)
         if tap is not None:
             tap.close(now)
-        self.exchange = None  # each holds the other
-        if not self.done.done():
-            self.done.set_result(None)
+        self._resolve()
 
     def on_failed(self, fault: TurnwiseError) -> None:
         """See `Sink.on_failed`."""

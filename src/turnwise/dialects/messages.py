@@ -13,7 +13,7 @@ from turnwise.dialects.conversation import ConversationDialect
 from turnwise.dialects.frame import Frame
 from turnwise.dialects.messages_tap import MessagesTap
 from turnwise.dialects.prompt import Arguments, Parts
-from turnwise.dialects.usage_filter import Unfiltered
+from turnwise.dialects.usage_filter import NeverSpliced
 from turnwise.errors import ClientFault, TurnwiseError
 from turnwise.types import DialectName, Raw, SegmentKind
 
@@ -54,7 +54,7 @@ class _Blocks(msgspec.Struct, gc=False):
 _BLOCKS = msgspec.json.Decoder(_Blocks)
 
 
-class MessagesDialect(ConversationDialect):
+class MessagesDialect(ConversationDialect, NeverSpliced):
     """Anthropic's messages. Usage always comes, so no body is ever spliced."""
 
     name = DialectName.MESSAGES
@@ -98,10 +98,6 @@ class MessagesDialect(ConversationDialect):
     def tap(self) -> MessagesTap:
         """A tap for one answer."""
         return MessagesTap()
-
-    def usage_filter(self) -> Unfiltered:
-        """A filter that drops nothing."""
-        return Unfiltered()
 
     def error(self, fault: TurnwiseError) -> bytes:
         """JSON body of an error answer."""

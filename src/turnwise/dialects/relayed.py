@@ -6,7 +6,7 @@ import msgspec
 
 from turnwise.dialects import multipart, shapes
 from turnwise.dialects.base import ReadCall
-from turnwise.dialects.usage_filter import Unfiltered
+from turnwise.dialects.usage_filter import NeverSpliced
 from turnwise.errors import TurnwiseError
 from turnwise.types import DialectName, Headers
 
@@ -21,7 +21,7 @@ _HEAD = msgspec.json.Decoder(_Head)
 _MODEL = msgspec.json.Decoder(str)
 
 
-class RelayedDialect:
+class RelayedDialect(NeverSpliced):
     """One relayed API; `name` decides the shape of errors."""
 
     def __init__(self, name: DialectName) -> None:
@@ -40,10 +40,6 @@ class RelayedDialect:
 
     def tap(self) -> None:
         """Nothing is watched."""
-
-    def usage_filter(self) -> Unfiltered:
-        """A filter that drops nothing."""
-        return Unfiltered()
 
     def error(self, fault: TurnwiseError) -> bytes:
         """JSON body of an error answer."""

@@ -12,7 +12,7 @@ from turnwise.dialects.conversation import ConversationDialect
 from turnwise.dialects.frame import Frame
 from turnwise.dialects.prompt import Arguments, Parts
 from turnwise.dialects.responses_tap import ResponsesTap
-from turnwise.dialects.usage_filter import Unfiltered
+from turnwise.dialects.usage_filter import NeverSpliced
 from turnwise.errors import ClientFault, TurnwiseError
 from turnwise.types import DialectName, Raw, SegmentKind
 
@@ -63,7 +63,7 @@ _TEXT = msgspec.json.Decoder(str)
 _CONVERSATION = msgspec.json.Decoder(str | _Conversation)
 
 
-class ResponsesDialect(ConversationDialect):
+class ResponsesDialect(ConversationDialect, NeverSpliced):
     """OpenAI's responses. Usage always comes, so no body is ever spliced."""
 
     name = DialectName.RESPONSES
@@ -110,10 +110,6 @@ class ResponsesDialect(ConversationDialect):
     def tap(self) -> ResponsesTap:
         """A tap for one answer."""
         return ResponsesTap()
-
-    def usage_filter(self) -> Unfiltered:
-        """A filter that drops nothing."""
-        return Unfiltered()
 
     def error(self, fault: TurnwiseError) -> bytes:
         """JSON body of an error answer."""

@@ -67,6 +67,14 @@ class Unfiltered:
         return b""
 
 
+class NeverSpliced:
+    """The part of a dialect whose bodies are never spliced."""
+
+    def usage_filter(self) -> Unfiltered:
+        """A filter that drops nothing."""
+        return Unfiltered()
+
+
 def _without_usage(events: bytes) -> bytes:
     return b"".join(_kept(events)) if has_usage(events) else events
 

@@ -11,7 +11,7 @@ from turnwise.index.domains import Domains, Learned
 from turnwise.index.evidence import Known
 from turnwise.index.holdings import Holdings
 from turnwise.index.lessons import PendingCall, PendingCalls
-from turnwise.index.values import CONTRADICTED, PENDING, TAUGHT, UNTAUGHT, DomainKey, IndexStats, Lesson
+from turnwise.index.values import CONTRADICTED, PENDING, TAUGHT, UNTAUGHT, DomainKey, IndexStats, Lesson, Report
 from turnwise.settings import IndexSettings
 from turnwise.types import CallId, Hit, HitSource, PromptChain, ReplicaId, Residency
 
@@ -142,8 +142,20 @@ class KvIndex:
             prompt_tokens = round(num_bytes / self._settings.bytes_per_token)
         return Residency(prompt_tokens, is_taught, hits)
 
-    def book(self, chain: PromptChain | None, replica: ReplicaId, prompt_tokens: int, now: float) -> None:
-        """A prompt of about `prompt_tokens` goes to `replica`: predict at once that it will be held there."""
+    def book(
+        self,
+        call_id: CallId,  # noqa: ARG002 - the call that it belongs to, for whoever follows calls
+        chain: PromptChain | None,
+        replica: ReplicaId,
+        prompt_tokens: int,
+        now: float,
+        *,
+        predicted: Hit | None = None,  # noqa: ARG002 - what the decision went by
+    ) -> None:
+        """A prompt of about `prompt_tokens` goes to `replica`: predict at once that it will be held there.
+
+        `predicted` is what the decision went by, None where a sibling decided.
+        """
         holdings = self._replicas.get(replica)
         if holdings is not None and chain is not None and chain.digests:
             domain = holdings.domain
@@ -155,20 +167,19 @@ class KvIndex:
         call_id: CallId,
         chain: PromptChain | None,
         replica: ReplicaId,
-        *,
-        prompt_tokens: int | None,
-        cached_tokens: int | None,
+        report: Report,
         now: float,
     ) -> Lesson:
         """A call was answered: learn its lengths, correct what was predicted, and teach its block chain.
 
-        The counts are the engine's, None where it gave none. Events that come later still teach.
+        Events that come later still teach.
         """
         holdings = self._replicas.get(replica)
         if holdings is None or chain is None or not chain.digests:
             self.forget_call(call_id)
             return UNTAUGHT
         domain = holdings.domain
+        prompt_tokens, cached_tokens = report.prompt_tokens, report.cached_tokens
         if prompt_tokens is not None:
             domain.rate.learn(chain.ends[-1], prompt_tokens)
         if cached_tokens is not None and holdings.has_events and holdings.is_confirmed and domain.resolve(chain).is_taught:

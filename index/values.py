@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from turnwise.types import ReplicaId
+from turnwise.types import Answer, ReplicaId
 
 
 class DomainKey(msgspec.Struct, frozen=True):
@@ -23,6 +23,15 @@ class DomainKey(msgspec.Struct, frozen=True):
     def is_complete(self) -> bool:
         """Whether all of it is known."""
         return self.block_size is not None and self.algorithm is not None
+
+
+class Report(msgspec.Struct, frozen=True, gc=False):
+    """What an engine said of one call when it had answered; None where it did not say."""
+
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    completion_tokens: int | None = None
+    answer: Answer | None = None
 
 
 class Lesson(msgspec.Struct, frozen=True, gc=False):

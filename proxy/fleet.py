@@ -58,7 +58,7 @@ class Fleet:
         assigned_s = lease.uncached_tokens / rate + self._settings.policy.decode_s_per_call
         member.assign(assigned_s, now)
         if request.chain is not None:
-            self._index.book(request.chain, member.id, placement.prompt_tokens, now)
+            self._index.book(request.call_id, request.chain, member.id, placement.prompt_tokens, now, predicted=placement.hit)
         if self.siblings is not None:
             self.siblings.booked(request.call_id, request.chain, member.id, placement.prompt_tokens, assigned_s)
         return lease

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from bench.index.workloads import BLOCK_SIZE, Step
 
 from turnwise.events import BlocksRemoved, BlocksStored, EventBatch
-from turnwise.index import DomainKey, KvIndex
+from turnwise.index import DomainKey, KvIndex, Report
 from turnwise.index.domains import Domain
 from turnwise.settings import IndexSettings
 from turnwise.types import BlockHash, CallId, Digest, PromptChain, ReplicaId, Residency
@@ -73,9 +73,7 @@ class Turnwise:
         )
         last = BlocksStored(hashes=(BlockHash(chain[-1]),), parent=BlockHash(chain[-2]), block_size=BLOCK_SIZE, call_id=CALL)
         self.index.apply(self.replicas[replica], EventBatch(0, 0, (last,)), 0.0)
-        lesson = self.index.settle(
-            CALL, prompt, self.replicas[replica], prompt_tokens=len(chain) * BLOCK_SIZE, cached_tokens=None, now=0.0
-        )
+        lesson = self.index.settle(CALL, prompt, self.replicas[replica], Report(len(chain) * BLOCK_SIZE), 0.0)
         if not lesson.is_taught:
             raise RuntimeError("the chain was not taught, so the facade's look-up would find nothing")
         return prompt

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from turnwise.events import BlocksStored, EventBatch
-from turnwise.index import DomainKey, KvIndex, prompt_chain
+from turnwise.index import DomainKey, KvIndex, Report, prompt_chain
 from turnwise.settings import IndexSettings
 from turnwise.types import BlockHash, CallId, Prompt, PromptChain, ReplicaId, Segment, SegmentKind
 
@@ -52,10 +52,10 @@ class Agent:
         turn = next(self._turns)
         index, chain, home = self._index, turn.chain, self._replicas[0]
         residency = index.residency(chain, self._replicas, turn.now)
-        index.book(chain, home, residency.prompt_tokens, turn.now)
+        index.book(turn.call_id, chain, home, residency.prompt_tokens, turn.now)
         index.apply(home, turn.events, turn.now)
         cached_tokens = residency.hits[home].tokens
-        index.settle(turn.call_id, chain, home, prompt_tokens=turn.prompt_tokens, cached_tokens=cached_tokens, now=turn.now)
+        index.settle(turn.call_id, chain, home, Report(turn.prompt_tokens, cached_tokens), turn.now)
 
 
 def _turns(number: int) -> Sequence[_Turn]:

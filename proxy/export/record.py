@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from turnwise.index import KvIndex
+from turnwise.index import KvIndex, Report
 from turnwise.proxy.export.audit import Audit
 from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.workers.ports import Siblings
 from turnwise.types import Outcome, Request
+
+NO_REPORT = Report()
 
 
 class Recorder:
@@ -50,9 +52,8 @@ class Recorder:
                 request.call_id,
                 request.chain,
                 outcome.placement.replica,
-                prompt_tokens=None if usage is None else usage.prompt_tokens,
-                cached_tokens=None if usage is None else usage.cached_tokens,
-                now=self._clock(),
+                NO_REPORT if usage is None else Report(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens),
+                self._clock(),
             )
             if learned.is_contradiction:
                 lesson = "contradicted"

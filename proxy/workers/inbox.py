@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from turnwise.index import KvIndex
+from turnwise.index import KvIndex, Report
 from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.held import Holder
 from turnwise.proxy.member import Member
@@ -100,7 +100,7 @@ class Inbox:
         member.assign(item.assigned_s, now)
         if item.digests:
             chain = PromptChain(digests=item.digests, ends=item.ends)
-            self._index.book(chain, member.id, item.prompt_tokens, now)
+            self._index.book(item.call_id, chain, member.id, item.prompt_tokens, now)
             if item.is_whole:
                 self._waiting.put(item.call_id, chain)
 
@@ -109,9 +109,7 @@ class Inbox:
         if chain is None or not item.is_lesson:
             self._index.forget_call(item.call_id)
             return
-        self._index.settle(
-            item.call_id, chain, item.replica, prompt_tokens=item.prompt_tokens, cached_tokens=item.cached_tokens, now=now
-        )
+        self._index.settle(item.call_id, chain, item.replica, Report(item.prompt_tokens, item.cached_tokens), now)
 
     def _take_kept(self, item: Kept, member: Member) -> None:
         # Lives are counted by each worker for itself.

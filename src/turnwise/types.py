@@ -80,11 +80,32 @@ class Prompt(msgspec.Struct, frozen=True, gc=False):
         return tuple(Segment(kind, bytes(raw)) for kind, raw in zip(self.kinds, self.raws, strict=True))
 
 
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """What an assistant turn says, whoever wrote it down and however: xxh3_64 of each part, 0 where there is none.
+
+    `calls` covers names and arguments of its tool calls in their order, not their ids.
+    """
+
+    text: int = 0
+    calls: int = 0
+    reasoning: int = 0
+
+
+class LastAnswer(msgspec.Struct, frozen=True, gc=False):
+    """The last assistant turn of a prompt: its segments are those from `first` to `last`, both included."""
+
+    first: int
+    last: int
+    said: Answer
+
+
 class PromptChain(msgspec.Struct, frozen=True, gc=False):
     """Prefix digests of a prompt: `digests[i]` covers segments 0..i, `ends[i]` is the number of raw bytes they hold."""
 
     digests: tuple[Digest, ...]
     ends: tuple[int, ...]
+    answer: LastAnswer | None = None
+    """None where no assistant turn is in it, or where nobody looked."""
 
     @property
     def num_bytes(self) -> int:

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from turnwise.events import BlocksRemoved, BlocksStored, EventBatch
-from turnwise.index import DomainKey, KvIndex, prompt_chain
+from turnwise.index import DomainKey, KvIndex, Report, prompt_chain
 from turnwise.settings import IndexSettings
 from turnwise.types import BLOCK_HASH_MASK, HitSource, Prompt, Segment, SegmentKind
 
@@ -97,9 +97,7 @@ class World:
         before, after = (batches[:1], batches[1:]) if is_late else (batches, [])
         for batch in before:
             self.index.apply(replica, batch, 0.0)
-        lesson = self.index.settle(
-            f"c{number}", chain_of(messages), replica, prompt_tokens=len(tokens), cached_tokens=None, now=0.0
-        )
+        lesson = self.index.settle(f"c{number}", chain_of(messages), replica, Report(len(tokens)), 0.0)
         for batch in after:
             self.index.apply(replica, batch, 0.0)
         return lesson

@@ -7,7 +7,7 @@ import pytest
 import xxhash
 
 from turnwise.events import BlocksCleared, BlocksRemoved, BlocksStored, EventBatch
-from turnwise.index import DomainKey, KvIndex, prompt_chain
+from turnwise.index import DomainKey, KvIndex, Report, prompt_chain
 from turnwise.index.lessons import MAX_PENDING, MAX_STAMPS, PENDING_TTL_S
 from turnwise.settings import IndexSettings
 from turnwise.types import BLOCK_HASH_MASK, Hit, HitSource, Prompt, Segment, SegmentKind
@@ -63,9 +63,8 @@ def settle(index, call_id, *parts, replica="a", cached=None, usage=True, now=1.0
         call_id,
         chain(*parts, root=root),
         replica,
-        prompt_tokens=length(*parts) if usage else None,
-        cached_tokens=cached,
-        now=now,
+        Report(length(*parts) if usage else None, cached),
+        now,
     )
 
 
@@ -123,7 +122,7 @@ def test_asking_again_tells_of_every_change_in_between():
     assert held() == [confirmed(ASKED), confirmed(half + 1)]
     index.drop_blocks("a")
     assert held() == [Hit(), confirmed(half + 1)]
-    index.book(prompt, "a", length(SYSTEM, ASK), 900.0)
+    index.book("c0", prompt, "a", length(SYSTEM, ASK), 900.0)
     assert held() == [predicted(ASKED), confirmed(half + 1)]
     index.apply("b", batch(stored(b"tokens", group=1)), 901.0)
     assert held() == [predicted(ASKED), Hit()]
@@ -150,7 +149,7 @@ def test_what_was_taught_of_another_prompt_changes_nothing(num_bytes):
             index.apply("c", batch(stored(other, call_id="other")), 1.0)
         assert settle(index, "other", other, replica="c").is_taught == has_events
         for prompt, replica, now in (((shared, own), "a", 2.0), ((shared, b"x"), "b", 3.0), ((shared,), "c", 500.0)):
-            index.book(chain(*prompt), replica, length(*prompt), now)
+            index.book("c0", chain(*prompt), replica, length(*prompt), now)
         asked = [(shared,), (shared, own), (shared, own, b"more"), (shared, b"x"), (b"y", own)]
         ages = (4.0, 602.5, 1000.0)
         answers.append([index.residency(chain(*prompt), ["c", "b", "a", "unknown"], now) for prompt in asked for now in ages])
@@ -167,8 +166,8 @@ def test_a_prompt_that_no_dialect_read_has_no_hits():
     index = index_of("a")
     known = index.residency(None, ["a", "unknown"], 0.0)
     assert (known.prompt_tokens, known.is_taught, known.hits) == (0, False, {"a": Hit(), "unknown": Hit()})
-    index.book(None, "a", 10, 0.0)
-    assert index.settle("c1", None, "a", prompt_tokens=5, cached_tokens=0, now=1.0).is_taught is False
+    index.book("c0", None, "a", 10, 0.0)
+    assert index.settle("c1", None, "a", Report(5, 0), 1.0).is_taught is False
 
 
 def test_a_chunked_prefill_is_taught_from_all_its_events():
@@ -267,7 +266,7 @@ def test_a_wholly_cached_prompt_is_not_taught_by_an_estimate():
 
 def test_without_a_stamp_predictions_live_long_though_events_come():
     index = index_of("a")
-    index.book(chain(SYSTEM, ASK), "a", length(SYSTEM, ASK), 0.0)
+    index.book("c0", chain(SYSTEM, ASK), "a", length(SYSTEM, ASK), 0.0)
     index.apply("a", batch(stored(SYSTEM, ASK)), 0.5)
     assert settle(index, "c1", SYSTEM, ASK).is_pending
     assert hit(index, SYSTEM, ASK, NEXT, now=500.0) == predicted(ASKED)
@@ -276,9 +275,9 @@ def test_without_a_stamp_predictions_live_long_though_events_come():
 
 def test_without_events_what_the_engine_had_lost_is_no_longer_predicted():
     index = index_of("a", has_events=False)
-    index.book(chain(SYSTEM, ASK), "a", length(SYSTEM, ASK), 0.0)
+    index.book("c0", chain(SYSTEM, ASK), "a", length(SYSTEM, ASK), 0.0)
     settle(index, "c1", SYSTEM, ASK, cached=0, now=1.0)
-    index.book(chain(SYSTEM, NEXT), "a", length(SYSTEM, NEXT), 2.0)
+    index.book("c0", chain(SYSTEM, NEXT), "a", length(SYSTEM, NEXT), 2.0)
     assert hit(index, SYSTEM, ASK, REPLY, now=3.0) == predicted(ASKED)
     assert settle(index, "c2", SYSTEM, NEXT, cached=0, now=3.0).is_taught is False
     assert hit(index, SYSTEM, ASK, REPLY, now=3.0) == predicted(len(SYSTEM) // BLOCK)
@@ -287,19 +286,19 @@ def test_without_events_what_the_engine_had_lost_is_no_longer_predicted():
 
 
 def test_a_booking_is_predicted_at_once_and_gives_way_to_events_after_a_short_while(taught):
-    taught.book(chain(SYSTEM, ASK), "b", length(SYSTEM, ASK), 10.0)
+    taught.book("c0", chain(SYSTEM, ASK), "b", length(SYSTEM, ASK), 10.0)
     taught.apply("b", batch(stored(b"another prompt")), 10.1)
     assert hit(taught, SYSTEM, ASK, NEXT, replica="b", now=14.0) == predicted(ASKED)
     assert hit(taught, SYSTEM, ASK, NEXT, replica="b", now=16.0) == Hit()
 
 
 def test_a_replica_whose_events_never_came_keeps_its_predictions(taught):
-    taught.book(chain(SYSTEM, ASK), "b", length(SYSTEM, ASK), 10.0)
+    taught.book("c0", chain(SYSTEM, ASK), "b", length(SYSTEM, ASK), 10.0)
     assert hit(taught, SYSTEM, ASK, NEXT, replica="b", now=300.0) == predicted(ASKED)
 
 
 def test_a_prediction_of_a_part_not_yet_taught_lives_on_where_all_that_was_taught_is_still_held(taught):
-    taught.book(chain(SYSTEM, ASK, REPLY, NEXT), "a", length(SYSTEM, ASK, REPLY, NEXT), 10.0)
+    taught.book("c0", chain(SYSTEM, ASK, REPLY, NEXT), "a", length(SYSTEM, ASK, REPLY, NEXT), 10.0)
     long_after = length(SYSTEM, ASK, REPLY, NEXT) // BLOCK
     assert hit(taught, SYSTEM, ASK, REPLY, NEXT, b"more", now=100.0) == predicted(long_after)
     taught.apply("a", batch(BlocksRemoved(hashes=blocks(SYSTEM, ASK)[-2:])), 101.0)
@@ -332,7 +331,7 @@ def test_blocks_in_another_medium_are_counted_apart_and_their_removal_clears_not
     ],
 )
 def test_other_kinds_groups_and_block_sizes_leave_prediction_only(taught, event):
-    taught.book(chain(SYSTEM, ASK), "a", length(SYSTEM, ASK), 10.0)
+    taught.book("c0", chain(SYSTEM, ASK), "a", length(SYSTEM, ASK), 10.0)
     taught.apply("a", batch(event, stored(SYSTEM, ASK)), 11.0)
     assert taught.stats().replicas["a"].is_predicted_only
     assert hit(taught, SYSTEM, ASK, NEXT, now=500.0) == predicted(ASKED)
@@ -359,7 +358,7 @@ def test_a_head_that_another_replica_of_the_domain_published_serves_as_well():
 
 @pytest.mark.parametrize("how", ["restart", "cleared"])
 def test_a_replica_that_restarted_or_cleared_its_cache_holds_nothing(taught, how):
-    taught.book(chain(SYSTEM, ASK), "a", length(SYSTEM, ASK), 10.0)
+    taught.book("c0", chain(SYSTEM, ASK), "a", length(SYSTEM, ASK), 10.0)
     if how == "restart":
         taught.drop_blocks("a")
     else:
@@ -370,7 +369,7 @@ def test_a_replica_that_restarted_or_cleared_its_cache_holds_nothing(taught, how
 
 
 def test_a_stale_feed_leaves_predictions_with_their_long_life_until_it_is_back(taught):
-    taught.book(chain(SYSTEM, ASK), "a", length(SYSTEM, ASK), 10.0)
+    taught.book("c0", chain(SYSTEM, ASK), "a", length(SYSTEM, ASK), 10.0)
     taught.set_stale("a", is_stale=True)
     assert hit(taught, SYSTEM, ASK, NEXT, now=500.0) == predicted(ASKED)
     assert hit(taught, SYSTEM, ASK, NEXT, now=1000.0) == Hit()
@@ -401,14 +400,14 @@ def test_a_replica_of_unknown_block_size_learns_it_from_events_and_stands_alone(
 
 
 def test_another_lora_or_salt_shares_no_residency(taught):
-    taught.book(chain(SYSTEM, ASK), "a", length(SYSTEM, ASK), 10.0)
+    taught.book("c0", chain(SYSTEM, ASK), "a", length(SYSTEM, ASK), 10.0)
     assert hit(taught, SYSTEM, ASK, NEXT, now=11.0, root=b"m+salt") == Hit()
 
 
 def test_a_template_that_drops_reasoning_on_growth_is_a_contradiction_and_counted(taught):
     taught.apply("a", batch(stored(SYSTEM, ASK[:-12], NEXT, call_id="c2", first=9)), 2.0)
     grown = (SYSTEM, ASK, NEXT)
-    lesson = taught.settle("c2", chain(*grown), "a", prompt_tokens=length(*grown) - 12, cached_tokens=None, now=3.0)
+    lesson = taught.settle("c2", chain(*grown), "a", Report(length(*grown) - 12), 3.0)
     assert lesson.is_taught
     assert lesson.is_contradiction
     assert taught.stats().num_contradicted == 1
@@ -450,7 +449,7 @@ def test_stamps_are_bounded_and_a_call_that_still_stores_is_not_the_one_forgotte
 
 def test_where_the_block_size_is_unknown_a_prediction_counts_in_tokens():
     index = index_of("a", key=DomainKey(model="m"), num_blocks=None, has_events=False)
-    index.book(chain(b"x" * 41), "a", 41, 1.0)
+    index.book("c0", chain(b"x" * 41), "a", 41, 1.0)
     assert hit(index, b"x" * 41, now=2.0) == Hit(tokens=40, source=HitSource.PREDICTED)
     assert hit(index, b"x" * 41, b"y" * 10, now=2.0) == Hit(tokens=41, source=HitSource.PREDICTED)
 
@@ -482,7 +481,7 @@ def test_blocks_and_predictions_are_bounded_by_the_cache_of_the_replica():
     index.apply("a", batch(stored(b"x" * 400)), 0.1)
     assert index.stats().replicas["a"].num_blocks == 10
     assert index.stats().num_evicted_blocks == 90
-    index.book(chain(b"y" * 30, b"z" * 30), "a", 60, 1.0)
+    index.book("c0", chain(b"y" * 30, b"z" * 30), "a", 60, 1.0)
     assert index.stats().replicas["a"].num_predicted_tokens == 30
 
 
@@ -497,7 +496,7 @@ def test_evidence_is_bounded_by_bytes():
 
 
 def test_calls_of_replicas_that_have_left_are_ignored(taught):
-    taught.book(chain(SYSTEM), "gone", 10, 1.0)
+    taught.book("c0", chain(SYSTEM), "gone", 10, 1.0)
     taught.drop_blocks("gone")
     taught.set_stale("gone", is_stale=True)
     assert settle(taught, "c9", SYSTEM, replica="gone") == settle(taught, "c9", replica="a")

@@ -17,6 +17,7 @@ import msgspec
 
 from turnwise.engines.base import EventSource
 from turnwise.engines.sim.api import SimAnswer, SimEngine
+from turnwise.engines.sim.core import EngineStopped
 from turnwise.engines.sim.options import SimOptions
 from turnwise.errors import EngineFault, Reason
 from turnwise.events import EventSourceInfo, LoadReport, ReplicaFacts
@@ -61,7 +62,11 @@ class MemorySim(SimEngine):
         return ReplicaFacts(
             models=(self.options.model, *self.options.loras),
             event_sources=(source,),
-            load=LoadReport(block_size=self.preset.block_size, num_blocks=self.preset.num_blocks, hash_algorithm="sim_xxh3_64"),
+            load=LoadReport(
+                block_size=self.preset.block_size,
+                num_blocks=None if self.options.hides_capacity else self.preset.num_blocks,
+                hash_algorithm="sim_xxh3_64",
+            ),
         )
 
 
@@ -158,7 +163,11 @@ class MemoryUpstream:
             return
         sink.on_sent()
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in outgoing.fields()}
-        answer = await self.engines[origin].handle(outgoing.method, outgoing.target, headers, outgoing.body)
+        try:
+            answer = await self.engines[origin].handle(outgoing.method, outgoing.target, headers, outgoing.body)
+        except EngineStopped:
+            _break_off(sink, has_begun=False)
+            return
         head = tuple((name.encode(), value.encode()) for name, value in answer.headers)
         length = len(answer.body) if isinstance(answer.body, bytes) else None
         sink.on_head(ResponseHead(status=answer.status, phrase=b"", headers=head, length=length))
@@ -171,13 +180,17 @@ class MemoryUpstream:
             sink.on_body(answer.body)
             return True
         number = 0
-        async with aclosing(answer.body) as chunks:
-            async for chunk in chunks:
-                if self.breaks_after.get(origin) == number:
-                    sink.on_failed(EngineFault("reset", reason=Reason.STREAM_BROKEN, retryable=number == 0))
-                    return False
-                sink.on_body(chunk)
-                number += 1
+        try:
+            async with aclosing(answer.body) as chunks:
+                async for chunk in chunks:
+                    if self.breaks_after.get(origin) == number:
+                        _break_off(sink, has_begun=number > 0)
+                        return False
+                    sink.on_body(chunk)
+                    number += 1
+        except EngineStopped:
+            _break_off(sink, has_begun=number > 0)
+            return False
         return True
 
 
@@ -277,6 +290,10 @@ class MemoryProxy:
     def _is_known(self) -> bool:
         now = self.clock()
         return all(member.is_routable(now) and member.feed != "connecting" for member in self.fleet.members.values())
+
+
+def _break_off(sink: Sink, *, has_begun: bool) -> None:
+    sink.on_failed(EngineFault("reset", reason=Reason.STREAM_BROKEN, retryable=not has_begun))
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -9,8 +9,10 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from itertools import count
 from types import TracebackType
 from typing import Self
+from urllib.parse import parse_qs
 
 import msgspec
 
@@ -19,8 +21,9 @@ from turnwise.engines.sim.bodies import SimFault
 from turnwise.engines.sim.calls import JSON, Calls, SimAnswer, json_answer
 from turnwise.engines.sim.core import EngineCore
 from turnwise.engines.sim.exposition import expose
+from turnwise.engines.sim.faults import Liar, LossyLine
 from turnwise.engines.sim.options import SimOptions
-from turnwise.engines.sim.publisher import TOPIC, EventLog, InMemoryEventSource
+from turnwise.engines.sim.publisher import TOPIC, EventLog, InMemoryEventSource, Published
 
 __all__ = ["CONTROL_PATHS", "OWNER", "VERSION", "EventEndpoints", "SimAnswer", "SimEngine"]
 
@@ -53,6 +56,10 @@ CONTROL_PATHS = frozenset(
 """Paths by which a real replica can be stopped or changed; here they only count, so that a test can prove none is reached."""
 
 
+RESET_PATH = "/reset_prefix_cache"
+"""Of vLLM's development mode; `?reset_external=true` empties the CPU tier, too."""
+
+
 class EventEndpoints(msgspec.Struct, frozen=True):
     """ZMQ addresses under which a server publishes this engine's events."""
 
@@ -74,11 +81,17 @@ class SimEngine:
         """Set by a server that publishes; `/kv_event_sources` tells of it."""
         self.control_calls = Counter(dict.fromkeys(CONTROL_PATHS, 0))
         """Requests that reached one of `CONTROL_PATHS`."""
-        self.log = EventLog(self.preset.block_size, options.loras, options.event_buffer if options.publishes_events else 0)
-        self.core = EngineCore(self.preset, speed=options.speed, publish=self._publish)
-        self._calls = calls = Calls(options, self.preset, self.core, self._wall_time)
+        self.log = _event_log(options, self.preset.block_size)
+        self._numbers = count(1)
+        """Numbers of calls; they go on over restarts, so that no id comes twice."""
         self._running: asyncio.Task[None] | None = None
         self._started_at = 0.0
+        self._boot()
+
+    def _boot(self) -> None:
+        """Put everything in place that a process has in its memory."""
+        self.core = EngineCore(self.preset, speed=self.options.speed, publish=self._publish)
+        self._calls = calls = Calls(self.options, self.preset, self.core, self._wall_time, self._numbers)
         self._routes: dict[tuple[str, str], _Handler] = {
             ("POST", "/v1/chat/completions"): calls.chat,
             ("POST", "/v1/completions"): calls.completion,
@@ -88,7 +101,6 @@ class SimEngine:
             ("POST", "/v1/embeddings"): calls.embeddings,
             ("POST", "/tokenize"): calls.tokenize,
             ("POST", "/detokenize"): calls.detokenize,
-            ("POST", "/reset_prefix_cache"): self._reset_prefix_cache,
             ("GET", "/v1/models"): self._models,
             ("GET", "/version"): self._version,
             ("GET", "/kv_event_sources"): self._event_sources,
@@ -97,18 +109,38 @@ class SimEngine:
             ("GET", "/ping"): self._empty,
             ("POST", "/ping"): self._empty,
         }
-        self._paths = {path for _method, path in self._routes}
+        self._paths = {RESET_PATH, *(path for _method, path in self._routes)}
 
     async def __aenter__(self) -> Self:
         """Start the engine's loop."""
-        self._started_at = self._wall_time()
-        self._running = asyncio.create_task(self.core.run(), name=f"sim {self.options.model}")
+        self._start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop the engine's loop; a bug that had ended it is raised here."""
+        await self._stop()
+
+    async def restart(self) -> None:
+        """Do as a process that ends and comes back: calls under way break off, the cache is empty, event sequences begin at 0.
+
+        In-memory sources lose their feed. A socket that publishes outlives this, so its listeners see the sequence go back.
+        """
+        await self._stop()
+        self._boot()
+        self.log.restart()
+        self._start()
+
+    def restart_silently(self) -> None:
+        """Lose the cache as a restart would, and tell nobody: no event, no gap in sequences, no call that breaks off."""
+        self.core.lose_cache()
+
+    def _start(self) -> None:
+        self._started_at = self._wall_time()
+        self._running = asyncio.create_task(self.core.run(), name=f"sim {self.options.model}")
+
+    async def _stop(self) -> None:
         assert self._running is not None
         self._running.cancel()
         await asyncio.wait([self._running])
@@ -122,12 +154,15 @@ class SimEngine:
     async def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> SimAnswer:
         """Answer one request; `path` may carry a query. Nothing that a client sends makes it raise."""
         lowered = {name.lower(): value for name, value in headers.items()}
-        path = path.partition("?")[0]
+        path, _mark, query = path.partition("?")
         if path in CONTROL_PATHS:
             self.control_calls[path] += 1
             return json_answer(200, {})
         try:
-            answer = await self._routed("GET" if method == "HEAD" else method, path, lowered, body)
+            if (method, path) == ("POST", RESET_PATH):
+                answer = self._reset_prefix_cache(query)
+            else:
+                answer = await self._routed("GET" if method == "HEAD" else method, path, lowered, body)
         except SimFault as fault:
             answer = _refusal(fault, path)
         except RecursionError:
@@ -155,9 +190,9 @@ class SimEngine:
     def _wall_time(self) -> float:
         return self.options.wall_epoch_s + asyncio.get_running_loop().time()
 
-    async def _reset_prefix_cache(self, _body: bytes, _headers: Mapping[str, str]) -> SimAnswer:
-        self.core.scheduler.pool.clear()
-        return _empty()
+    def _reset_prefix_cache(self, query: str) -> SimAnswer:
+        with_tier = parse_qs(query).get("reset_external", [""])[-1].lower() in {"true", "1"}
+        return json_answer(200, {"success": self.core.reset_cache(with_tier=with_tier)})
 
     async def _models(self, _body: bytes, _headers: Mapping[str, str]) -> SimAnswer:
         base = self.options.model
@@ -196,7 +231,21 @@ class SimEngine:
 
     async def _metrics(self, _body: bytes, _headers: Mapping[str, str]) -> SimAnswer:
         head = (("content-type", "text/plain; version=0.0.4; charset=utf-8"),)
-        return SimAnswer(200, head, expose(self.core, self.options.model, self.control_calls, self._started_at))
+        return SimAnswer(200, head, expose(self.core, self.options, self.control_calls, self._started_at))
+
+
+def _event_log(options: SimOptions, block_size: int) -> EventLog:
+    line = LossyLine[Published](
+        drop=options.drop_batches, reorder=options.reorder_batches, duplicate=options.duplicate_batches, seed=options.seed
+    )
+    is_lossy = options.drop_batches or options.reorder_batches or options.duplicate_batches
+    return EventLog(
+        block_size,
+        options.loras,
+        options.event_buffer if options.publishes_events else 0,
+        line=line if is_lossy else None,
+        liar=Liar(options.nonsense_events, options.seed) if options.nonsense_events else None,
+    )
 
 
 def _refusal(fault: SimFault, path: str) -> SimAnswer:

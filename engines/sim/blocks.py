@@ -9,6 +9,8 @@ from __future__ import annotations
 from array import array
 from collections import OrderedDict
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from itertools import takewhile
 
 import msgspec
 import xxhash
@@ -25,7 +27,14 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class Removed(msgspec.Struct, frozen=True):
-    """One block has been evicted."""
+    """One block has been evicted from the pool, or from the CPU tier."""
+
+    hash: int
+    is_offloaded: bool = False
+
+
+class Offloaded(msgspec.Struct, frozen=True):
+    """One block has been copied to the CPU tier."""
 
     hash: int
 
@@ -34,7 +43,7 @@ class Cleared(msgspec.Struct, frozen=True):
     """The whole prefix cache has been dropped."""
 
 
-CacheEvent = Stored | Removed | Cleared
+CacheEvent = Stored | Removed | Cleared | Offloaded
 
 
 class BlockOwner(msgspec.Struct, frozen=True):
@@ -63,13 +72,61 @@ def extend_hashes(hashes: list[int], tokens: array[int], block_size: int, root: 
         hashes.append(parent)
 
 
-class BlockPool:
-    """All KV blocks of one engine; block ids are 0 to `num_blocks` - 1. Tells what it did in `events`, oldest first."""
+class CpuTier:
+    """Blocks in host memory, by hash: what the pool evicts, until the tier evicts it in turn, least recently used first.
 
-    def __init__(self, num_blocks: int, block_size: int) -> None:
+    As with vLLM's own tier, a block that comes back to the pool stays here too, and a block that is here already is not
+    copied again when the pool evicts it. Tells what it did in `events`, oldest first.
+    """
+
+    def __init__(self, num_blocks: int) -> None:
+        self.events: list[CacheEvent] = []
+        self._num_blocks = num_blocks
+        self._held: OrderedDict[int, None] = OrderedDict()
+
+    @property
+    def hashes(self) -> AbstractSet[int]:
+        """Hashes of all blocks held."""
+        return self._held.keys()
+
+    def put(self, block_hash: int) -> None:
+        """Take in a block, evicting another where the tier is full."""
+        if block_hash in self._held:
+            return
+        if len(self._held) == self._num_blocks:
+            oldest, _none = self._held.popitem(last=False)
+            self.events.append(Removed(oldest, is_offloaded=True))
+        self._held[block_hash] = None
+        self.events.append(Offloaded(block_hash))
+
+    def match(self, hashes: Sequence[int], first: int, limit: int) -> int:
+        """How many of the blocks from `first` on, up to `limit`, are held without a gap; they count as used now."""
+        found = list(takewhile(self._held.__contains__, hashes[first:limit]))
+        for block_hash in found:
+            self._held.move_to_end(block_hash)
+        return len(found)
+
+    def clear(self) -> None:
+        """Forget all content and tell of it."""
+        self.lose()
+        self.events.append(Cleared())
+
+    def lose(self) -> None:
+        """Forget all content and tell nobody."""
+        self._held.clear()
+
+
+class BlockPool:
+    """All KV blocks of one engine; block ids are 0 to `num_blocks` - 1. Tells what it did in `events`, oldest first.
+
+    What it evicts goes to `tier`, where there is one.
+    """
+
+    def __init__(self, num_blocks: int, block_size: int, tier: CpuTier | None = None) -> None:
         self.num_blocks = num_blocks
         self.block_size = block_size
         self.events: list[CacheEvent] = []
+        self._tier = tier
         self._references = [0] * num_blocks
         self._hash_of: dict[int, int] = {}
         self._holders: dict[int, dict[int, None]] = {}
@@ -95,6 +152,11 @@ class BlockPool:
                 break
             found.append(next(iter(holders)))
         return found
+
+    @property
+    def hashes(self) -> AbstractSet[int]:
+        """Hashes of all blocks that can be found."""
+        return self._holders.keys()
 
     def num_free_beside(self, blocks: Sequence[int]) -> int:
         """Free blocks that would be left once `blocks` are in use."""
@@ -132,13 +194,17 @@ class BlockPool:
                 self._free[block] = None
 
     def clear(self) -> bool:
-        """Forget all content; refused (False) while any block is in use."""
+        """Forget all content and tell of it; refused (False) while any block is in use."""
         if len(self._free) != self.num_blocks:
             return False
-        self._hash_of.clear()
-        self._holders.clear()
+        self.lose()
         self.events.append(Cleared())
         return True
+
+    def lose(self) -> None:
+        """Forget all content and tell nobody. Sequences keep the blocks that they use, which nobody finds any more."""
+        self._hash_of.clear()
+        self._holders.clear()
 
     def _forget(self, block: int) -> None:
         block_hash = self._hash_of.pop(block, None)
@@ -149,3 +215,5 @@ class BlockPool:
         if not holders:
             del self._holders[block_hash]
         self.events.append(Removed(block_hash))
+        if self._tier is not None:
+            self._tier.put(block_hash)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -62,11 +62,14 @@ def json_answer(status: int, value: object) -> SimAnswer:
 class Calls:
     """Answers the inference calls of one engine; every method raises `SimFault` for what it refuses."""
 
-    def __init__(self, options: SimOptions, preset: Preset, core: EngineCore, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, options: SimOptions, preset: Preset, core: EngineCore, clock: Callable[[], float], numbers: Iterator[int]
+    ) -> None:
         self._options = options
         self._preset = preset
         self._clock = clock
-        self._preparer = Preparer(options, preset, clock)
+        self._template = options.chat_template
+        self._preparer = Preparer(options, preset, clock, numbers)
         self._generator = Generator(core, reports_cached_tokens=options.reports_cached_tokens)
         self._store = ResponseStore()
 
@@ -95,7 +98,7 @@ class Calls:
         """`POST /v1/messages/count_tokens`."""
         call = read(body, CountBody)
         self._check_model(call.model)
-        count = len(_conversation_tokens(messages_body.chat_messages(call), messages_body.chat_tools(call)))
+        count = len(self._conversation_tokens(messages_body.chat_messages(call), messages_body.chat_tools(call)))
         return json_answer(200, {"input_tokens": count, "context_management": {"original_input_tokens": count}})
 
     async def responses(self, body: bytes, headers: Mapping[str, str]) -> SimAnswer:
@@ -112,7 +115,12 @@ class Calls:
 
         def keep(answer: Json, script: Script) -> None:
             if call.is_stored:
-                said = Message(role="assistant", content=script.text or None, tool_calls=_tool_calls(answer))
+                said = Message(
+                    role="assistant",
+                    content=script.text or None,
+                    tool_calls=_tool_calls(answer),
+                    reasoning=script.reasoning or None,
+                )
                 self._store.put(StoredResponse(answer, (*responses_body.remembered(asked.messages), said)))
 
         def write(head: CallHead) -> ResponsesWriter:
@@ -140,7 +148,7 @@ class Calls:
         call = read(body, TokenizeBody)
         self._check_model(call.model)
         if call.messages is not None:
-            tokens = _conversation_tokens(call.messages, call.tools or ())
+            tokens = self._conversation_tokens(call.messages, call.tools or ())
         elif call.prompt is not None:
             tokens = encode(call.prompt)
         else:
@@ -154,6 +162,11 @@ class Calls:
         self._check_model(call.model)
         return json_answer(200, {"prompt": decode(call.tokens)})
 
+    def _conversation_tokens(self, messages: Sequence[Message], tools: Sequence[JsonObject]) -> array[int]:
+        check_messages(messages)
+        read_tools(tools)
+        return encode(render_chat(messages, tools, self._template, self._clock()))
+
     def _check_model(self, model: str | None) -> None:
         if model is not None and model not in (self._options.model, *self._options.loras):
             raise SimFault(404, f"The model `{model}` does not exist.", kind="NotFoundError", param="model")
@@ -162,12 +175,6 @@ class Calls:
         if is_stream:
             return SimAnswer(200, EVENTS, self._generator.stream(prepared))
         return SimAnswer(200, JSON, await self._generator.whole(prepared))
-
-
-def _conversation_tokens(messages: Sequence[Message], tools: Sequence[JsonObject]) -> array[int]:
-    check_messages(messages)
-    read_tools(tools)
-    return encode(render_chat(messages, tools))
 
 
 def _tool_calls(answer: Json) -> tuple[ToolCall, ...] | None:

@@ -19,10 +19,15 @@ from turnwise.engines.sim.metrics import Histogram
 from turnwise.engines.sim.scheduler import Scheduler, Sequence
 from turnwise.engines.sim.script import Piece, Script
 
-STOPPED = "the engine has stopped"
-
 MAX_LAG_S = 0.05
 """How far steps may run ahead of a late timer to keep their average pace; beyond it lost time is lost."""
+
+
+class EngineStopped(RuntimeError):
+    """The engine's process has ended, and with it every call under way."""
+
+    def __init__(self) -> None:
+        super().__init__("the engine has stopped")
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -64,7 +69,7 @@ class Generation:
             while left:
                 said = await self.said.get()
                 if said is None:
-                    raise RuntimeError(STOPPED)
+                    raise EngineStopped
                 left -= said.is_last
                 yield said
         finally:
@@ -90,10 +95,10 @@ class EngineCore:
     ) -> Generation:
         """Queue one call with one script for each choice; lower `priority` goes first.
 
-        Raises `RuntimeError` once the engine has stopped.
+        Raises `EngineStopped` once it has.
         """
         if self._has_stopped:
-            raise RuntimeError(STOPPED)
+            raise EngineStopped
         sequences = tuple(Sequence(prompt, script, owner, (priority, next(self._order))) for script in scripts)
         generation = Generation(sequences, self)
         now = asyncio.get_running_loop().time()
@@ -134,9 +139,21 @@ class EngineCore:
             for generation, _choice, _since in self._live.values():
                 generation.said.put_nowait(None)
 
+    def lose_cache(self) -> None:
+        """Forget all that is cached, the CPU tier's blocks too, and tell nobody; calls under way go on with what they hold."""
+        self.scheduler.pool.lose()
+        if self.scheduler.tier is not None:
+            self.scheduler.tier.lose()
+
+    def reset_cache(self, *, with_tier: bool) -> bool:
+        """Drop what is cached and say so with the next step's events, as vLLM does; False while any block is in use."""
+        is_reset = self.scheduler.pool.clear()
+        if with_tier and self.scheduler.tier is not None:
+            self.scheduler.tier.clear()
+        return is_reset
+
     def _flush_events(self) -> None:
-        if events := self.scheduler.pool.events:
-            self.scheduler.pool.events = []
+        if events := self.scheduler.take_events():
             self._publish(events)
 
     def _deliver(self, sequence: Sequence, piece: Piece, now: float, *, is_last: bool) -> None:

@@ -3,7 +3,8 @@
 The presets are round figures of our own, from roofline arithmetic over public data sheets, not measurements: two FLOPs per
 weight and token, four per layer, model dimension and attended pair, at about 40% of the peak; one read of all weights a step,
 and one of a sequence's KV a decoded token, at full memory bandwidth; blocks are what fits beside the weights in 90% of the
-memory. `tiny` is nobody: small and quick, for tests and demonstrations.
+memory; KV comes back from host memory at 80% of a PCIe link's bandwidth. `tiny` is nobody: small and
+quick, for tests and demonstrations.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ class CostModel(msgspec.Struct, frozen=True):
     """Each sequence that decodes one token."""
     decode_context_s: float
     """Each token of context that a decoding sequence reads."""
+    load_token_s: float
+    """Each token whose KV is copied back from the CPU tier."""
 
     def prefill_s(self, num_tokens: int, context: int) -> float:
         """Seconds for a chunk of `num_tokens` prompt tokens behind `context` tokens that are there already."""
@@ -44,6 +47,8 @@ class Preset(msgspec.Struct, frozen=True):
     max_batch_tokens: int
     max_num_seqs: int
     max_model_len: int
+    offload_blocks: int = 0
+    """Blocks of the CPU tier; 0 is none."""
 
     @property
     def capacity_tokens(self) -> int:
@@ -53,7 +58,7 @@ class Preset(msgspec.Struct, frozen=True):
 
 PRESETS: dict[str, Preset] = {
     "h100-8b": Preset(
-        cost=CostModel(5e-3, 40e-6, 1.3e-9, 30e-6, 40e-9),
+        cost=CostModel(5e-3, 40e-6, 1.3e-9, 30e-6, 40e-9, 2.6e-6),
         block_size=16,
         num_blocks=25_000,
         max_batch_tokens=8192,
@@ -61,7 +66,7 @@ PRESETS: dict[str, Preset] = {
         max_model_len=131_072,
     ),
     "h100-70b-tp4": Preset(
-        cost=CostModel(12e-3, 90e-6, 1.6e-9, 60e-6, 25e-9),
+        cost=CostModel(12e-3, 90e-6, 1.6e-9, 60e-6, 25e-9, 1.6e-6),
         block_size=16,
         num_blocks=25_000,
         max_batch_tokens=8192,
@@ -69,7 +74,7 @@ PRESETS: dict[str, Preset] = {
         max_model_len=131_072,
     ),
     "l4-8b": Preset(
-        cost=CostModel(55e-3, 270e-6, 9e-9, 200e-6, 440e-9),
+        cost=CostModel(55e-3, 270e-6, 9e-9, 200e-6, 440e-9, 5.2e-6),
         block_size=16,
         num_blocks=2_500,
         max_batch_tokens=2048,
@@ -77,7 +82,7 @@ PRESETS: dict[str, Preset] = {
         max_model_len=32_768,
     ),
     "tiny": Preset(
-        cost=CostModel(1e-3, 20e-6, 1e-9, 10e-6, 10e-9),
+        cost=CostModel(1e-3, 20e-6, 1e-9, 10e-6, 10e-9, 2e-6),
         block_size=16,
         num_blocks=1_024,
         max_batch_tokens=2048,

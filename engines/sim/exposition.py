@@ -6,27 +6,28 @@ from collections.abc import Mapping
 
 from turnwise.engines.sim.core import EngineCore
 from turnwise.engines.sim.metrics import family, sample
+from turnwise.engines.sim.options import SimOptions
 
 HASH_ALGORITHM = "sim_xxh3_64"
 
 
-def expose(core: EngineCore, model: str, control_calls: Mapping[str, int], started_at: float) -> bytes:
+def expose(core: EngineCore, options: SimOptions, control_calls: Mapping[str, int], started_at: float) -> bytes:
     """All metrics of one engine, up since Unix time `started_at`; `control_calls` is ours and counts calls of control paths."""
-    labels = {"model_name": model, "engine": "0"}
-    lines = _cache_config(core) + _load(core, labels) + _totals(core, labels)
+    labels = {"model_name": options.model, "engine": "0"}
+    lines = _cache_config(core, hides_capacity=options.hides_capacity) + _load(core, labels) + _totals(core, labels)
     counted = [sample("sim:control_calls_total", {"path": path}, count) for path, count in sorted(control_calls.items())]
     lines += family("sim:control_calls", "counter", counted)
     lines += family("process_start_time_seconds", "gauge", [sample("process_start_time_seconds", {}, started_at)])
     return ("\n".join(lines) + "\n").encode()
 
 
-def _cache_config(core: EngineCore) -> list[str]:
+def _cache_config(core: EngineCore, *, hides_capacity: bool) -> list[str]:
     preset = core.scheduler.preset
+    capacity = {"kv_cache_size_tokens": str(preset.capacity_tokens), "num_gpu_blocks": str(preset.num_blocks)}
     labels = {
         "block_size": str(preset.block_size),
         "engine": "0",
-        "kv_cache_size_tokens": str(preset.capacity_tokens),
-        "num_gpu_blocks": str(preset.num_blocks),
+        **({} if hides_capacity else capacity),
         "prefix_caching_hash_algo": HASH_ALGORITHM,
     }
     return family("vllm:cache_config_info", "gauge", [sample("vllm:cache_config_info", labels, 1)])

@@ -41,6 +41,10 @@ class MessagesWriter:
             yield from self._begin_block(self._tool_use(piece.call or 0, piece.name, {}))
         if piece.arguments:
             yield self._delta({"type": "input_json_delta", "partial_json": piece.arguments})
+        elif piece.reasoning:
+            if self._open != "thinking":
+                yield from self._begin_block({"type": "thinking", "thinking": ""})
+            yield self._delta({"type": "thinking_delta", "thinking": piece.reasoning})
         elif piece.text:
             if self._open != "text":
                 yield from self._begin_block({"type": "text", "text": ""})
@@ -57,7 +61,11 @@ class MessagesWriter:
     def whole(self, scripts: Sequence[Script], counts: Counts) -> bytes:
         """The message in one answer; a tool call that was cut short is left out."""
         (script,) = scripts
-        content: list[Json] = [{"type": "text", "text": script.text}] if script.text else []
+        content: list[Json] = []
+        if script.reasoning:
+            content.append({"type": "thinking", "thinking": script.reasoning, "signature": self._head.unique})
+        if script.text:
+            content.append({"type": "text", "text": script.text})
         for call in script.calls:
             try:
                 content.append(self._tool_use(call.index, call.name, msgspec.json.decode(call.arguments)))
@@ -86,6 +94,8 @@ class MessagesWriter:
         yield named_event({"type": "content_block_start", "index": self._index, "content_block": block})
 
     def _end_block(self) -> Iterator[bytes]:
+        if self._open == "thinking":
+            yield self._delta({"type": "signature_delta", "signature": self._head.unique})
         if self._open:
             self._open = ""
             yield named_event({"type": "content_block_stop", "index": self._index})

@@ -71,7 +71,7 @@ class CountBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MessagesBody(CountBody, frozen=True, kw_only=True):
-    """`POST /v1/messages`. Thinking is accepted and does not happen."""
+    """`POST /v1/messages`. Thinking is accepted; whether it happens is an option of the engine."""
 
     max_tokens: Annotated[int, Meta(ge=1)]
     stream: bool | None = None

@@ -81,6 +81,8 @@ class OpenAIWriter:
             return {"tool_calls": [{"index": piece.call, "id": call_id, "type": "function", "function": function}]}
         if piece.arguments:
             return {"tool_calls": [{"index": piece.call, "function": {"arguments": piece.arguments}}]}
+        if piece.reasoning:
+            return {"reasoning": piece.reasoning}
         return {"content": piece.text} if piece.text else {}
 
     def _choice(self, choice: int, script: Script) -> Json:
@@ -95,7 +97,8 @@ class OpenAIWriter:
                 for call in script.calls
             ]
             content = script.text if script.text or not calls else None
-            shown = {"message": {"role": "assistant", "content": content, "tool_calls": calls}}
+            thought = {"reasoning": script.reasoning} if script.reasoning else {}
+            shown = {"message": {"role": "assistant", "content": content, "tool_calls": calls, **thought}}
         return {
             "index": choice,
             **shown,

@@ -7,10 +7,12 @@ from typing import Literal, get_args
 import msgspec
 
 from turnwise.engines.sim.cost import PRESETS, Preset
+from turnwise.engines.sim.template import DAY_S, TEMPLATE_STYLES, Template, TemplateStyle
 
 ToolPolicy = Literal["header", "once", "never"]
 TOOL_POLICIES: tuple[str, ...] = get_args(ToolPolicy)
 MAX_PORT = 65535
+SHARES = ("drop_batches", "reorder_batches", "duplicate_batches", "nonsense_events", "reasoning_share")
 
 
 class SimOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,9 +37,29 @@ class SimOptions(msgspec.Struct, frozen=True, kw_only=True):
     events_port: int = 0
     replay_port: int = 0
     event_buffer: int = 10_000
-    """Batches kept for replay."""
+    """Batches kept for replay; 0 is no replay at all."""
+    drop_batches: float = 0.0
+    """Share of event batches that no live subscriber gets; replay has them all. So for the next two."""
+    reorder_batches: float = 0.0
+    """Share of event batches that up to four later ones overtake."""
+    duplicate_batches: float = 0.0
+    """Share of event batches that come twice."""
+    nonsense_events: float = 0.0
+    """Share of event batches with an event that means nothing, in replay as well."""
     reports_cached_tokens: bool = True
     """Whether usage tells `cached_tokens`, as with vLLM's `--enable-prompt-tokens-details`."""
+    hides_capacity: bool = False
+    """Whether metrics keep silent on how much the cache holds."""
+    offload_blocks: int = 0
+    """Blocks of a CPU tier that takes what the GPU evicts; 0 is none."""
+    offload_tokens_per_s: float | None = None
+    """Tokens a second that come back from the CPU tier; None takes the preset's link."""
+    template: TemplateStyle = "plain"
+    """How the chat template renders: `Template` says what each style does."""
+    template_day_s: float = DAY_S
+    """Seconds after which the date in the `dated` style changes."""
+    reasoning_share: float = 0.0
+    """Share of chat answers that begin with reasoning."""
     tool_policy: ToolPolicy = "header"
     """When tools are called that the request offers and does not demand: as a header says and else by chance, once in each turn
     of the user, or never. The header wins over all of them."""
@@ -60,5 +82,28 @@ class SimOptions(msgspec.Struct, frozen=True, kw_only=True):
         for name, value in chosen.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
-        preset = msgspec.structs.replace(PRESETS[self.preset], **chosen)
+        self._check_rest()
+        preset = msgspec.structs.replace(PRESETS[self.preset], **chosen, offload_blocks=self.offload_blocks)
+        if self.offload_tokens_per_s is not None:
+            cost = msgspec.structs.replace(preset.cost, load_token_s=1 / self.offload_tokens_per_s)
+            preset = msgspec.structs.replace(preset, cost=cost)
         return msgspec.structs.replace(preset, max_model_len=min(preset.max_model_len, preset.capacity_tokens))
+
+    @property
+    def chat_template(self) -> Template:
+        """The template as chosen."""
+        return Template(self.template, self.template_day_s)
+
+    def _check_rest(self) -> None:
+        if self.template not in TEMPLATE_STYLES:
+            raise ValueError(f"unknown template `{self.template}`; there are: {', '.join(TEMPLATE_STYLES)}")
+        for name in SHARES:
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
+        for name in ("event_buffer", "offload_blocks"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
+        for name in ("template_day_s", "offload_tokens_per_s"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be above 0, not {value}")

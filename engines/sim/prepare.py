@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 import xxhash
@@ -21,7 +21,7 @@ from turnwise.engines.sim.bodies import (
 )
 from turnwise.engines.sim.cost import Preset
 from turnwise.engines.sim.options import SimOptions
-from turnwise.engines.sim.script import Limits, Script, write_text, write_tool_calls
+from turnwise.engines.sim.script import Limits, Script, ToolRequest, write_after_thought, write_text, write_tool_calls
 from turnwise.engines.sim.template import render_chat
 from turnwise.engines.sim.tokens import encode
 from turnwise.engines.sim.tool_choice import choose_tools
@@ -53,25 +53,26 @@ class Prepared(msgspec.Struct, frozen=True):
 
 
 class Preparer:
-    """Prepares the calls of one engine. `clock` gives Unix time, which only enters `created`."""
+    """Prepares the calls of one engine, which `numbers` counts. `clock` gives Unix time: for `created` and a dated template."""
 
-    def __init__(self, options: SimOptions, preset: Preset, clock: Callable[[], float]) -> None:
+    def __init__(self, options: SimOptions, preset: Preset, clock: Callable[[], float], numbers: Iterator[int]) -> None:
         self._options = options
         self._preset = preset
         self._clock = clock
-        self._num_calls = 0
+        self._numbers = numbers
+        self._template = options.chat_template
 
     def chat(self, body: ChatBody, headers: Mapping[str, str], write: MakeWriter) -> Prepared:
         """Prepare a chat call, or one that was turned into it; `write` makes its writer. Raises `SimFault`."""
         check_messages(body.messages)
         functions = read_tools(body.tools)
-        prompt = encode(render_chat(body.messages, body.tools or ()))
+        prompt = encode(render_chat(body.messages, body.tools or (), self._template, self._clock()))
         limits = self._limits(body, prompt, body.max_completion_tokens or body.max_tokens)
         scripts: list[Script] = []
         for choice in range(body.n or 1):
             rng = self._rng(prompt, choice, body.seed)
             calls = choose_tools(rng, body, functions, headers, self._options.tool_policy)
-            scripts.append(write_tool_calls(rng, calls, limits) if calls else write_text(rng, limits))
+            scripts.append(self._script(rng, calls, limits))
         return self._prepared(body, headers, write, (prompt,), (tuple(scripts),))
 
     def completion(self, body: CompletionBody, headers: Mapping[str, str], write: MakeWriter) -> Prepared:
@@ -83,6 +84,12 @@ class Preparer:
             choices = range(index * (body.n or 1), (index + 1) * (body.n or 1))
             scripts.append(tuple(write_text(self._rng(prompt, choice, body.seed), limits) for choice in choices))
         return self._prepared(body, headers, write, prompts, tuple(scripts))
+
+    def _script(self, rng: random.Random, calls: list[ToolRequest], limits: Limits) -> Script:
+        share = self._options.reasoning_share
+        if share and rng.random() < share:
+            return write_after_thought(rng, calls, limits)
+        return write_tool_calls(rng, calls, limits) if calls else write_text(rng, limits)
 
     def _limits(self, body: Sampling, prompt: array[int], max_tokens: int | None) -> Limits:
         room = self._preset.max_model_len - len(prompt)
@@ -129,10 +136,9 @@ class Preparer:
 
     def _unique(self, headers: Mapping[str, str]) -> str:
         """An id of the next call that is the same on every run, and not the same on two engines."""
-        self._num_calls += 1
         options = self._options
         engine = (options.model, options.host, options.port, options.seed, options.wall_epoch_s)
-        return xxhash.xxh3_128_hexdigest(repr((*engine, self._num_calls, headers.get("x-request-id"))).encode())
+        return xxhash.xxh3_128_hexdigest(repr((*engine, next(self._numbers), headers.get("x-request-id"))).encode())
 
     def _rng(self, prompt: array[int], choice: int, seed: int | None) -> random.Random:
         hasher = xxhash.xxh3_64(f"{self._options.seed}:{seed}:{choice}".encode())

@@ -16,8 +16,9 @@ import msgspec
 import zmq
 import zmq.asyncio
 
-from turnwise.engines.base import ReplayUnavailable
-from turnwise.engines.sim.blocks import CacheEvent, Removed, Stored
+from turnwise.engines.base import FeedLost, ReplayUnavailable
+from turnwise.engines.sim.blocks import CacheEvent, Offloaded, Removed, Stored
+from turnwise.engines.sim.faults import Liar, LossyLine
 from turnwise.engines.vllm.wire import END_OF_REPLAY, decode_batch
 from turnwise.events import FULL_ATTENTION, EventBatch
 
@@ -31,14 +32,28 @@ class Published(NamedTuple):
     payload: bytes
 
 
-Subscriber = Callable[[Published], None]
+Subscriber = Callable[[Published | None], None]
+"""Gets every batch, and None where the engine's process has ended."""
 
 
 class EventLog:
-    """Encodes and numbers batches from 0, and keeps the last `capacity` of them."""
+    """Encodes and numbers batches from 0, and keeps the last `capacity` of them.
 
-    def __init__(self, block_size: int, loras: tuple[str, ...], capacity: int) -> None:
+    Subscribers hear them over `line`, where there is one; `liar` spoils them before they are encoded.
+    """
+
+    def __init__(
+        self,
+        block_size: int,
+        loras: tuple[str, ...],
+        capacity: int,
+        *,
+        line: LossyLine[Published] | None = None,
+        liar: Liar | None = None,
+    ) -> None:
         self.kept: deque[Published] = deque(maxlen=capacity)
+        self.line = line
+        self._liar = liar
         self._block_size = block_size
         self._lora_ids = {name: index for index, name in enumerate(loras, start=1)}
         self._next = 0
@@ -47,11 +62,20 @@ class EventLog:
     def publish(self, events: Iterable[CacheEvent], wall_time: float) -> None:
         """Append one batch and hand it to every subscriber."""
         encoded = [encode_event(event, self._block_size, self._lora_ids) for event in events]
-        published = Published(self._next, encode_batch(wall_time, encoded))
+        spoiled = encoded if self._liar is None else self._liar.spoil(encoded)
+        published = Published(self._next, encode_batch(wall_time, spoiled))
         self._next += 1
         self.kept.append(published)
+        for arriving in (published,) if self.line is None else self.line.send(published):
+            for subscriber in self._subscribers:
+                subscriber(arriving)
+
+    def restart(self) -> None:
+        """Begin anew at 0 with nothing kept, as a new process does; subscribers are told that the old one has ended."""
+        self.kept.clear()
+        self._next = 0
         for subscriber in self._subscribers:
-            subscriber(published)
+            subscriber(None)
 
     def since(self, start: int) -> list[Published]:
         """Batches from sequence `start` on that are still kept."""
@@ -66,7 +90,7 @@ class EventLog:
         self._subscribers.remove(subscriber)
 
 
-def encode_batch(wall_time: float, events: list[dict[str, Any]], rank: int = 0) -> bytes:
+def encode_batch(wall_time: float, events: list[Any], rank: int = 0) -> bytes:
     """One batch in msgpack."""
     return msgspec.msgpack.encode([wall_time, events, rank])
 
@@ -74,7 +98,10 @@ def encode_batch(wall_time: float, events: list[dict[str, Any]], rank: int = 0) 
 def encode_event(event: CacheEvent, block_size: int, lora_ids: dict[str, int]) -> dict[str, Any]:
     """One event as the map that vLLM 0.32 publishes, its keys in vLLM's order and its defaults left out."""
     if isinstance(event, Removed):
-        return {"type": "BlockRemoved", "block_hashes": [event.hash], "medium": "GPU", "group_idx": 0}
+        removed = {"type": "BlockRemoved", "block_hashes": [event.hash], "medium": "GPU", "group_idx": 0}
+        return {**removed, "medium": "CPU", "locality": "LOCAL"} if event.is_offloaded else removed
+    if isinstance(event, Offloaded):
+        return _encode_offloaded(event, block_size)
     if not isinstance(event, Stored):
         return {"type": "AllBlocksCleared"}
     lora = event.owner.lora
@@ -96,6 +123,23 @@ def encode_event(event: CacheEvent, block_size: int, lora_ids: dict[str, int]) -
     return encoded
 
 
+def _encode_offloaded(event: Offloaded, block_size: int) -> dict[str, Any]:
+    """As vLLM's tier tells of blocks near eviction, of which it knows the hash and neither parent nor tokens."""
+    return {
+        "type": "BlockStored",
+        "block_hashes": [event.hash],
+        "parent_block_hash": None,
+        "token_ids": [],
+        "block_size": block_size,
+        "lora_id": None,
+        "medium": "CPU",
+        "lora_name": None,
+        "group_idx": 0,
+        "kv_cache_spec_kind": FULL_ATTENTION,
+        "locality": "LOCAL",
+    }
+
+
 def _extra_keys(event: Stored, index: int) -> list[str] | None:
     keys = [event.owner.lora] if event.owner.lora else []
     if index == 0 and event.owner.salt:
@@ -108,24 +152,31 @@ class InMemoryEventSource:
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
-        self._arrived: asyncio.Queue[Published] = asyncio.Queue()
+        self._arrived: asyncio.Queue[Published | None] = asyncio.Queue()
+        self._has_ended = False
 
     async def __aenter__(self) -> Self:
         """Subscribe; batches published before are left to `replay`."""
-        self._log.subscribe(self._arrived.put_nowait)
+        self._log.subscribe(self._hear)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Unsubscribe."""
-        self._log.unsubscribe(self._arrived.put_nowait)
+        self._log.unsubscribe(self._hear)
 
     async def receive(self) -> list[EventBatch]:
-        """Wait for the next batches."""
-        arrived = [await self._arrived.get()]
-        while not self._arrived.empty():
-            arrived.append(self._arrived.get_nowait())
+        """Wait for the next batches; raises `FeedLost` once the engine has ended, and `ValueError` for what cannot be read."""
+        arrived: list[Published] = []
+        while not arrived or not self._arrived.empty():
+            published = await self._arrived.get()
+            if published is None:
+                self._arrived.put_nowait(None)  # whoever asks again is told again
+                break
+            arrived.append(published)
+        if not arrived:
+            raise FeedLost("the engine has ended")
         return [decode_batch(published.payload, published.sequence) for published in arrived]
 
     async def replay(self, start: int) -> list[EventBatch]:
@@ -133,6 +184,11 @@ class InMemoryEventSource:
         if not self._log.kept.maxlen:
             raise ReplayUnavailable("this engine keeps no batches")
         return [decode_batch(published.payload, published.sequence) for published in self._log.since(start)]
+
+    def _hear(self, published: Published | None) -> None:
+        if not self._has_ended:  # what a new process publishes is for new subscribers
+            self._has_ended = published is None
+            self._arrived.put_nowait(published)
 
 
 class ZmqPublisher:
@@ -155,7 +211,9 @@ class ZmqPublisher:
             raise
         log.subscribe(self._send)
 
-    def _send(self, published: Published) -> None:
+    def _send(self, published: Published | None) -> None:
+        if published is None:
+            return  # the sockets outlive the engine, so only the sequence tells
         self._publish.send_multipart([TOPIC.encode(), published.sequence.to_bytes(8, "big"), published.payload])
 
     async def serve_replays(self) -> None:

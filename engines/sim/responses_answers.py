@@ -40,12 +40,11 @@ class ResponsesWriter:
         if piece.arguments and self._open is not None:
             self._open["arguments"] += piece.arguments
             yield self._item_event("response.function_call_arguments.delta", delta=piece.arguments)
+        elif piece.reasoning:
+            yield from self._go_on("reasoning", piece.reasoning)
+            yield self._text_event("response.reasoning_text.delta", delta=piece.reasoning)
         elif piece.text:
-            if self._open is None or self._open["type"] != "message":
-                yield from self._end_item()
-                yield from self._begin_text()
-            assert self._open is not None
-            self._open["content"][0]["text"] += piece.text
+            yield from self._go_on("message", piece.text)
             yield self._text_event("response.output_text.delta", delta=piece.text, logprobs=[])
         if ended is not None:
             self._ended = ended
@@ -100,12 +99,26 @@ class ResponsesWriter:
             "user": body.user,
         }
 
-    def _begin_text(self) -> Iterator[bytes]:
-        item_id = f"msg_{self._head.unique}_{len(self._output)}"
-        item = {"id": item_id, "type": "message", "role": "assistant", "status": "in_progress", "content": []}
-        yield self._event("response.output_item.added", output_index=len(self._output), item=item)
-        self._open = {**item, "content": [_text_part("")]}
-        yield self._text_event("response.content_part.added", part=_text_part(""))
+    def _go_on(self, kind: str, text: str) -> Iterator[bytes]:
+        """Add `text` to the open item, or to a new one where that is of another kind."""
+        if self._open is None or self._open["type"] != kind:
+            yield from self._end_item()
+            yield from self._begin_text(kind)
+        assert self._open is not None
+        self._open["content"][0]["text"] += text
+
+    def _begin_text(self, kind: str) -> Iterator[bytes]:
+        item: Json = {"id": f"msg_{self._head.unique}_{len(self._output)}", "type": kind, "status": "in_progress"}
+        if kind == "reasoning":
+            item.update(id=f"rs_{self._head.unique}_{len(self._output)}", summary=[])
+            part: Json = {"type": "reasoning_text", "text": ""}
+            yield self._event("response.output_item.added", output_index=len(self._output), item=item)
+        else:
+            item.update(role="assistant")
+            part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+            yield self._event("response.output_item.added", output_index=len(self._output), item={**item, "content": []})
+        self._open = {**item, "content": [part]}
+        yield self._text_event("response.content_part.added", part=dict(part))
 
     def _begin_call(self, index: int, name: str) -> Iterator[bytes]:
         self._open = {
@@ -124,9 +137,14 @@ class ResponsesWriter:
             return
         is_cut = self._ended is not None and self._ended.finish_reason == "length"
         item["status"] = "incomplete" if is_cut else "completed"
-        if item["type"] == "message":
+        if item["type"] in {"message", "reasoning"}:
             (part,) = item["content"]
-            yield self._text_event("response.output_text.done", text=part["text"], logprobs=[])
+            is_text = item["type"] == "message"
+            yield self._text_event(
+                "response.output_text.done" if is_text else "response.reasoning_text.done",
+                text=part["text"],
+                **({"logprobs": []} if is_text else {}),
+            )
             yield self._text_event("response.content_part.done", part=part)
         else:
             done = {"name": item["name"], "arguments": item["arguments"]}
@@ -146,10 +164,6 @@ class ResponsesWriter:
         event = named_event({"type": kind, "sequence_number": self._num_events, **fields})
         self._num_events += 1
         return event
-
-
-def _text_part(text: str) -> Json:
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
 def _usage(counts: Counts) -> Json:

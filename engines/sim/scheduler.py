@@ -12,7 +12,7 @@ from enum import StrEnum
 
 import msgspec
 
-from turnwise.engines.sim.blocks import BlockOwner, BlockPool, Stored, extend_hashes
+from turnwise.engines.sim.blocks import BlockOwner, BlockPool, CacheEvent, CpuTier, Stored, extend_hashes
 from turnwise.engines.sim.cost import Preset
 from turnwise.engines.sim.script import Piece, Script
 
@@ -35,12 +35,12 @@ class Sequence:
         self.owner = owner
         self.rank = rank
         self.reports_reused = False
-        """Whether blocks found in the cache are told of as if stored now."""
+        """Whether blocks found in the cache are told of under this sequence's stamp."""
         self.phase = Phase.WAITING
         self.is_aborted = False
         self.num_computed = 0
         self.num_cached: int | None = None
-        """Prompt tokens found in the cache at first admission."""
+        """Prompt tokens found in the cache, its CPU tier included, at first admission."""
         self.blocks: list[int] = []
         self.hashes: list[int] = []
         self.num_stored = 0
@@ -55,10 +55,11 @@ class Sequence:
 
 
 class Work(msgspec.Struct, frozen=True):
-    """Tokens of one sequence that a step computes."""
+    """Tokens of one sequence that a step computes, after as many as `num_loaded` have come back from the CPU tier."""
 
     sequence: Sequence
     num_tokens: int
+    num_loaded: int = 0
 
 
 class StepPlan(msgspec.Struct, frozen=True):
@@ -81,7 +82,8 @@ class Scheduler:
 
     def __init__(self, preset: Preset) -> None:
         self.preset = preset
-        self.pool = BlockPool(preset.num_blocks, preset.block_size)
+        self.tier = CpuTier(preset.offload_blocks) if preset.offload_blocks else None
+        self.pool = BlockPool(preset.num_blocks, preset.block_size, self.tier)
         self.running: list[Sequence] = []
         self.num_preemptions = 0
         self.num_queried_tokens = 0
@@ -97,6 +99,14 @@ class Scheduler:
     def has_work(self) -> bool:
         """Whether a step would do anything."""
         return bool(self.running or self._waiting)
+
+    def take_events(self) -> list[CacheEvent]:
+        """What the cache did since this was asked last: the pool first, then its CPU tier."""
+        events, self.pool.events = self.pool.events, []
+        if self.tier is not None:
+            events += self.tier.events
+            self.tier.events = []
+        return events
 
     def add(self, sequence: Sequence) -> None:
         """Queue a new sequence; its prompt fits the pool, as the caller has checked against `max_model_len`."""
@@ -151,28 +161,37 @@ class Scheduler:
             sequence = self._waiting[0]
             extend_hashes(sequence.hashes, sequence.tokens, block_size, sequence.owner.root)
             # The last token is always computed: its logits are what the next token is drawn from.
-            cached = self.pool.match(sequence.hashes, (len(sequence.tokens) - 1) // block_size)
-            num_cached = len(cached) * block_size
+            limit = (len(sequence.tokens) - 1) // block_size
+            cached = self.pool.match(sequence.hashes, limit)
+            num_loaded = self.tier.match(sequence.hashes, len(cached), limit) if self.tier is not None else 0
+            if sequence.reports_reused and cached:
+                # Told at each try to admit it, and before what that evicts and stores, as vLLM does.
+                self.pool.events.append(self._stored(sequence, 0, len(cached)))
+            num_cached = (len(cached) + num_loaded) * block_size
             wanted = min(len(sequence.tokens) - num_cached, budget)
             needed = -(-(num_cached + wanted) // block_size) - len(cached)
             if needed > self.pool.num_free_beside(cached):
                 return
             heapq.heappop(self._waiting)
             self.pool.reuse(cached)
-            self._start(sequence, cached)
-            self._schedule(sequence, wanted, work)
+            self._start(sequence, cached, num_loaded)
+            self._schedule(sequence, wanted, work, num_loaded=num_loaded * block_size)
             budget -= wanted
 
-    def _start(self, sequence: Sequence, cached: list[int]) -> None:
-        num_cached = len(cached) * self.preset.block_size
+    def _start(self, sequence: Sequence, cached: list[int], num_loaded: int) -> None:
+        block_size = self.preset.block_size
+        num_cached = (len(cached) + num_loaded) * block_size
         sequence.phase = Phase.RUNNING
         sequence.blocks = cached
         sequence.num_computed = num_cached
-        sequence.num_stored = 0 if sequence.reports_reused else len(cached)
+        sequence.num_stored = len(cached)
         if sequence.num_cached is None:
             sequence.num_cached = num_cached
             self.num_queried_tokens += sequence.num_prompt
-            self.num_hit_tokens += num_cached
+            self.num_hit_tokens += len(cached) * block_size
+        if num_loaded:
+            sequence.blocks = cached + self.pool.allocate(num_loaded)
+            self._store(sequence, num_cached)
         self.running.append(sequence)
 
     def _make_room(self, sequence: Sequence, wanted: int) -> bool:
@@ -187,10 +206,10 @@ class Scheduler:
                 return False
         return True
 
-    def _schedule(self, sequence: Sequence, wanted: int, work: list[Work]) -> None:
+    def _schedule(self, sequence: Sequence, wanted: int, work: list[Work], *, num_loaded: int = 0) -> None:
         sequence.blocks += self.pool.allocate(self._num_missing(sequence, wanted))
         self._store(sequence, sequence.num_computed + wanted)
-        work.append(Work(sequence, wanted))
+        work.append(Work(sequence, wanted, num_loaded))
 
     def _num_missing(self, sequence: Sequence, wanted: int) -> int:
         return max(0, -(-(sequence.num_computed + wanted) // self.preset.block_size) - len(sequence.blocks))
@@ -201,15 +220,18 @@ class Scheduler:
         if end <= first:
             return
         extend_hashes(sequence.hashes, sequence.tokens, block_size, sequence.owner.root)
-        stored = Stored(
+        self.pool.store(sequence.blocks[first:end], self._stored(sequence, first, end))
+        sequence.num_stored = end
+
+    def _stored(self, sequence: Sequence, first: int, end: int) -> Stored:
+        block_size = self.preset.block_size
+        return Stored(
             hashes=tuple(sequence.hashes[first:end]),
             parent=sequence.hashes[first - 1] if first else None,
             first=first,
             tokens=sequence.tokens[first * block_size : end * block_size],
             owner=sequence.owner,
         )
-        self.pool.store(sequence.blocks[first:end], stored)
-        sequence.num_stored = end
 
     def _preempt(self, sequence: Sequence) -> None:
         self.num_preemptions += 1
@@ -230,6 +252,7 @@ class Scheduler:
         cost = self.preset.cost
         seconds = cost.step_s
         for item in work:
+            seconds += item.num_loaded * cost.load_token_s
             context = item.sequence.num_computed
             if context >= item.sequence.num_prompt:
                 seconds += cost.decode_s(context)

@@ -12,16 +12,18 @@ from typing import Any, Literal
 import msgspec
 
 from turnwise.engines.sim.invent import invent
-from turnwise.engines.sim.tokens import END_OF_TURN, pieces, pseudo_word, token_of
+from turnwise.engines.sim.tokens import END_OF_TURN, pieces, pseudo_sentence, pseudo_word, token_of
 
 FinishReason = Literal["stop", "length", "tool_calls"]
 
 MIN_WORDS, MAX_WORDS = 24, 160
 """Range of an answer's length in pieces where nothing else ends it."""
+MIN_THOUGHT, MAX_THOUGHT = 12, 60
+"""Range of the length of reasoning in words."""
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """One generated token and what a client sees of it: text, or a part of a tool call, or nothing."""
+    """One generated token and what a client sees of it: reasoning, text, a part of a tool call, or nothing."""
 
     token: int
     text: str = ""
@@ -30,6 +32,7 @@ class Piece(msgspec.Struct, frozen=True):
     name: str = ""
     """Set on the piece that opens a tool call."""
     arguments: str = ""
+    reasoning: str = ""
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -44,6 +47,11 @@ class Script(msgspec.Struct, frozen=True):
     def text(self) -> str:
         """All that a client reads."""
         return "".join(piece.text for piece in self.pieces)
+
+    @property
+    def reasoning(self) -> str:
+        """What the model thought first."""
+        return "".join(piece.reasoning for piece in self.pieces)
 
     @property
     def calls(self) -> tuple[SaidCall, ...]:
@@ -99,9 +107,37 @@ def write_tool_calls(rng: random.Random, tools: Sequence[ToolRequest], limits: L
     return Script(tuple(said), "tool_calls")
 
 
+def write_after_thought(rng: random.Random, tools: Sequence[ToolRequest], limits: Limits) -> Script:
+    """An answer that begins with reasoning, then calls these tools or is text; `max_tokens` may end it on the way."""
+    thought = _thought(rng)[: limits.max_tokens]
+    left = limits.max_tokens - len(thought)
+    if not left:
+        return Script(thought, "length")
+    rest = msgspec.structs.replace(limits, max_tokens=left, min_tokens=max(0, limits.min_tokens - len(thought)))
+    script = write_tool_calls(rng, tools, rest) if tools else write_text(rng, rest)
+    return msgspec.structs.replace(script, pieces=(*thought, *script.pieces))
+
+
+def thought_text(reasoning: str) -> tuple[str, str, str]:
+    """Reasoning as the model writes it, in three parts: its opening, itself, and its end."""
+    return "<think>\n", reasoning, "\n</think>\n\n"
+
+
 def call_text(name: str, arguments: str) -> tuple[str, str, str]:
     """A tool call as the model writes it, in three parts: up to the arguments, these, and the rest."""
     return f'<tool_call>\n{{"name": "{name}", "arguments": ', arguments, "}\n</tool_call>"
+
+
+def _thought(rng: random.Random) -> tuple[Piece, ...]:
+    head, body, tail = thought_text(pseudo_sentence(rng, rng.randint(MIN_THOUGHT, MAX_THOUGHT)))
+    said: list[Piece] = []
+    at = -len(head)
+    # Cut as it will be when a word or a mark follows.
+    for text in pieces(head + body + tail + "x")[:-1]:
+        shown = text[max(0, -at) : max(0, len(body) - at)]
+        at += len(text)
+        said.append(Piece(token_of(text), reasoning=shown))
+    return tuple(said)
 
 
 def _words(rng: random.Random, count: int) -> tuple[Piece, ...]:

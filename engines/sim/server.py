@@ -16,10 +16,11 @@ import uvloop
 from aiohttp import web
 
 from turnwise.engines.sim.api import EventEndpoints, SimEngine
-from turnwise.engines.sim.cost import PRESETS
-from turnwise.engines.sim.options import TOOL_POLICIES, SimOptions
+from turnwise.engines.sim.arguments import add_arguments
+from turnwise.engines.sim.options import SimOptions
 from turnwise.engines.sim.publisher import ZmqPublisher
-from turnwise.engines.sim.tool_choice import HEADER_TOOL_CALLS
+
+__all__ = ["SimAddress", "add_arguments", "run", "run_sim", "serve_sim"]
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 SHUTDOWN_S = 1.0
@@ -79,35 +80,6 @@ async def run_sim(options: SimOptions) -> None:
         await stop.wait()
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add one flag for each option of the engine, and a word on what requests may ask of it."""
-    parser.epilog = (
-        f"A request with tools may carry the header {HEADER_TOOL_CALLS}: N to have N tools called; without it, "
-        "tool_choice decides, and else --tool-policy."
-    )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0 takes a free one (%(default)s)")
-    parser.add_argument("--model", default="sim", help="model name to serve (%(default)s)")
-    parser.add_argument("--lora", dest="loras", action="append", default=[], help="adapter name to serve; may be repeated")
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="tiny", help="engine to be (%(default)s)")
-    parser.add_argument("--speed", type=float, default=1.0, help="how many times faster than the preset (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="decides the answers, together with the prompt (%(default)s)")
-    parser.add_argument(
-        "--tool-policy",
-        choices=TOOL_POLICIES,
-        default="header",
-        help="tools that a request offers: by its header, else by chance; the first one once a turn; or never (%(default)s)",
-    )
-    for name in ("block_size", "num_blocks", "max_batch_tokens", "max_num_seqs", "max_model_len"):
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, help="instead of the preset's")
-    parser.add_argument("--no-events", dest="publishes_events", action="store_false", help="publish no KV events")
-    parser.add_argument("--events-port", type=int, default=0, help="port of KV events; 0 takes a free one")
-    parser.add_argument("--replay-port", type=int, default=0, help="port of event replay; 0 takes a free one")
-    parser.add_argument(
-        "--no-cached-tokens", dest="reports_cached_tokens", action="store_false", help="leave cached_tokens out of usage"
-    )
-
-
 def run(args: argparse.Namespace) -> int:
     """Serve as parsed by `add_arguments`; gives the exit status, 2 where an option is wrong or a port is taken."""
     chosen = {name: value for name, value in vars(args).items() if name in SimOptions.__struct_fields__}
@@ -125,7 +97,8 @@ def run(args: argparse.Namespace) -> int:
 def _application(engine: SimEngine) -> web.Application:
     async def answer(request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        given = await engine.handle(request.method, request.path, request.headers, body)
+        target = f"{request.path}?{request.query_string}"
+        given = await engine.handle(request.method, target, request.headers, body)
         if isinstance(given.body, bytes):
             return web.Response(status=given.status, headers=dict(given.headers), body=given.body)
         response = web.StreamResponse(status=given.status, headers=dict(given.headers))

@@ -8,7 +8,9 @@ from turnwise.engines.sim.cost import PRESETS, CostModel, Preset
 from turnwise.engines.sim.scheduler import Phase, Scheduler, Sequence
 from turnwise.engines.sim.script import Piece, Script
 
-COST = CostModel(step_s=1.0, prefill_token_s=0.1, attended_pair_s=0.0, decode_sequence_s=0.01, decode_context_s=0.0)
+COST = CostModel(
+    step_s=1.0, prefill_token_s=0.1, attended_pair_s=0.0, decode_sequence_s=0.01, decode_context_s=0.0, load_token_s=0.05
+)
 
 
 def make_scheduler(*, num_blocks=64, max_batch_tokens=1000, max_num_seqs=8):
@@ -158,8 +160,9 @@ def test_reused_blocks_are_told_again_where_that_was_asked():
     again.reports_reused = True
     scheduler.add(again)
     scheduler.plan()
-    (event,) = scheduler.pool.events
-    assert (event.parent, len(event.hashes), event.owner.session_id) == (None, 3, "s")
+    told = [(event.parent, len(event.hashes), event.owner.session_id) for event in scheduler.take_events()]
+    head = again.hashes[1]
+    assert told == [(None, 2, "s"), (head, 1, "s")]
 
 
 def test_a_step_costs_its_parts():

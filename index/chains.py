@@ -17,6 +17,10 @@ MAX_ROOTS, MAX_ROOT_BYTES = 1024, 512
 
 _ROOT_TAG = b"turnwise.prompt.1\0"
 _KIND_TAGS = {kind: kind.value.encode() + b"\0" for kind in SegmentKind}
+_BARE = frozenset({SegmentKind.TEXT, SegmentKind.TOKENS})
+"""What ends a prompt that is tokenized as it stands, with no template."""
+
+_NO_TEMPLATE = Digest(b"")
 _pack_length = struct.Struct("<Q").pack
 _digest_by_root: dict[bytes, bytes] = {}
 
@@ -27,7 +31,7 @@ def prompt_chain(prompt: Prompt) -> PromptChain:
     The chain starts from the tagged root, and every raw part is length-prefixed, so bytes cannot move between segments,
     kinds or roots and still agree. The digest is a hint about caches: it authorises nothing.
     """
-    digest = _digest_by_root.get(prompt.root) or _learn_root(prompt.root)
+    root = digest = _digest_by_root.get(prompt.root) or _learn_root(prompt.root)
     digests: list[bytes] = []
     ends: list[int] = []
     end = 0
@@ -43,7 +47,11 @@ def prompt_chain(prompt: Prompt) -> PromptChain:
         end += num_bytes
         digests.append(digest)
         ends.append(end)
-    return PromptChain(cast("tuple[Digest, ...]", tuple(digests)), tuple(ends))
+    if not kinds or kinds[-1] in _BARE:
+        template = _NO_TEMPLATE
+    else:
+        template = cast("Digest", digests[0] if kinds[0] is SegmentKind.TEMPLATE else root)
+    return PromptChain(cast("tuple[Digest, ...]", tuple(digests)), tuple(ends), None, template)
 
 
 def _learn_root(root: bytes) -> bytes:

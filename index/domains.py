@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
-from enum import StrEnum
+from collections.abc import Iterator, Sequence
+
+import msgspec
 
 from turnwise.index.counts import Counts
 from turnwise.index.entries import BlockChain
 from turnwise.index.estimate import BytesPerToken
-from turnwise.index.evidence import UNKNOWN, Evidence, Known
+from turnwise.index.evidence import Evidence
+from turnwise.index.known import UNKNOWN, Known
 from turnwise.index.mask_index import MaskIndex
-from turnwise.index.values import DomainKey
+from turnwise.index.shortfall import Stored, Untaught, shortfall
+from turnwise.index.values import TAUGHT, DomainKey, Lesson, Report
 from turnwise.types import BlockHash, PromptChain, ReplicaId
 
 MAX_HEADS = 4096
 """First blocks remembered for the check of agreement; prompts of one fleet begin in far fewer ways."""
 
 
-class Learned(StrEnum):
-    """How teaching a call ended."""
+class Taught(msgspec.Struct, frozen=True, gc=False):
+    """A call that taught its prompt; where not `is_final`, events that come later may still correct it or add its answer."""
 
-    TAUGHT = "taught"
-    CONTRADICTED = "contradicted"
-    """Taught, and otherwise than its shorter form."""
-    INCOMPLETE = "incomplete"
-    """Its chain is shorter than its prompt: events are still to come."""
-    HEADLESS = "headless"
-    """Its chain leads to a block that was never seen or is gone."""
+    lesson: Lesson
+    is_final: bool = True
+
+
+TAUGHT_FINALLY = Taught(TAUGHT)
 
 
 class Domain:
@@ -77,52 +78,74 @@ class Domain:
         boundary, tokens = known.anchors[-1]
         return tokens + int((ends[-1] - ends[boundary]) / self.rate.value)
 
-    def learn(self, last: BlockHash | None, prompt: PromptChain, prompt_tokens: int | None) -> Learned:
+    def learn(
+        self, last: BlockHash | None, prompt: PromptChain, report: Report, *, is_last_chance: bool = False
+    ) -> Taught | Untaught:
         """Learn a prompt's block chain from the last block that its call stored, None where it stored none.
 
-        The chain is cut at the prompt's full blocks, since what follows was decoded; without a count, at an estimate.
+        The chain is cut at the prompt's full blocks: what follows was decoded, and is its answer's. Without a count it is cut
+        at an estimate. `is_last_chance` is whether no more events are waited for.
         """
         block_size = self.block_size
         if block_size is None:
-            return Learned.INCOMPLETE
+            return Untaught.INCOMPLETE
         known = self.resolve(prompt)
-        num_blocks = (self.length(prompt, known) if prompt_tokens is None else prompt_tokens) // block_size
+        num_tokens = report.prompt_tokens
+        num_blocks = (self.length(prompt, known) if num_tokens is None else num_tokens) // block_size
         base: BlockChain | None = None
         kept = 0
         added: list[BlockHash] = []
-        is_headless = False
+        is_whole = is_final = True
         if last is not None:
             stops = self.evidence.stops(prompt, block_size)
             walk = self.index.walk(last, stops)
-            is_headless = not walk.is_whole
-            if walk.is_whole:
-                added = walk.blocks
-                if walk.stop is not None:
-                    base, kept = stops[walk.stop]
-                if prompt_tokens is None:
-                    num_blocks = min(num_blocks, kept + len(added))
-        if kept + len(added) < num_blocks:
+            added, is_whole = walk.blocks, walk.is_whole
+            if is_whole and walk.stop is not None:
+                base, kept = stops[walk.stop]
+            if is_whole and num_tokens is None:
+                num_blocks = min(num_blocks, kept + len(added))
+        if (kept + len(added) if is_whole else 0) < num_blocks:
             # Stored by others before: what a shorter form of this prompt taught may reach as far.
-            if known.chain is None or known.taught_blocks < num_blocks:
-                return Learned.HEADLESS if is_headless else Learned.INCOMPLETE
-            base, kept, added = known.chain, num_blocks, []
-        kept = min(kept, num_blocks)
+            blocks = added if base is None else [*map(BlockHash, base.blocks[:kept]), *added]
+            stored = Stored(blocks, is_whole=is_whole, is_stamped=last is not None)
+            short = shortfall(known, prompt, report, stored, num_blocks, block_size)
+            is_heard = is_last_chance or short.is_over
+            if short.is_refuted and is_heard:
+                self.evidence.doubt(prompt, block_size)
+            if not short.is_covered or (short.awaits_prompt and not is_last_chance):
+                return short.why if is_heard else Untaught.INCOMPLETE
+            base, kept, added, is_final = known.chain, num_blocks, [], is_heard
+        elif not is_whole:
+            added = []  # a prompt shorter than a block, and blocks decoded after it
+        num_due = report.num_computed_tokens // block_size
+        decoded = _decoded(base, kept, added, num_blocks, num_due) if report.answer is not None else ()
         anchors = known.anchors
-        if prompt_tokens is not None:
+        if num_tokens is not None:
             last_boundary = len(prompt.ends) - 1
-            shorter = (anchor for anchor in anchors if anchor[0] < last_boundary and anchor[1] < prompt_tokens)
-            anchors = (*shorter, (last_boundary, prompt_tokens))
-        is_contradiction = self.evidence.teach(
+            shorter = (anchor for anchor in anchors if anchor[0] < last_boundary and anchor[1] < num_tokens)
+            anchors = (*shorter, (last_boundary, num_tokens))
+        lesson = self.evidence.teach(
             prompt,
             base=base,
-            kept=kept,
-            added=added[: num_blocks - kept],
+            kept=min(kept, num_blocks),
+            added=added[: max(0, num_blocks - kept)],
             anchors=anchors,
             bytes_per_token=self.rate.value,
-            is_counted=prompt_tokens is not None,
+            is_counted=num_tokens is not None,
             block_size=block_size,
         )
-        return Learned.CONTRADICTED if is_contradiction else Learned.TAUGHT
+        if report.answer is not None and num_tokens is not None and report.completion_tokens is not None:
+            num_answered = num_tokens + report.completion_tokens
+            self.evidence.answer(prompt, report.answer, num_answered, num_blocks, decoded)
+            is_final = is_final and num_blocks + len(decoded) >= num_due
+        return TAUGHT_FINALLY if is_final and lesson is TAUGHT else Taught(lesson, is_final)
+
+
+def _decoded(base: BlockChain | None, kept: int, added: list[BlockHash], num_blocks: int, num_due: int) -> Sequence[BlockHash]:
+    """Blocks number `num_blocks` to `num_due` of the chain `base.blocks[:kept]` and `added`."""
+    if base is None or kept <= num_blocks:
+        return added[num_blocks - kept : num_due - kept]
+    return [*map(BlockHash, base.blocks[num_blocks : min(kept, num_due)]), *added[: max(0, num_due - kept)]]
 
 
 class Domains:

@@ -6,7 +6,7 @@ from array import array
 
 import msgspec
 
-from turnwise.types import Digest
+from turnwise.types import Answer, Digest
 
 ENTRY_BYTES = 320
 """Memory of one entry with its digest, its place in the order and its numbers."""
@@ -17,6 +17,9 @@ CHAIN_BYTES = 160
 BLOCK_BYTES = 9
 """Memory of one block in a chain: 8 bytes, and the room by which an array grows ahead."""
 
+ANSWER_BYTES = 320
+"""Memory of what an answer said, besides the blocks that were decoded for it."""
+
 PAIRS_PER_WINDOW = 8
 """Pairs after which a common prefix is their minimum alone: one for ever would not recover from a change of the template."""
 
@@ -24,16 +27,27 @@ PAIRS_PER_WINDOW = 8
 class BlockChain:
     """An engine's block hashes from the head of a prompt on; entries share it, and it grows with its session."""
 
-    __slots__ = ("blocks", "num_entries")
+    __slots__ = ("answered", "blocks", "num_entries")
 
     def __init__(self, blocks: array[int]) -> None:
         self.blocks = blocks
         self.num_entries = 0
+        self.answered: Digest | None = None
+        """The prompt whose answer the last of its blocks hold: they speak of nothing else, and go with that answer."""
 
     @property
     def num_bytes(self) -> int:
         """Memory it takes."""
         return CHAIN_BYTES + BLOCK_BYTES * len(self.blocks)
+
+
+class Answered(msgspec.Struct, frozen=True, gc=False):
+    """What was generated after a whole prompt: its chain holds the blocks decoded for it from `start` to its end."""
+
+    said: Answer
+    start: int
+    num_tokens: int
+    """Of prompt and answer."""
 
 
 class Entry(msgspec.Struct, gc=False):
@@ -54,6 +68,8 @@ class Entry(msgspec.Struct, gc=False):
     num_children: int = 0
     used_at: int = 0
     """Number of the lesson that last ended here."""
+    answered: Answered | None = None
+    """What the last call with this whole prompt was answered, until the next turn shows what became of it."""
 
     def reach(self, block_size: int) -> int:
         """Blocks of `chain` that anything known of this digest speaks of."""
@@ -87,6 +103,11 @@ class Entry(msgspec.Struct, gc=False):
         self.num_tokens = None
         self.window_pairs = 0
         return False
+
+    def doubt(self) -> None:
+        """The engine does not render it so: nothing is known any more of how far it reaches."""
+        self.num_tokens = self.shared_blocks = None
+        self.estimated_blocks = self.window_pairs = 0
 
     def end_here(self, num_tokens: int | None, num_blocks: int, common: int) -> None:
         """Take in a prompt of `num_blocks` that ends at this digest; where nobody counted it, `num_blocks` is an estimate."""

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from turnwise.events import BlocksStored, EventBatch
 from turnwise.index.asked import NO_HIT, Asked, Members, grouped
 from turnwise.index.counts import Counts
-from turnwise.index.domains import Domains, Learned
-from turnwise.index.evidence import Known
+from turnwise.index.domains import Domains
 from turnwise.index.holdings import Holdings
-from turnwise.index.lessons import PendingCall, PendingCalls
-from turnwise.index.values import CONTRADICTED, PENDING, TAUGHT, UNTAUGHT, DomainKey, IndexStats, Lesson, Report
+from turnwise.index.known import Known
+from turnwise.index.lessons import PendingCall
+from turnwise.index.reports import Reports
+from turnwise.index.teaching import Teaching
+from turnwise.index.values import UNTAUGHT, DomainKey, IndexStats, Lesson, Report
 from turnwise.settings import IndexSettings
 from turnwise.types import CallId, Hit, HitSource, PromptChain, ReplicaId, Residency
 
@@ -31,7 +33,8 @@ class KvIndex:
         self._counts = Counts()
         self._domains = Domains(settings.bytes_per_token, self._counts)
         self._replicas: dict[ReplicaId, Holdings] = {}
-        self._pending = PendingCalls()
+        self._reports = Reports()
+        self._teaching = Teaching(self._replicas, self._domains, self._counts, self._reports, settings)
         self._asked: dict[tuple[ReplicaId, ...], Asked] = {}
         self._stamping: list[Holdings] = []
         """Replicas whose events may bear the stamps of calls."""
@@ -61,6 +64,7 @@ class KvIndex:
         holdings = self._replicas.pop(replica, None)
         if holdings is not None:
             holdings.close()
+            self._reports.forget(replica)
             self._regroup()
 
     def apply(self, replica: ReplicaId, batch: EventBatch, now: float) -> None:  # noqa: ARG002 - every input carries its time
@@ -80,15 +84,14 @@ class KvIndex:
         if holdings.num_moves != num_moves:
             self._regroup()
         for call_id in stamped:
-            call = self._pending.get(call_id, replica)
-            if call is not None:
-                self._teach(call_id, call)
+            self._teaching.hear(call_id, replica)
 
     def drop_blocks(self, replica: ReplicaId) -> None:
         """The replica holds nothing, confirmed or predicted: it has restarted or cleared its cache."""
         holdings = self._replicas.get(replica)
         if holdings is not None:
             holdings.drop()
+            self._reports.forget(replica)
             self._regroup()
 
     def set_stale(self, replica: ReplicaId, is_stale: bool) -> None:  # noqa: FBT001 - the one thing it sets
@@ -144,23 +147,38 @@ class KvIndex:
 
     def book(
         self,
-        call_id: CallId,  # noqa: ARG002 - the call that it belongs to, for whoever follows calls
+        call_id: CallId,
         chain: PromptChain | None,
         replica: ReplicaId,
         prompt_tokens: int,
         now: float,
         *,
         predicted: Hit | None = None,  # noqa: ARG002 - what the decision went by
+        reports: bool = False,
     ) -> None:
         """A prompt of about `prompt_tokens` goes to `replica`: predict at once that it will be held there.
 
-        `predicted` is what the decision went by, None where a sibling decided.
+        `predicted` is what the decision went by, None where a sibling decided. `reports` is whether the call was told to
+        report all its blocks.
         """
+        if reports:
+            self._reports.book(call_id)
         holdings = self._replicas.get(replica)
         if holdings is not None and chain is not None and chain.digests:
             domain = holdings.domain
             anchors = domain.resolve(chain).anchors if domain.evidence.entries else ()
             holdings.predicted.book(chain, prompt_tokens, now, anchors)
+
+    def wants_report(self, chain: PromptChain | None, replica: ReplicaId) -> bool:
+        """Whether a call with this prompt should be told to report all its blocks, cached ones too; counts as asked if so.
+
+        True once where an earlier call of this prompt, or of a beginning of it, could not be taught by `replica` since the
+        head of its chain was never seen, or since all of it was cached before anything was known of it.
+        """
+        if chain is None or not self._reports.wants(replica, chain):
+            return False
+        self._counts.num_reports_asked += 1
+        return True
 
     def settle(
         self,
@@ -188,13 +206,13 @@ class KvIndex:
         if not holdings.has_events:
             self._counts.num_untaught += 1
             return UNTAUGHT
-        return self._teach(call_id, PendingCall(chain, replica, prompt_tokens, now))
+        return self._teaching.settle(call_id, PendingCall(chain, replica, report, now))
 
     def forget_call(self, call_id: CallId) -> None:
         """A call failed: drop what its stamps collected, wherever it was tried."""
         for holdings in self._stamping:
             holdings.stamps.forget(call_id)
-        self._pending.pop(call_id)
+        self._teaching.forget(call_id)
 
     def sweep(self, now: float, max_blocks: int = 128) -> bool:
         """A slice of background work: retired blocks, expired predictions, calls that waited too long; True if more is left."""
@@ -203,9 +221,7 @@ class KvIndex:
             left = domain.index.sweep(left)
         for holdings in self._replicas.values():
             left = holdings.predicted.sweep(now - self._predicted_ttl_s, left)
-        while left > 0 and (expired := self._pending.pop_expired(now)) is not None:
-            self._teach(*expired, is_last_chance=True)
-            left -= 1
+        left = self._teaching.sweep(now, left)
         self._domains.prune()
         return left <= 0
 
@@ -225,8 +241,11 @@ class KvIndex:
             num_taught=counts.num_taught,
             num_untaught=counts.num_untaught,
             num_contradicted=counts.num_contradicted,
-            num_pending=len(self._pending),
+            num_pending=self._teaching.num_pending,
             num_missing_heads=counts.num_missing_heads,
+            num_templates_whole_only=sum(domain.evidence.trust.num_whole_only for domain in domains),
+            num_reports_asked=counts.num_reports_asked,
+            answers=dict(counts.answers),
         )
 
     def _ask(self, replicas: tuple[ReplicaId, ...]) -> Asked:
@@ -265,32 +284,6 @@ class KvIndex:
             is_refuted = depth < taught and holdings.is_confirmed and holdings.has_blocks
             predicted = tokens_since(chain, since_events if is_refuted else since, run) // block_size
             hits[replica] = _hit(depth, predicted, taught, max_blocks, block_size)
-
-    def _teach(self, call_id: str, call: PendingCall, *, is_last_chance: bool = False) -> Lesson:
-        holdings = self._replicas.get(call.replica)
-        if holdings is None or not holdings.can_teach:
-            outcome, is_last_chance = Learned.INCOMPLETE, True
-        else:
-            last = holdings.stamps.last_block(call_id)
-            outcome = holdings.domain.learn(last, call.prompt, call.prompt_tokens)
-        if outcome is Learned.INCOMPLETE and not is_last_chance:
-            overflow = self._pending.put(call_id, call)
-            if overflow is not None:
-                self._teach(*overflow, is_last_chance=True)
-            return PENDING
-        self._pending.pop(call_id)
-        if holdings is not None:
-            holdings.stamps.forget(call_id)
-        if outcome in (Learned.INCOMPLETE, Learned.HEADLESS):
-            self._counts.num_untaught += 1
-            self._counts.num_missing_heads += outcome is Learned.HEADLESS
-            return UNTAUGHT
-        self._domains.trim(self._settings.max_evidence_bytes)
-        if outcome is Learned.CONTRADICTED:
-            self._counts.num_contradicted += 1
-            return CONTRADICTED
-        self._counts.num_taught += 1
-        return TAUGHT
 
 
 def _hit(depth: int, predicted: int, taught: int, max_blocks: int, block_size: int) -> Hit:

@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 import msgspec
 
+from turnwise.index.values import Report
 from turnwise.types import BlockHash, PromptChain, ReplicaId
 
 MAX_STAMPS = 4096
@@ -23,7 +24,7 @@ class PendingCall(msgspec.Struct, frozen=True, gc=False):
 
     prompt: PromptChain
     replica: ReplicaId
-    prompt_tokens: int | None
+    report: Report
     since: float
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 
 import msgspec
 
@@ -33,6 +34,34 @@ class Report(msgspec.Struct, frozen=True, gc=False):
     completion_tokens: int | None = None
     answer: Answer | None = None
 
+    @property
+    def num_computed_tokens(self) -> int:
+        """Tokens that are in the cache when it has answered: the last one that is drawn is never computed."""
+        return (self.prompt_tokens or 0) + max(0, (self.completion_tokens or 0) - 1)
+
+
+class AnswerKind(StrEnum):
+    """What an answer holds that a template may render otherwise than it was generated."""
+
+    PLAIN = "plain"
+    CALLS = "calls"
+    """Tool calls, and no reasoning."""
+    REASONING = "reasoning"
+    """Reasoning that the next turn carries too."""
+    REASONING_DROPPED = "reasoning_dropped"
+    """Reasoning that the next turn does not carry, or says in another place."""
+
+
+class AnswerFate(StrEnum):
+    """What the next turn of a conversation showed of the answer before it."""
+
+    JOINED = "joined"
+    """It is rendered as it was generated: the blocks decoded for it are its blocks."""
+    BROKEN = "broken"
+    """It is rendered otherwise."""
+    NOT_SAID = "not_said"
+    """The client put something else in its place."""
+
 
 class Lesson(msgspec.Struct, frozen=True, gc=False):
     """What one settled call taught."""
@@ -42,7 +71,14 @@ class Lesson(msgspec.Struct, frozen=True, gc=False):
     is_pending: bool = False
     """Its events have not all come; they may still teach."""
     is_contradiction: bool = False
-    """The engine rendered it otherwise than its shorter form had taught."""
+    """The engine rendered it otherwise than it, or its shorter form, had taught."""
+    broke_at: int | None = None
+    """Where that is so, the segment of the prompt in which the two part: exact to a block where its ends are known."""
+    lost_tokens: int = 0
+    """Tokens, in whole blocks, of what was known before and does not serve this prompt."""
+    answer: AnswerFate | None = None
+    """What it showed of the answer before it; None where it showed nothing."""
+    answer_kind: AnswerKind | None = None
 
 
 UNTAUGHT = Lesson()
@@ -82,3 +118,8 @@ class IndexStats(msgspec.Struct, frozen=True, gc=False):
     num_contradicted: int
     num_pending: int
     num_missing_heads: int
+    num_templates_whole_only: int = 0
+    """Templates that contradicted themselves, so that of their prompts only those that come again whole are believed."""
+    num_reports_asked: int = 0
+    answers: Mapping[tuple[AnswerKind, AnswerFate], int] = {}
+    """What became of answers when their next turn was taught."""

@@ -106,6 +106,11 @@ class PromptChain(msgspec.Struct, frozen=True, gc=False):
     ends: tuple[int, ...]
     answer: LastAnswer | None = None
     """None where no assistant turn is in it, or where nobody looked."""
+    template: Digest = Digest(b"")
+    """Equal for prompts that one chat template renders in one way: they agree in root and in what they tell the template.
+
+    Empty where no template is involved, or where nobody said.
+    """
 
     @property
     def num_bytes(self) -> int:

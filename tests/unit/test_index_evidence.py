@@ -8,7 +8,8 @@ import xxhash
 
 from turnwise.index.entries import PAIRS_PER_WINDOW
 from turnwise.index.estimate import BytesPerToken, tokens_at
-from turnwise.index.evidence import CONFIRMATIONS_TO_FORGIVE, MAX_CONTRADICTIONS, Evidence
+from turnwise.index.evidence import Evidence
+from turnwise.index.trust import CONFIRMATIONS_TO_FORGIVE, MAX_CONTRADICTIONS
 from turnwise.types import Digest, PromptChain
 
 BLOCK = 4
@@ -116,10 +117,8 @@ def test_a_common_prefix_recovers_after_a_change_of_template():
 def test_a_template_that_drops_something_on_growth_contradicts_itself_and_keeps_the_common_part():
     evidence = Evidence()
     teach(evidence, SYSTEM, "question", "thought: long reasoning")
-    is_contradiction = teach(
-        evidence, SYSTEM, "question", "thought: long reasoning", "answer", rendered=SYSTEM + "questionanswer"
-    )
-    assert is_contradiction
+    lesson = teach(evidence, SYSTEM, "question", "thought: long reasoning", "answer", rendered=SYSTEM + "questionanswer")
+    assert lesson.is_contradiction
     common = len(SYSTEM + "question") // BLOCK
     assert believed(evidence, SYSTEM, "question", "thought: long reasoning", "else") == (
         blocks(SYSTEM + "question")[:common],
@@ -135,9 +134,9 @@ def contradict(evidence, number):
 def test_after_a_few_contradictions_growth_is_no_longer_trusted_but_an_exact_repeat_is():
     evidence = Evidence()
     for number in range(MAX_CONTRADICTIONS):
-        assert evidence.trusts_growth
-        assert contradict(evidence, number)
-    assert not evidence.trusts_growth
+        assert evidence.trust.trusts_growth(b"")
+        assert contradict(evidence, number).is_contradiction
+    assert not evidence.trust.trusts_growth(b"")
     teach(evidence, "fresh prompt", "with an end")
     assert believed(evidence, "fresh prompt", "with an end", "more")[1] == 0
     assert believed(evidence, "fresh prompt", "with an end")[1] == 5
@@ -149,10 +148,10 @@ def test_enough_agreement_in_a_row_restores_trust():
         contradict(evidence, number)
     parts = ["a fresh prompt"]
     for turn in range(CONFIRMATIONS_TO_FORGIVE + 1):
-        assert not evidence.trusts_growth
+        assert not evidence.trust.trusts_growth(b"")
         parts.append(f"message {turn}")
         teach(evidence, *parts)
-    assert evidence.trusts_growth
+    assert evidence.trust.trusts_growth(b"")
 
 
 def test_a_prompt_that_ends_where_another_goes_on_shares_its_chain():
@@ -187,7 +186,7 @@ def test_an_uncounted_chain_that_ends_early_contradicts_nothing():
         bytes_per_token=1.0,
         is_counted=False,
         block_size=BLOCK,
-    )
+    ).is_contradiction
     assert believed(evidence, SYSTEM, "hello there", "general") == (blocks(SYSTEM + "hello there"), 9)
 
 

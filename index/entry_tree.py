@@ -1,0 +1,158 @@
+"""The entries of one body of evidence as a tree, the block chains that they share, and the memory of both."""
+
+from __future__ import annotations
+
+from array import array
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from turnwise.index.entries import ANSWER_BYTES, BLOCK_BYTES, ENTRY_BYTES, Answered, BlockChain, Entry
+from turnwise.types import BlockHash, Digest
+
+
+class EntryTree:
+    """Who knows a digest knows those of all its prefixes.
+
+    What was used longest ago is forgotten first and, of one prompt, its tail, so only entries on which no longer one hangs need
+    an order.
+    """
+
+    def __init__(self) -> None:
+        self.num_bytes = 0
+        self.entries: dict[Digest, Entry] = {}
+        self._leaves: OrderedDict[Digest, Entry] = OrderedDict()
+        self._num_lessons = 0
+
+    def deepest(self, digests: Sequence[Digest]) -> int:
+        """The deepest boundary that is known, -1 where none is."""
+        low, high = -1, len(digests) - 1
+        while low < high:
+            middle = (low + high + 1) // 2
+            if digests[middle] in self.entries:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def add(self, digests: Sequence[Digest], boundary: int, chain: BlockChain) -> Entry:
+        """A new entry for one boundary, all before which are known."""
+        digest, parent = digests[boundary], digests[boundary - 1] if boundary else None
+        entry = self.entries[digest] = self._leaves[digest] = Entry(chain=chain, parent=parent)
+        if parent is not None:
+            self.entries[parent].num_children += 1
+            self._leaves.pop(parent, None)
+        self.num_bytes += ENTRY_BYTES
+        self._hold(chain)
+        return entry
+
+    def use(self, digest: Digest) -> None:
+        """Note that a prompt ended here, now."""
+        self._num_lessons += 1
+        self.entries[digest].used_at = self._num_lessons
+        if digest in self._leaves:
+            self._leaves.move_to_end(digest)
+
+    def evict_one(self) -> None:
+        """Forget the entry used longest ago, and its chain if nothing else needs it."""
+        digest, entry = self._leaves.popitem(last=False)
+        self.forget_answer(digest, entry)
+        del self.entries[digest]
+        self.num_bytes -= ENTRY_BYTES
+        self._release(entry.chain)
+        if entry.parent is None:
+            return
+        parent = self.entries[entry.parent]
+        parent.num_children -= 1
+        if not parent.num_children:
+            self._leaves[entry.parent] = parent
+            if parent.used_at <= entry.used_at:
+                # Only longer prompts used it since, and the last of them was the oldest of all.
+                parent.used_at = entry.used_at
+                self._leaves.move_to_end(entry.parent, last=False)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.entries.clear()
+        self._leaves.clear()
+        self.num_bytes = 0
+
+    def lengthen(self, base: BlockChain | None, kept: int, added: Sequence[BlockHash]) -> tuple[BlockChain, int]:
+        """A chain of `base.blocks[:kept]` and `added`, and how much of it was known; `base` itself wherever it agrees.
+
+        The blocks of an answer are no prompt's: one that goes on from there takes those that it has in common, and the rest go.
+        """
+        if base is None:
+            base, kept = BlockChain(array("Q")), 0
+        known = common_length(base.blocks[kept : kept + len(added)], added, len(added))
+        kept += known
+        new = added[known:]
+        if base.answered is not None and kept >= (start := self._answer_start(base)) and (new or kept > start):
+            self._own_answer(base, kept)
+        if kept < len(base.blocks) and new:
+            base = BlockChain(base.blocks[:kept])
+        self._extend(base, new)
+        return base, kept
+
+    def point(self, digest: Digest, entry: Entry, chain: BlockChain) -> None:
+        """Let an entry speak of `chain` from now on."""
+        if entry.chain is not chain:
+            self.forget_answer(digest, entry)
+            old, entry.chain = entry.chain, chain
+            self._hold(chain)
+            self._release(old)
+
+    def answer(self, digest: Digest, answered: Answered, decoded: Sequence[BlockHash]) -> None:
+        """Remember the answer to a whole prompt, unless other prompts go on along its chain; a former one is forgotten."""
+        entry = self.entries[digest]
+        self.forget_answer(digest, entry)
+        chain = entry.chain
+        if len(chain.blocks) == answered.start:
+            entry.answered, chain.answered = answered, digest
+            self.num_bytes += ANSWER_BYTES
+            self._extend(chain, decoded)
+
+    def forget_answer(self, digest: Digest, entry: Entry) -> None:
+        """Forget what a prompt was answered, and the blocks decoded for it."""
+        if entry.answered is not None and entry.chain.answered == digest:
+            self._own_answer(entry.chain, entry.answered.start)
+
+    def _answer_start(self, chain: BlockChain) -> int:
+        assert chain.answered is not None
+        answered = self.entries[chain.answered].answered
+        assert answered is not None
+        return answered.start
+
+    def _own_answer(self, chain: BlockChain, num_blocks: int) -> None:
+        """The answer at the end of a chain is forgotten; `num_blocks` of the chain stay as any others."""
+        assert chain.answered is not None
+        self.entries[chain.answered].answered = None
+        chain.answered = None
+        self.num_bytes -= ANSWER_BYTES + BLOCK_BYTES * (len(chain.blocks) - num_blocks)
+        del chain.blocks[num_blocks:]
+
+    def _extend(self, chain: BlockChain, blocks: Sequence[BlockHash]) -> None:
+        chain.blocks.extend(blocks)
+        if chain.num_entries:
+            self.num_bytes += BLOCK_BYTES * len(blocks)
+
+    def _hold(self, chain: BlockChain) -> None:
+        if chain.num_entries == 0:
+            self.num_bytes += chain.num_bytes
+        chain.num_entries += 1
+
+    def _release(self, chain: BlockChain) -> None:
+        chain.num_entries -= 1
+        if chain.num_entries == 0:
+            self.num_bytes -= chain.num_bytes
+
+
+def common_length(left: Sequence[int], right: Sequence[int], limit: int) -> int:
+    """Length of the common prefix, `limit` at most; bisects, since equal hashes mean that all before them is equal."""
+    low, high = 0, min(len(left), len(right), limit)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if left[middle - 1] == right[middle - 1]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

@@ -1,0 +1,105 @@
+"""Which templates are believed to render as they did before: prompts when they grow, and answers as they were generated."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import msgspec
+
+from turnwise.index.values import AnswerKind
+from turnwise.types import Digest
+
+MAX_CONTRADICTIONS = 3
+"""Prompts that broke what was taught of them, before growth is no longer trusted: a template that drops old reasoning does it
+on every turn, so three are enough to know it and few enough to cost little."""
+
+CONFIRMATIONS_TO_FORGIVE = 64
+"""Grown prompts in a row that agreed, after which the contradictions were accidents (a date that changed at midnight)."""
+
+JOINED_PER_BREAK = 8
+"""Answers that must join to make good for one that broke. Text that was generated is now and then tokenized otherwise when it
+comes back, which says nothing of the template; a kind that breaks more often than this is not worth believing."""
+
+MAX_BALANCE = 8 * JOINED_PER_BREAK
+"""How much an answer that joined can count at most, so that a template that has changed is found out after a few."""
+
+MAX_TEMPLATES = 1024
+"""Templates remembered of one domain, each with its model and salt; the one that was judged longest ago is believed anew."""
+
+
+class AnswerTrust(msgspec.Struct):
+    """How answers of one kind fared under one template."""
+
+    balance: int = 0
+    has_joined: bool = False
+
+    @property
+    def is_believed(self) -> bool:
+        """Whether the next one is believed to be rendered as it was generated."""
+        return self.balance >= 0
+
+
+UNTRIED = AnswerTrust()
+"""Answers are believed until one breaks."""
+
+
+class _Template(msgspec.Struct):
+    strikes: int = 0
+    agreed_in_a_row: int = 0
+    answers: dict[AnswerKind, AnswerTrust] = {}
+
+
+class Trust:
+    """How far each template of one hash domain is trusted; one of which nothing is remembered is trusted."""
+
+    def __init__(self) -> None:
+        self._templates: OrderedDict[Digest, _Template] = OrderedDict()
+
+    @property
+    def num_whole_only(self) -> int:
+        """Templates of whose prompts only those that come again whole are believed."""
+        return sum(known.strikes >= MAX_CONTRADICTIONS for known in self._templates.values())
+
+    def trusts_growth(self, template: Digest) -> bool:
+        """Whether a prompt that was taught whole is believed to stay the same when it grows."""
+        known = self._templates.get(template)
+        return known is None or known.strikes < MAX_CONTRADICTIONS
+
+    def answers(self, template: Digest, kind: AnswerKind) -> AnswerTrust:
+        """How answers of one kind fared; not to be changed."""
+        known = self._templates.get(template)
+        return UNTRIED if known is None else known.answers.get(kind, UNTRIED)
+
+    def contradicted(self, template: Digest) -> None:
+        """A prompt was rendered otherwise than before."""
+        known = self._judged(template)
+        known.strikes += 1
+        known.agreed_in_a_row = 0
+
+    def agreed(self, template: Digest) -> None:
+        """A prompt that grew was rendered as its shorter form."""
+        known = self._templates.get(template)
+        if known is not None and known.strikes:
+            known.agreed_in_a_row += 1
+            if known.agreed_in_a_row >= CONFIRMATIONS_TO_FORGIVE:
+                known.strikes = 0
+
+    def judge_answer(self, template: Digest, kind: AnswerKind, *, has_joined: bool) -> None:
+        """An answer was rendered as it was generated, or otherwise."""
+        trust = self._judged(template).answers.setdefault(kind, AnswerTrust())
+        trust.has_joined |= has_joined
+        trust.balance = min(MAX_BALANCE, trust.balance + (1 if has_joined else -JOINED_PER_BREAK))
+        trust.balance = max(-JOINED_PER_BREAK, trust.balance)
+
+    def clear(self) -> None:
+        """Trust all of them."""
+        self._templates.clear()
+
+    def _judged(self, template: Digest) -> _Template:
+        known = self._templates.get(template)
+        if known is None:
+            known = self._templates[template] = _Template()
+            if len(self._templates) > MAX_TEMPLATES:
+                self._templates.popitem(last=False)
+        self._templates.move_to_end(template)
+        return known

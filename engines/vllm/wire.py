@@ -8,19 +8,61 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import cast
+from typing import Annotated, cast
 
 import msgspec
 import xxhash
+from msgspec import Meta
 
-from turnwise.events import FULL_ATTENTION, BlocksCleared, BlocksRemoved, BlocksStored, EventBatch, KvEvent
+from turnwise.events import (
+    FULL_ATTENTION,
+    GPU,
+    BlocksCleared,
+    BlocksRemoved,
+    BlocksStored,
+    Dropped,
+    EventBatch,
+    KvEvent,
+    Nonsense,
+)
 from turnwise.types import BLOCK_HASH_MASK, BlockHash
 
-WireHash = int | bytes
+HASH_BYTES = 8
+"""Of a hash in bytes the last 8 count; a shorter one is none, for it would be shared by many blocks."""
+
+WireHash = int | Annotated[bytes, Meta(min_length=HASH_BYTES)]
 END_OF_REPLAY = b"\xff" * 8
 """The sequence number that ends a replay."""
 
+MAX_EVENTS = 1 << 17
+"""Events in a batch: vLLM names each evicted block in an event of its own, and a step of 64 K tokens evicts 4,096 of 16."""
+
+MAX_BLOCKS = 1 << 17
+"""Blocks in an event: 2 M tokens at 16 a block, more than any prompt that a full report repeats."""
+
+MAX_BLOCK_SIZE = 1 << 16
+"""Tokens in a block; engines have 16 to 1,024."""
+
+MAX_STAMP_CHARS = 128
+"""Longer session ids are the client's own: ours have two dozen characters, and one is kept for each call."""
+
+MAX_TEXT_CHARS = 40
+"""Kept of a word that an engine says where nobody expected it."""
+
+MAX_FIRST_CHARS = 160
+"""Kept of what was wrong with an event."""
+
 _NIL = b"\xc0"
+_NO_TOKENS = b"\x90"
+_UNREAD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class _NonsenseError(Exception):
+    """An event that is left out, and why."""
+
+    def __init__(self, why: Nonsense, text: str) -> None:
+        super().__init__(text)
+        self.why = why
 
 
 class _StoredFields(msgspec.Struct, frozen=True, gc=False):
@@ -80,13 +122,15 @@ class _TypeOnly(msgspec.Struct, frozen=True, gc=False):
 
 _MapEvent = _StoredMap | _RemovedMap | _ClearedMap
 _ArrayEvent = _StoredArray | _RemovedArray | _ClearedArray
-_KNOWN = {"BlockStored", "BlockRemoved", "AllBlocksCleared"}
+_REMOVED = "BlockRemoved"
+_KNOWN = {"BlockStored", _REMOVED, "AllBlocksCleared"}
 
 _decode_batch = msgspec.msgpack.Decoder(_Batch).decode
 _decode_map = msgspec.msgpack.Decoder(_MapEvent).decode
 _decode_array = msgspec.msgpack.Decoder(_ArrayEvent).decode
 _decode_type = msgspec.msgpack.Decoder(_TypeOnly).decode
-_decode_list = msgspec.msgpack.Decoder(list[object]).decode
+_decode_list = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+_decode_text = msgspec.msgpack.Decoder(str).decode
 _decode_tokens = msgspec.msgpack.Decoder(list[int]).decode
 _decode_extra_keys = msgspec.msgpack.Decoder(list[msgspec.Raw] | None).decode
 
@@ -96,68 +140,119 @@ def decode_batch(
 ) -> EventBatch:
     """Decode one published batch.
 
-    `rank` is taken where the batch names none. Events of unknown type are left out, and `on_unknown` is told their type.
-    Raises `ValueError` saying which part cannot be read.
+    `rank` is taken where the batch names none. An event that cannot be read, or that cannot be true, is left out and
+    counted in the batch's `dropped`; of an unknown type `on_unknown` is told the name, cut short. Raises `ValueError` where the
+    batch as a whole cannot be read: it is then as good as lost.
     """
     try:
         batch = _decode_batch(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREAD as error:
         raise ValueError(f"KV event batch {sequence} ({len(payload)} bytes) cannot be read: {error}") from error
+    if len(batch.events) > MAX_EVENTS:
+        raise ValueError(f"KV event batch {sequence} has {len(batch.events)} events; {MAX_EVENTS} are read at most")
     events: list[KvEvent] = []
-    for index, raw in enumerate(batch.events):
+    dropped: dict[Nonsense, Dropped] = {}
+    hides_removal = False
+    for index, wire in enumerate(batch.events):
+        raw = bytes(wire)
         try:
-            event = _decode_event(bytes(raw), on_unknown)
-        except (msgspec.DecodeError, UnicodeDecodeError, struct.error) as error:
-            raise ValueError(f"event {index} of KV event batch {sequence} cannot be read: {error}") from error
-        if event is not None:
-            events.append(event)
-    return EventBatch(sequence, rank if batch.rank is None else batch.rank, tuple(events))
-
-
-def _decode_event(raw: bytes, on_unknown: Callable[[str], None] | None) -> KvEvent | None:
-    is_array = raw[0] & 0xF0 == 0x90 or raw[0] in {0xDC, 0xDD}
-    try:
-        event: _MapEvent | _ArrayEvent = _decode_array(raw) if is_array else _decode_map(raw)
-    except msgspec.ValidationError:
-        kind = _type_of(raw, is_array=is_array)
-        if kind in _KNOWN:
-            raise
-        if on_unknown is not None:
-            on_unknown(kind)
-        return None
-    if isinstance(event, _StoredFields):
-        return _stored(event)
-    if isinstance(event, _RemovedFields):
-        return BlocksRemoved(_hashes(event.block_hashes), event.medium or "GPU", event.group_idx or 0)
-    return BlocksCleared()
-
-
-def _type_of(raw: bytes, *, is_array: bool) -> str:
-    if not is_array:
-        return _decode_type(raw).type
-    fields = _decode_list(raw)
-    if not fields or not isinstance(fields[0], str):
-        raise msgspec.ValidationError("an event array must begin with its type")
-    return fields[0]
-
-
-def _stored(event: _StoredFields) -> BlocksStored:
-    parent = None if event.parent_block_hash is None else _hashes((event.parent_block_hash,))[0]
-    return BlocksStored(
-        hashes=_hashes(event.block_hashes),
-        parent=parent,
-        block_size=event.block_size,
-        medium=event.medium or "GPU",
-        call_id=event.session_id if isinstance(event, _StoredMap) else None,
-        head_key=_head_key(event) if parent is None else None,
-        spec_kind=event.kv_cache_spec_kind or FULL_ATTENTION,
-        group=event.group_idx or 0,
+            events.append(_decode_event(raw))
+        except (_NonsenseError, *_UNREAD, struct.error) as error:
+            kind = _type_of(raw)
+            why = error.why if isinstance(error, _NonsenseError) else Nonsense.UNREADABLE
+            if kind is not None and kind not in _KNOWN:
+                why = Nonsense.UNKNOWN_TYPE
+                if on_unknown is not None:
+                    on_unknown(kind[:MAX_TEXT_CHARS])
+            before = dropped.get(why) or Dropped(why, 0, f"event {index}, {_shown(kind)}: {error}"[:MAX_FIRST_CHARS])
+            dropped[why] = Dropped(why, before.count + 1, before.first)
+            hides_removal = hides_removal or kind is None or kind == _REMOVED
+    return EventBatch(
+        sequence, rank if batch.rank is None else batch.rank, tuple(events), tuple(dropped.values()), hides_removal
     )
 
 
+def _decode_event(raw: bytes) -> KvEvent:
+    event: _MapEvent | _ArrayEvent = _decode_array(raw) if _is_array(raw) else _decode_map(raw)
+    if isinstance(event, _StoredFields):
+        return _stored(event)
+    if isinstance(event, _RemovedFields):
+        return BlocksRemoved(_hashes(event.block_hashes), _medium(event.medium), event.group_idx or 0)
+    return BlocksCleared()
+
+
+def _is_array(raw: bytes) -> bool:
+    return raw[0] & 0xF0 == 0x90 or raw[0] in {0xDC, 0xDD}
+
+
+def _type_of(raw: bytes) -> str | None:
+    """The type that an event gives itself; None where even that cannot be read."""
+    try:
+        if not _is_array(raw):
+            return _decode_type(raw).type
+        fields = _decode_list(raw)
+        return _decode_text(fields[0]) if fields else None
+    except _UNREAD:
+        return None
+
+
+def _shown(kind: str | None) -> str:
+    return "of no type" if kind is None else kind[:MAX_TEXT_CHARS]
+
+
+def _stored(event: _StoredFields) -> BlocksStored:
+    hashes = _hashes(event.block_hashes)
+    parent = None if event.parent_block_hash is None else _hashes((event.parent_block_hash,))[0]
+    medium, block_size, group = _medium(event.medium), event.block_size, event.group_idx or 0
+    spec_kind = event.kv_cache_spec_kind or FULL_ATTENTION
+    # An offloading connector that knows its blocks by nothing but their hashes says so by leaving out all else.
+    is_chained = medium == GPU or bytes(event.token_ids) != _NO_TOKENS
+    if is_chained:
+        if not 0 < block_size <= MAX_BLOCK_SIZE:
+            raise _NonsenseError(Nonsense.CONTRADICTORY, f"blocks of {block_size} tokens")
+        if parent is not None and hashes and parent in (hashes[0], hashes[-1]):
+            raise _NonsenseError(Nonsense.CONTRADICTORY, "a block that follows itself")
+        # Groups of other kinds leave out blocks, and name the tokens of all.
+        if spec_kind == FULL_ATTENTION and not group and _length(event.token_ids) != block_size * len(hashes):
+            raise _NonsenseError(
+                Nonsense.CONTRADICTORY,
+                f"{_length(event.token_ids)} tokens in {len(hashes)} blocks of {block_size}",
+            )
+    stamp = event.session_id if isinstance(event, _StoredMap) else None
+    return BlocksStored(
+        hashes=hashes,
+        parent=parent,
+        block_size=block_size,
+        medium=medium,
+        call_id=stamp if stamp is None or len(stamp) <= MAX_STAMP_CHARS else None,
+        head_key=_head_key(event) if parent is None and medium == GPU else None,
+        spec_kind=spec_kind[:MAX_TEXT_CHARS],
+        group=group,
+        is_chained=is_chained,
+    )
+
+
+def _medium(name: str | None) -> str:
+    return GPU if not name else name[:MAX_TEXT_CHARS].upper()
+
+
+def _length(raw: msgspec.Raw) -> int:
+    """Items of an array that is not decoded, by its head; raises `_NonsenseError` where it is none."""
+    head = bytes(memoryview(raw)[:5])
+    if head[0] & 0xF0 == 0x90:
+        return head[0] & 0x0F
+    if head[0] in {0xDC, 0xDD}:
+        return int.from_bytes(head[1:3] if head[0] == 0xDC else head[1:5], "big")
+    raise _NonsenseError(Nonsense.UNREADABLE, "token_ids is no array")
+
+
 def _hashes(values: tuple[WireHash, ...]) -> tuple[BlockHash, ...]:
+    if len(values) > MAX_BLOCKS:
+        raise _NonsenseError(Nonsense.OVERSIZE, f"{len(values)} blocks; {MAX_BLOCKS} are read at most")
     # One comprehension without a call for each block: a step may store thousands.
-    masked = [(value if isinstance(value, int) else int.from_bytes(value[-8:], "big")) & BLOCK_HASH_MASK for value in values]
+    masked = [
+        (value if isinstance(value, int) else int.from_bytes(value[-HASH_BYTES:], "big")) & BLOCK_HASH_MASK for value in values
+    ]
     return cast("tuple[BlockHash, ...]", tuple(masked))
 
 

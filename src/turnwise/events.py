@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import msgspec
 
 from turnwise.types import BlockHash
 
 FULL_ATTENTION = "full_attention"
+
+GPU, DRAM, DISK = "GPU", "CPU", "STORAGE"
+"""Media in which an engine keeps blocks, by the names that vLLM gives them."""
 
 
 class BlocksStored(msgspec.Struct, frozen=True, gc=False):
@@ -26,6 +31,8 @@ class BlocksStored(msgspec.Struct, frozen=True, gc=False):
     head_key: int | None = None
     spec_kind: str = FULL_ATTENTION
     group: int = 0
+    is_chained: bool = True
+    """False where the engine names blocks and says nothing of what lies before each: no order, no parent, no tokens."""
 
 
 class BlocksRemoved(msgspec.Struct, frozen=True, gc=False):
@@ -43,12 +50,38 @@ class BlocksCleared(msgspec.Struct, frozen=True, gc=False):
 KvEvent = BlocksStored | BlocksRemoved | BlocksCleared
 
 
+class Nonsense(StrEnum):
+    """Why an event was left out of its batch."""
+
+    UNKNOWN_TYPE = "unknown_type"
+    UNREADABLE = "unreadable"
+    """Fields are missing or of the wrong types."""
+    OVERSIZE = "oversize"
+    """More blocks than any prompt has."""
+    CONTRADICTORY = "contradictory"
+    """Its fields cannot all be true."""
+
+
+class Dropped(msgspec.Struct, frozen=True, gc=False):
+    """Events of one batch that were left out for one reason; `first` says in a few words what was wrong with the first."""
+
+    why: Nonsense
+    count: int
+    first: str
+
+
 class EventBatch(msgspec.Struct, frozen=True, gc=False):
-    """Events of one engine step; `sequence` counts from 0 with the engine's process, so its going back is a restart."""
+    """Events of one engine step; `sequence` counts from 0 with the engine's process, so its going back is a restart.
+
+    What could not be read is in `dropped`, an entry for each reason. Where that was a removal, or may have been one,
+    `hides_removal` is true: any block of that replica may be gone, as after a batch that was lost.
+    """
 
     sequence: int
     rank: int
     events: tuple[KvEvent, ...]
+    dropped: tuple[Dropped, ...] = ()
+    hides_removal: bool = False
 
 
 class LoadReport(msgspec.Struct, frozen=True, gc=False):

@@ -1,4 +1,5 @@
 import json
+import math
 import random
 from pathlib import Path
 
@@ -6,7 +7,8 @@ import msgspec
 import pytest
 
 from turnwise.engines.vllm import decode_batch
-from turnwise.events import BlocksCleared, BlocksRemoved, BlocksStored
+from turnwise.engines.vllm.wire import MAX_BLOCKS, MAX_EVENTS
+from turnwise.events import DISK, DRAM, BlocksCleared, BlocksRemoved, BlocksStored, Nonsense
 from turnwise.types import BLOCK_HASH_MASK
 
 DATA = Path(__file__).parent.parent / "data" / "vllm-0.32"
@@ -111,7 +113,7 @@ def test_the_head_key_depends_on_content_and_not_on_hashes():
 
 
 def test_blocks_behind_a_parent_have_no_head_key_even_if_their_tokens_are_odd():
-    assert decode_one(stored_map(parent_block_hash=3, token_ids="not read")).head_key is None
+    assert decode_one(stored_map(parent_block_hash=3, token_ids=["not read"] * 8)).head_key is None
 
 
 def test_a_batch_names_its_rank_or_takes_the_given_one():
@@ -128,25 +130,109 @@ def test_unknown_events_and_fields_are_left_out_and_told():
     assert [event.hashes for event in batch.events] == [(11, 12)]
 
 
+def test_an_offloaded_block_is_read_whether_the_connector_knows_its_chain_or_only_its_hash():
+    bare = stored_map(block_hashes=[5], token_ids=[], block_size=0, medium="CPU")
+    assert decode_one(bare) == BlocksStored((5,), None, 0, DRAM, is_chained=False)
+    told = decode_one(stored_map(medium="STORAGE", parent_block_hash=9))
+    assert (told.medium, told.parent, told.is_chained) == (DISK, 9, True)
+    assert decode_one(stored_map(medium="cpu")).medium == DRAM
+    assert decode_one({"type": "BlockRemoved", "block_hashes": [5], "medium": "Storage"}).medium == DISK
+
+
 @pytest.mark.parametrize(
-    ("payload", "named"),
+    "payload",
     [
-        (b"", "batch 7"),
-        (b"\xc1\xff", "batch 7"),
-        (msgspec.msgpack.encode({"ts": 1}), "batch 7"),
-        (captured("int")[0][1][:-20], "batch 7"),
-        (msgspec.msgpack.encode([1.0, [stored_map(block_hashes="x")]]), "event 0"),
-        (msgspec.msgpack.encode([1.0, [stored_map(), {"type": "BlockRemoved"}]]), "event 1"),
-        (msgspec.msgpack.encode([1.0, [{"kind": "x"}]]), "event 0"),
-        (msgspec.msgpack.encode([1.0, [[]]]), "event 0"),
-        (msgspec.msgpack.encode([1.0, [3]]), "event 0"),
-        (msgspec.msgpack.encode([1.0, [stored_map(token_ids=[-1] * 8)]]), "event 0"),
-        (msgspec.msgpack.encode([1.0, [stored_map(token_ids="text")]]), "event 0"),
+        b"",
+        b"\xc1\xff",
+        msgspec.msgpack.encode({"ts": 1}),
+        captured("int")[0][1][:-20],
+        msgspec.msgpack.encode([1.0, [], math.nan]),
+        msgspec.msgpack.encode([1.0, [], "0"]),
+        b"\x92\xca\0\0\0\0\xdd\xff\xff\xff\xff",
+        b"\x92\xca\0\0\0\0\x91" + b"\x91" * 500_000,
+        msgspec.msgpack.encode([1.0, [0] * (MAX_EVENTS + 1)]),
     ],
 )
-def test_what_cannot_be_read_is_a_value_error_that_names_it(payload, named):
-    with pytest.raises(ValueError, match=named):
+def test_a_batch_that_cannot_be_read_is_a_value_error_that_names_it(payload):
+    with pytest.raises(ValueError, match="batch 7"):
         decode_batch(payload, 7)
+
+
+@pytest.mark.parametrize(
+    ("event", "why"),
+    [
+        (stored_map(block_hashes="x"), Nonsense.UNREADABLE),
+        (stored_map(block_hashes=["11", "12"]), Nonsense.UNREADABLE),
+        (stored_map(block_hashes=[b"short", b"er"]), Nonsense.UNREADABLE),
+        (stored_map(block_hashes=[1.5, 2.5]), Nonsense.UNREADABLE),
+        (stored_map(block_size="4"), Nonsense.UNREADABLE),
+        (stored_map(token_ids=[-1] * 8), Nonsense.UNREADABLE),
+        (stored_map(token_ids=["a"] * 8), Nonsense.UNREADABLE),
+        (stored_map(token_ids="text"), Nonsense.UNREADABLE),
+        ({"type": "BlockStored"}, Nonsense.UNREADABLE),
+        (["BlockStored", [1]], Nonsense.UNREADABLE),
+        (stored_map(block_hashes=list(range(MAX_BLOCKS + 1))), Nonsense.OVERSIZE),
+        (stored_map(token_ids=list(range(7))), Nonsense.CONTRADICTORY),
+        (stored_map(token_ids=[]), Nonsense.CONTRADICTORY),
+        (stored_map(block_size=8), Nonsense.CONTRADICTORY),
+        (stored_map(block_size=0), Nonsense.CONTRADICTORY),
+        (stored_map(block_size=-4), Nonsense.CONTRADICTORY),
+        (stored_map(block_size=1 << 40), Nonsense.CONTRADICTORY),
+        (stored_map(parent_block_hash=11), Nonsense.CONTRADICTORY),
+        (stored_map(parent_block_hash=12), Nonsense.CONTRADICTORY),
+        ({"type": "BlockMoved", "to": 1}, Nonsense.UNKNOWN_TYPE),
+    ],
+)
+def test_nonsense_that_removes_nothing_is_counted_and_the_rest_of_its_batch_is_kept(event, why):
+    payload = msgspec.msgpack.encode([1.0, [stored_map(), event, {"type": "AllBlocksCleared"}, event]])
+    batch = decode_batch(payload, 7)
+    assert [type(kept) for kept in batch.events] == [BlocksStored, BlocksCleared]
+    (dropped,) = batch.dropped
+    assert (dropped.why, dropped.count) == (why, 2)
+    assert dropped.first.startswith("event 1, ")
+    assert not batch.hides_removal
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "BlockRemoved"},
+        {"type": "BlockRemoved", "block_hashes": [None]},
+        {"type": "BlockRemoved", "block_hashes": list(range(MAX_BLOCKS + 1))},
+        ["BlockRemoved", 5],
+        {"kind": "x"},
+        {"type": 3},
+        [],
+        [3],
+        3,
+        None,
+        "BlockRemoved",
+    ],
+)
+def test_what_is_or_may_be_an_unreadable_removal_is_said_of_its_batch(event):
+    batch = decode_batch(msgspec.msgpack.encode([1.0, [stored_map(), event]]), 7)
+    assert batch.hides_removal
+    assert len(batch.events) == batch.dropped[0].count == 1
+
+
+def test_what_is_said_of_nonsense_stays_short_whatever_the_engine_sends():
+    event = {"type": "B" * 1_000_000, "block_hashes": ["x" * 1_000_000]}
+    told = []
+    batch = decode_batch(
+        msgspec.msgpack.encode([1.0, [event] * 5 + [stored_map(medium="m" * 1_000_000)]]), 7, on_unknown=told.append
+    )
+    assert [len(name) for name in told] == [40] * 5
+    assert [(dropped.count, len(dropped.first) <= 160) for dropped in batch.dropped] == [(5, True)]
+    assert len(batch.events[0].medium) == 40
+
+
+def test_a_stamp_that_cannot_be_ours_is_not_kept():
+    assert decode_one(stored_map(session_id="s" * 128)).call_id == "s" * 128
+    assert decode_one(stored_map(session_id="s" * 10_000_000)).call_id is None
+
+
+def test_groups_of_other_kinds_may_name_more_tokens_than_blocks():
+    assert decode_one(stored_map(block_hashes=[11], kv_cache_spec_kind="sliding_window", group_idx=1)).hashes == (11,)
 
 
 def test_any_cut_or_flipped_byte_of_a_capture_is_read_or_refused():

@@ -5,7 +5,8 @@ Pure: no clock, no randomness, no I/O; `now` arrives as an argument. See docs/ar
 `KvIndex` is the face. Behind it, `chains` gives prompts digests; `holdings` lets one replica's events into the `mask_index` of
 its hash domain (`domains`); `lessons` and `evidence` learn from stamped events which engine blocks a digest stands for;
 `predicted` remembers in radix `runs` what was sent where, while no event says better; `estimate` guesses lengths nobody has
-counted; `asked` groups the replicas of a question by domain.
+counted; `asked` groups the replicas of a question by domain, and `hits` says what each holds of its prompt, slower media
+included.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from turnwise.index.domains import Domain
-from turnwise.index.holdings import Holdings
+from turnwise.index.holdings import SLOWER, Holdings
 from turnwise.index.runs import Run
 from turnwise.types import Digest, Hit, PromptChain, ReplicaId
 
@@ -24,6 +24,8 @@ class Members(msgspec.Struct, frozen=True):
     """Mask of the slots of those whose events tell what they hold."""
     by_slot: dict[int, ReplicaId]
     """Them by their slot."""
+    slower: list[tuple[ReplicaId, list[str], list[int]]]
+    """Those of them that hold blocks in slower media: which, the fastest first, and their slots."""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -54,4 +56,9 @@ def _members(domain: Domain, holders: list[Holdings]) -> Members:
         ],
         confirmed=sum(1 << holdings.block_slot for holdings in confirmed),
         by_slot={holdings.block_slot: holdings.replica for holdings in confirmed},
+        slower=[
+            (holdings.replica, media, [holdings.slower[medium] for medium in media])
+            for holdings in confirmed
+            if (media := [medium for medium in SLOWER if medium in holdings.slower])
+        ],
     )

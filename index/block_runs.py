@@ -9,6 +9,7 @@ from typing import cast
 
 import msgspec
 
+from turnwise.index.holder import Holder
 from turnwise.index.masks import Interned
 from turnwise.types import BlockHash
 
@@ -17,8 +18,18 @@ RUN_BITS = 32
 
 RUN_MASK = (1 << RUN_BITS) - 1
 
+UNKNOWN_PARENT = BlockHash(-1)
+"""In place of a parent where nobody said which block comes before; no block has this hash."""
+
 MAX_RUN_BLOCKS = 256
 """Longest run: what a run costs besides its blocks is then 1 to 2 bytes a block, and the search for one of its blocks 3 us."""
+
+
+BLOCK_BYTES = 84
+"""Memory of one block: an int of 32 bytes, 8 bytes in its run, and an entry in a dict that is between half and all full."""
+
+RUN_BYTES = 300
+"""Memory of one run besides its blocks and holders: its number, an array, a value, and an entry in two dicts."""
 
 
 class BlockRun(msgspec.Struct, gc=False):
@@ -37,20 +48,6 @@ class BlockRun(msgspec.Struct, gc=False):
         return cast("Iterator[BlockHash]", reversed(self.blocks[: self.blocks.index(block) + 1]))
 
 
-class Holder(msgspec.Struct):
-    """One slot: its bit, its bound, and how many blocks it holds of each run, in order of arrival."""
-
-    bit: int
-    max_blocks: int
-    num_blocks: int
-    runs: dict[int, int]
-
-    def gain(self, run_id: int, count: int) -> None:
-        """Hold `count` more blocks of a run."""
-        self.runs[run_id] = self.runs.get(run_id, 0) + count
-        self.num_blocks += count
-
-
 class BlockRuns:
     """Blocks by hash: `values` has the number of a block's run and, above it, a bit for each holder.
 
@@ -64,12 +61,19 @@ class BlockRuns:
         self._free_runs = [1]
         self._interned = Interned()
 
+    @property
+    def num_bytes(self) -> int:
+        """Memory of all blocks and runs, by constants measured with tracemalloc on 0.1 and 0.3 M blocks in runs of 4 to 256."""
+        return BLOCK_BYTES * len(self.values) + RUN_BYTES * len(self._runs)
+
     def run_of(self, block: BlockHash) -> BlockRun | None:
         """The run that `block` is held in."""
         return self._runs.get(self.values.get(block, 0) & RUN_MASK)
 
-    def add(self, holder: Holder, hashes: Sequence[BlockHash], parent: BlockHash | None) -> None:
-        """Add up to `MAX_RUN_BLOCKS` blocks in prompt order after `parent`."""
+    def add(
+        self, holder: Holder, hashes: Sequence[BlockHash], parent: BlockHash | None, *, counts_copies: bool = False
+    ) -> None:
+        """Add up to `MAX_RUN_BLOCKS` blocks in prompt order after `parent`; one that the holder has already may be a copy."""
         values = self.values
         if parent is not None and self._continue_run(holder, hashes, parent):
             return
@@ -81,10 +85,11 @@ class BlockRuns:
         if num_new == len(hashes):
             self._begin_run(holder, hashes, parent)
         elif len(set(hashes)) == len(hashes):
-            self._share(holder, hashes, found, parent, fresh)
+            self._share(holder, hashes, found, parent, fresh, counts_copies=counts_copies)
         else:
             unique = list(dict.fromkeys(hashes))
-            self._share(holder, unique, list(map(values.__getitem__, unique)), parent, fresh)
+            found = list(map(values.__getitem__, unique))
+            self._share(holder, unique, found, parent, fresh, counts_copies=counts_copies)
 
     def remove(self, holder: Holder, hashes: Sequence[BlockHash]) -> None:
         """Take out what `holder` holds of `hashes`."""
@@ -112,6 +117,34 @@ class BlockRuns:
         """The blocks of a run that `holder` holds, in prompt order."""
         get, either, both = self.values.get, holder.bit | RUN_MASK, holder.bit | run_id
         return [block for block in self._runs[run_id].blocks if get(block, 0) & either == both]  # type: ignore[call-overload, misc]
+
+    def along(self, chain: Sequence[BlockHash], start: int, end: int, holders: Sequence[Holder]) -> list[int]:
+        """How many blocks of `chain[start:end]`, without a gap from `start` on, each holder has that none before it has.
+
+        A run that a holder has whole is passed at once: exact, and a microsecond for some hundred blocks.
+        """
+        get = self.values.get
+        wanted = sum(holder.bit for holder in holders)
+        counts = [0] * len(holders)
+        at = start
+        while at < end:
+            value = get(chain[at], 0)
+            if not value & wanted:
+                break
+            run_id = value & RUN_MASK
+            blocks = self._runs[run_id].blocks
+            whole = next((index for index, holder in enumerate(holders) if value & holder.bit), 0)
+            if holders[whole].runs[run_id] == len(blocks):
+                first = 0 if blocks[0] == chain[at] else blocks.index(chain[at])
+                length = min(len(blocks) - first, end - at)
+                # Equal hashes here mean that all before them is equal too.
+                if blocks[first + length - 1] == chain[at + length - 1]:
+                    counts[whole] += length
+                    at += length
+                    continue
+            counts[whole] += 1
+            at += 1
+        return counts
 
     def _continue_run(self, holder: Holder, hashes: Sequence[BlockHash], parent: BlockHash) -> bool:
         """Lengthen the run that ends with `parent`, as decoding does block by block; False where that cannot be."""
@@ -145,7 +178,14 @@ class BlockRuns:
         holder.gain(run_id, len(hashes))
 
     def _share(
-        self, holder: Holder, hashes: Sequence[BlockHash], found: list[int], parent: BlockHash | None, fresh: int
+        self,
+        holder: Holder,
+        hashes: Sequence[BlockHash],
+        found: list[int],
+        parent: BlockHash | None,
+        fresh: int,
+        *,
+        counts_copies: bool,
     ) -> None:
         """Add `holder` to blocks of which some were known: `found` are their values, `fresh` where they were not."""
         values = self.values
@@ -168,8 +208,17 @@ class BlockRuns:
                     del self.extents[value]
                 self.extents[both] = self.extents.get(both, 0) + count
                 holder.gain(value & RUN_MASK, count)
+                self._learn_parent(value & RUN_MASK, blocks[0], parent)
+            elif counts_copies:
+                holder.add_copies(blocks)
             parent = blocks[-1]
             start += count
+
+    def _learn_parent(self, run_id: int, first: BlockHash, parent: BlockHash | None) -> None:
+        """Now that somebody says which block comes before `first`, so does its run, if nobody had."""
+        run = self._runs[run_id]
+        if run.parent == UNKNOWN_PARENT and run.blocks[0] == first:
+            run.parent = parent
 
     def _leave(self, holder: Holder, before: int, after: int, count: int) -> None:
         """Account for `count` blocks of one run that `holder` no longer holds, and nobody does where it was the last."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from turnwise.index.block_runs import BLOCK_BYTES
 from turnwise.index.counts import Counts
 from turnwise.index.entries import BlockChain
 from turnwise.index.estimate import BytesPerToken
@@ -193,6 +194,19 @@ class Domains:
             before = evidence.num_bytes
             evidence.evict_one()
             excess -= before - evidence.num_bytes
+
+    def trim_blocks(self, max_bytes: int, max_blocks: int) -> int:
+        """Forget the oldest blocks of whichever slot holds most, where all blocks exceed `max_bytes`: what follows is a miss.
+
+        At most `max_blocks` of them; returns how many of these are not spent.
+        """
+        excess = sum(domain.index.num_bytes for domain in self) - max_bytes
+        while excess > 0 and max_blocks > 0:
+            index = max((domain.index for domain in self), key=lambda index: index.largest)
+            before = index.num_bytes
+            max_blocks -= index.evict_largest(min(max_blocks, excess // BLOCK_BYTES + 1))
+            excess -= before - index.num_bytes
+        return max_blocks
 
     def _stand_alone(self, replica: ReplicaId, key: DomainKey) -> Domain:
         domain = Domain(key, self._rate(key.model), self._counts)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from turnwise.events import FULL_ATTENTION, BlocksCleared, BlocksRemoved, BlocksStored, KvEvent
+from turnwise.events import DISK, DRAM, FULL_ATTENTION, GPU, BlocksCleared, BlocksRemoved, BlocksStored, KvEvent
+from turnwise.index.block_runs import UNKNOWN_PARENT
 from turnwise.index.domains import Domain, Domains
 from turnwise.index.lessons import Stamps
 from turnwise.index.predicted import PredictedRuns
@@ -10,14 +11,18 @@ from turnwise.index.values import DomainKey, ReplicaStats
 from turnwise.settings import IndexSettings
 from turnwise.types import ReplicaId
 
-GPU = "GPU"
+SLOWER = (DRAM, DISK)
+"""Media besides the GPU that count, the faster first: where a block is in both, engines read it from there."""
+
+MAX_NAMED_MEDIA = 8
+"""Other media that are named in stats; an engine has a few, nonsense has any number."""
 
 BLOCKS_SLACK = 1.25
 """Blocks kept for a replica as a multiple of what its cache holds: within a batch, removals may lag behind stores."""
 
 
 class Holdings:
-    """What one replica holds: confirmed blocks, in a slot of its domain's index, and predicted runs."""
+    """What one replica holds: confirmed blocks, in a slot of its domain's index for each medium, and predicted runs."""
 
     def __init__(
         self,
@@ -38,9 +43,13 @@ class Holdings:
         self.domain: Domain = domains.join(replica, key)
         self.replica = replica
         self._domains = domains
-        self._num_blocks_elsewhere = 0
+        self.slower: dict[str, int] = {}
+        """Slots of the media besides the GPU in which it was heard to hold blocks."""
+        self._num_elsewhere = 0
+        self._elsewhere: dict[str, None] = {}
         self._is_split = False
         self._max_blocks = settings.max_blocks_per_replica
+        self._max_slower_blocks = settings.max_blocks_per_replica
         self._max_tokens = settings.max_predicted_tokens
         if num_blocks is not None:
             self._max_blocks = max(1, int(num_blocks * BLOCKS_SLACK))
@@ -69,19 +78,24 @@ class Holdings:
     @property
     def stats(self) -> ReplicaStats:
         """Sizes and states for metrics and the admin API."""
+        index, slower = self.domain.index, self.slower
         return ReplicaStats(
-            num_blocks=self.domain.index.num_blocks(self.block_slot),
-            num_blocks_elsewhere=self._num_blocks_elsewhere,
+            num_blocks=index.num_blocks(self.block_slot),
+            num_dram_blocks=index.num_blocks(slower[DRAM]) if DRAM in slower else 0,
+            num_disk_blocks=index.num_blocks(slower[DISK]) if DISK in slower else 0,
+            num_copies=index.num_copies(self.block_slot),
+            num_blocks_elsewhere=self._num_elsewhere,
+            elsewhere=tuple(self._elsewhere),
             num_predicted_tokens=self.predicted.num_tokens,
             is_stale=self.is_stale,
             is_predicted_only=self.is_predicted_only,
             is_split=self._is_split,
         )
 
-    def apply(self, event: KvEvent) -> None:
-        """Take in one event of its engine."""
+    def apply(self, event: KvEvent, *, is_report: bool = False) -> None:
+        """Take in one event of its engine; `is_report` says that it may repeat what is held, as its call asked for."""
         if isinstance(event, BlocksStored):
-            self._store(event)
+            self._store(event, is_report=is_report)
         elif isinstance(event, BlocksRemoved):
             self._remove(event)
         elif isinstance(event, BlocksCleared):
@@ -89,20 +103,19 @@ class Holdings:
 
     def drop(self) -> None:
         """It holds nothing: its engine restarted or cleared its cache."""
-        self._num_blocks_elsewhere = 0
         self.is_predicted_only = False
         self.stamps.clear()
         self._drop_blocks()
         self.predicted = PredictedRuns(self._max_tokens)
 
     def close(self) -> None:
-        """Give its slot back and leave the domain; nothing may be asked of it afterwards."""
-        self.domain.index.retire_slot(self.block_slot)
+        """Give its slots back and leave the domain; nothing may be asked of it afterwards."""
+        self._retire_slots()
         self.domain.members.discard(self.replica)
 
-    def _store(self, event: BlocksStored) -> None:
+    def _store(self, event: BlocksStored, *, is_report: bool) -> None:
         if event.medium != GPU:
-            self._num_blocks_elsewhere += len(event.hashes)
+            self._store_slower(event)
             return
         if self.domain.block_size is None:
             self.domain.block_size = event.block_size
@@ -113,17 +126,38 @@ class Holdings:
         if event.parent is None and event.head_key is not None and not self.domain.agrees(event.head_key, event.hashes[0]):
             self._split()
             self.domain.agrees(event.head_key, event.hashes[0])
-        self.domain.index.store(self.block_slot, event.hashes, event.parent)
+        self.domain.index.store(self.block_slot, event.hashes, event.parent, counts_copies=not is_report)
         if event.call_id is not None:
             self.stamps.put(event.call_id, event.hashes[-1])
 
+    def _store_slower(self, event: BlocksStored) -> None:
+        medium, index = event.medium, self.domain.index
+        is_of_chain = not event.group and (not event.is_chained or event.block_size == self.domain.block_size)
+        if medium not in SLOWER or not is_of_chain or self.is_predicted_only:
+            self._num_elsewhere += len(event.hashes)
+            if len(self._elsewhere) < MAX_NAMED_MEDIA:
+                self._elsewhere[medium] = None
+            return
+        slot = self.slower.get(medium)
+        if slot is None:
+            slot = self.slower[medium] = index.open_slot(self._max_slower_blocks)
+            self.num_moves += 1
+        if event.is_chained:
+            index.store(slot, event.hashes, event.parent, counts_copies=True)
+            return
+        for block in event.hashes:
+            index.store(slot, (block,), UNKNOWN_PARENT, counts_copies=True)
+
     def _remove(self, event: BlocksRemoved) -> None:
-        if event.medium != GPU:
-            self._num_blocks_elsewhere = max(0, self._num_blocks_elsewhere - len(event.hashes))
-        elif event.group:
-            self._predict_only()
+        if event.medium == GPU:
+            if event.group:
+                self._predict_only()
+            else:
+                self.domain.index.remove(self.block_slot, event.hashes)
+        elif event.medium in self.slower and not event.group:
+            self.domain.index.remove(self.slower[event.medium], event.hashes)
         else:
-            self.domain.index.remove(self.block_slot, event.hashes)
+            self._num_elsewhere = max(0, self._num_elsewhere - len(event.hashes))
 
     def _predict_only(self) -> None:
         # With several groups or kinds a prefix is reusable only where all of them hold it: one chain does not tell.
@@ -132,7 +166,7 @@ class Holdings:
             self._drop_blocks()
 
     def _split(self) -> None:
-        self.domain.index.retire_slot(self.block_slot)
+        self._retire_slots()
         self.domain = self._domains.split(self.replica, self.domain)
         self.block_slot = self.domain.index.open_slot(self._max_blocks)
         self.num_moves += 1
@@ -140,6 +174,14 @@ class Holdings:
         self._is_split = True
 
     def _drop_blocks(self) -> None:
-        self.domain.index.retire_slot(self.block_slot)
+        self._retire_slots()
         self.block_slot = self.domain.index.open_slot(self._max_blocks)
         self.num_moves += 1
+
+    def _retire_slots(self) -> None:
+        index = self.domain.index
+        for slot in (self.block_slot, *self.slower.values()):
+            index.retire_slot(slot)
+        self.slower.clear()
+        self._num_elsewhere = 0
+        self._elsewhere.clear()

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 from turnwise.events import BlocksStored, EventBatch
-from turnwise.index.asked import NO_HIT, Asked, Members, grouped
+from turnwise.index.asked import NO_HIT, Asked, grouped
 from turnwise.index.counts import Counts
 from turnwise.index.domains import Domains
+from turnwise.index.hits import PREDICTED, put_hits
 from turnwise.index.holdings import Holdings
-from turnwise.index.known import Known
 from turnwise.index.lessons import PendingCall
 from turnwise.index.reports import Reports
 from turnwise.index.teaching import Teaching
 from turnwise.index.values import UNTAUGHT, DomainKey, IndexStats, Lesson, Report
 from turnwise.settings import IndexSettings
-from turnwise.types import CallId, Hit, HitSource, PromptChain, ReplicaId, Residency
-
-CONFIRMED, PREDICTED = HitSource.CONFIRMED, HitSource.PREDICTED
+from turnwise.types import CallId, Hit, PromptChain, ReplicaId, Residency
 
 MAX_ASKED = 64
 """Sets of replicas kept as grouped: those that serve a model, and what is left of them while some are out."""
+
+SEGMENTS_AT_ONCE = 16
+"""Segments forgotten before it is looked again which replica has most."""
 
 
 class KvIndex:
@@ -70,7 +72,8 @@ class KvIndex:
     def apply(self, replica: ReplicaId, batch: EventBatch, now: float) -> None:  # noqa: ARG002 - every input carries its time
         """Take in events of one engine step, and finish the lessons that waited for them.
 
-        Those of an unknown replica are ignored: it has just left.
+        Where a removal among them could not be read, what was known of the replica is dropped, as after a gap. Events of an
+        unknown replica are ignored: it has just left.
         """
         holdings = self._replicas.get(replica)
         if holdings is None:
@@ -78,9 +81,12 @@ class KvIndex:
         num_moves = holdings.num_moves
         stamped: dict[str, None] = {}
         for event in batch.events:
-            holdings.apply(event)
-            if isinstance(event, BlocksStored) and event.call_id is not None:
-                stamped[event.call_id] = None
+            call_id = event.call_id if isinstance(event, BlocksStored) else None
+            if call_id is not None:
+                stamped[call_id] = None
+            holdings.apply(event, is_report=call_id is not None and self._reports.is_booked(call_id))
+        if batch.hides_removal:
+            holdings.drop()  # any of its blocks may be gone
         if holdings.num_moves != num_moves:
             self._regroup()
         for call_id in stamped:
@@ -115,7 +121,8 @@ class KvIndex:
         prompt_tokens: int | None = None
         is_taught = False
         surest: tuple[tuple[int, int], ...] = ()
-        first, num_bytes, since = chain.digests[0], chain.ends[-1], now - self._predicted_ttl_s
+        first, num_bytes = chain.digests[0], chain.ends[-1]
+        since, since_events = now - self._predicted_ttl_s, now - self._unconfirmed_ttl_s
         for members in asked.groups:
             domain = members.domain
             if domain.evidence.entries:
@@ -124,7 +131,7 @@ class KvIndex:
                 is_taught = is_taught or known.is_taught
                 if prompt_tokens is None or known.anchors[-1:] > surest:
                     surest, prompt_tokens = known.anchors[-1:], length
-                self._hits(members, known, chain, length, now, hits)
+                put_hits(members, known, chain, length, since, since_events, hits)
                 continue
             length = int(num_bytes / domain.rate.value)
             if prompt_tokens is None:
@@ -221,6 +228,8 @@ class KvIndex:
             left = domain.index.sweep(left)
         for holdings in self._replicas.values():
             left = holdings.predicted.sweep(now - self._predicted_ttl_s, left)
+        left = self._domains.trim_blocks(self._settings.max_block_bytes, left)
+        left = self._trim_predicted(left)
         left = self._teaching.sweep(now, left)
         self._domains.prune()
         return left <= 0
@@ -235,9 +244,11 @@ class KvIndex:
             num_unique_blocks=sum(domain.index.num_unique_blocks for domain in domains),
             num_evicted_blocks=counts.num_evicted_blocks,
             num_holes=counts.num_holes,
+            num_block_bytes=sum(domain.index.num_bytes for domain in domains),
             num_evidence_entries=sum(len(domain.evidence) for domain in domains),
             num_evidence_bytes=sum(domain.evidence.num_bytes for domain in domains),
             num_predicted_segments=sum(holdings.predicted.num_segments for holdings in self._replicas.values()),
+            num_predicted_bytes=sum(holdings.predicted.num_bytes for holdings in self._replicas.values()),
             num_taught=counts.num_taught,
             num_untaught=counts.num_untaught,
             num_contradicted=counts.num_contradicted,
@@ -247,6 +258,18 @@ class KvIndex:
             num_reports_asked=counts.num_reports_asked,
             answers=dict(counts.answers),
         )
+
+    def _trim_predicted(self, max_segments: int) -> int:
+        """Forget what was booked longest ago at whichever replica has most, where all that is predicted exceeds its bytes.
+
+        Returns how many of `max_segments` are not spent.
+        """
+        most = self._settings.max_predicted_bytes
+        while max_segments > 0 and sum(holdings.predicted.num_bytes for holdings in self._replicas.values()) > most:
+            largest = max((holdings.predicted for holdings in self._replicas.values()), key=lambda runs: runs.num_bytes)
+            slice_size = min(max_segments, SEGMENTS_AT_ONCE)
+            max_segments -= slice_size - largest.sweep(inf, slice_size)
+        return max_segments
 
     def _ask(self, replicas: tuple[ReplicaId, ...]) -> Asked:
         if len(self._asked) >= MAX_ASKED:
@@ -258,38 +281,3 @@ class KvIndex:
         """What replicas are grouped by has changed."""
         self._asked.clear()
         self._stamping = [holdings for holdings in self._replicas.values() if holdings.has_events]
-
-    def _hits(
-        self, members: Members, known: Known, chain: PromptChain, length: int, now: float, hits: dict[ReplicaId, Hit]
-    ) -> None:
-        """Put the hits of one domain's members into `hits`."""
-        domain = members.domain
-        block_size = domain.block_size or 1
-        max_blocks = (length - 1) // block_size if length else 0
-        taught = known.taught_blocks
-        depths: dict[int, int] = {}
-        if known.chain is not None and members.confirmed:
-            depths = domain.index.depths(known.chain.blocks, known.num_blocks, members.confirmed)
-            for slot, depth in depths.items():
-                hits[members.by_slot[slot]] = _hit(depth, depth, taught, max_blocks, block_size)
-        first = chain.digests[0]
-        since, since_events = now - self._predicted_ttl_s, now - self._unconfirmed_ttl_s
-        for replica, holdings, run_of, tokens_since in members.replicas:
-            run = run_of(first)
-            if run is None:
-                continue
-            depth = depths.get(holdings.block_slot, 0) if depths else 0
-            # Where its blocks tell that the replica lacks some of what was taught of this prompt, a prediction only bridges the
-            # time until its events come; where they cannot tell, a prediction is all there is.
-            is_refuted = depth < taught and holdings.is_confirmed and holdings.has_blocks
-            predicted = tokens_since(chain, since_events if is_refuted else since, run) // block_size
-            hits[replica] = _hit(depth, predicted, taught, max_blocks, block_size)
-
-
-def _hit(depth: int, predicted: int, taught: int, max_blocks: int, block_size: int) -> Hit:
-    """The hit of a replica that holds `depth` believed blocks of a prompt, the first `taught` of them by the engine's word."""
-    blocks = min(max(depth, predicted), max_blocks)
-    if not blocks:
-        return NO_HIT
-    # Blocks beyond the taught ones are where an estimate put them.
-    return Hit(blocks * block_size, CONFIRMED if blocks <= depth and blocks <= taught else PREDICTED)

@@ -9,8 +9,9 @@ from typing import cast
 
 import msgspec
 
-from turnwise.index.block_runs import MAX_RUN_BLOCKS, RUN_BITS, BlockRuns, Holder
+from turnwise.index.block_runs import MAX_RUN_BLOCKS, RUN_BITS, BlockRuns
 from turnwise.index.counts import Counts
+from turnwise.index.holder import Holder
 from turnwise.index.masks import reaches, slots_of
 from turnwise.types import BlockHash
 
@@ -18,7 +19,7 @@ VERIFY_STRIDE = 64
 """Every how many blocks the winner of a look-up is checked: 10,000 blocks in about 15 us."""
 
 MAX_WALK_BLOCKS = 1 << 17
-"""Longest chain walked (2 M tokens at 16 a block): two hashes that collide could close a circle."""
+"""Longest chain walked: 2 M tokens at 16 a block."""
 
 _MAX_EVICTED_AT_ONCE = 4096
 _reach_of = itemgetter(1)
@@ -55,7 +56,7 @@ class MaskIndex:
     def open_slot(self, max_blocks: int) -> int:
         """Take a slot that may hold `max_blocks` blocks."""
         slot = self._free_slots.pop() if self._free_slots else len(self._holders) + len(self._retired)
-        self._holders[slot] = Holder(bit=1 << (slot + RUN_BITS), max_blocks=max_blocks, num_blocks=0, runs={})
+        self._holders[slot] = Holder(bit=1 << (slot + RUN_BITS), max_blocks=max_blocks, num_blocks=0, runs={}, copies={})
         return slot
 
     def retire_slot(self, slot: int) -> None:
@@ -66,28 +67,53 @@ class MaskIndex:
         """Blocks that `slot` holds."""
         return self._holders[slot].num_blocks
 
+    def num_copies(self, slot: int) -> int:
+        """Copies that `slot` holds of its blocks besides the first of each."""
+        return sum(self._holders[slot].copies.values())
+
     @property
     def num_unique_blocks(self) -> int:
         """Blocks that any slot holds, those not yet swept included."""
         return len(self._runs.values)
 
-    def store(self, slot: int, hashes: Sequence[BlockHash], parent: BlockHash | None) -> None:
-        """Add blocks in prompt order; `parent` is the block before the first, None at the head of a prompt."""
+    @property
+    def num_bytes(self) -> int:
+        """Memory of all blocks and of who holds them, within a quarter of what is measured."""
+        holders = (*self._holders.values(), *self._retired.values())
+        return self._runs.num_bytes + sum(holder.num_bytes for holder in holders)
+
+    @property
+    def largest(self) -> int:
+        """Blocks of the slot that holds most."""
+        return max((holder.num_blocks for holder in self._holders.values()), default=0)
+
+    def evict_largest(self, count: int) -> int:
+        """Forget up to `count` of the oldest blocks of the slot that holds most; returns how many, or 1 where there is none."""
+        holder = max(self._holders.values(), key=lambda holder: holder.num_blocks, default=None)
+        return max(1, 0 if holder is None else self._evict(holder, count))
+
+    def store(self, slot: int, hashes: Sequence[BlockHash], parent: BlockHash | None, *, counts_copies: bool = False) -> None:
+        """Add blocks in prompt order; `parent` is the block before the first, None at the head of a prompt.
+
+        Where `counts_copies`, a block that the slot holds already is one more copy, and `remove` takes a copy first.
+        """
         holder = self._holders[slot]
         if len(hashes) <= MAX_RUN_BLOCKS:
             if hashes:
-                self._runs.add(holder, hashes, parent)
+                self._runs.add(holder, hashes, parent, counts_copies=counts_copies)
         else:
             for start in range(0, len(hashes), MAX_RUN_BLOCKS):
-                self._runs.add(holder, hashes[start : start + MAX_RUN_BLOCKS], hashes[start - 1] if start else parent)
+                before = hashes[start - 1] if start else parent
+                self._runs.add(holder, hashes[start : start + MAX_RUN_BLOCKS], before, counts_copies=counts_copies)
         excess = holder.num_blocks - holder.max_blocks
         if excess > 0:
             # In batches: each look at a dict's oldest keys passes over the graves of those deleted before.
             self._evict(holder, excess + min(_MAX_EVICTED_AT_ONCE, holder.max_blocks // 16))
 
     def remove(self, slot: int, hashes: Sequence[BlockHash]) -> None:
-        """Take blocks out; unknown ones are ignored."""
-        self._runs.remove(self._holders[slot], hashes)
+        """Take one copy of each block, and so the block where it was the only one; unknown ones are ignored."""
+        holder = self._holders[slot]
+        self._runs.remove(holder, holder.without_copies(hashes) if holder.copies else hashes)
 
     def depths(self, chain: array[int], num_blocks: int, wanted: int) -> dict[int, int]:
         """Number of leading blocks of `chain[:num_blocks]` that each slot of mask `wanted` holds, where it is above zero.
@@ -108,6 +134,10 @@ class MaskIndex:
                 found = dict.fromkeys(slots_of(mask >> RUN_BITS), depth)
         return found
 
+    def along(self, chain: array[int], start: int, end: int, slots: Sequence[int]) -> list[int]:
+        """How many blocks of `chain[start:end]`, without a gap from `start` on, each slot has that none before it has."""
+        return self._runs.along(cast("Sequence[BlockHash]", chain), start, end, [self._holders[slot] for slot in slots])
+
     def walk(self, last: BlockHash, stops: Container[BlockHash]) -> Walk:
         """Walk parents from `last` to the head of its chain, or to the first block in `stops`.
 
@@ -115,10 +145,12 @@ class MaskIndex:
         """
         blocks: list[BlockHash] = []
         block: BlockHash | None = last
+        passed: set[int] = set()
         while block is not None and block not in stops and len(blocks) < MAX_WALK_BLOCKS:
             run = self._runs.run_of(block)
-            if run is None:
-                break
+            if run is None or id(run) in passed:
+                break  # nothing is known of it, or parents that cannot be true lead back to it
+            passed.add(id(run))
             part, block = run.back_from(block), run.parent
             for earlier in part:
                 if earlier in stops:
@@ -149,14 +181,18 @@ class MaskIndex:
         """Whether a retired slot waits for `sweep`."""
         return bool(self._retired)
 
-    def _evict(self, holder: Holder, count: int) -> None:
+    def _evict(self, holder: Holder, count: int) -> int:
         oldest: list[BlockHash] = []
         for run_id in holder.runs:
             oldest += self._runs.held_of(holder, run_id)
             if len(oldest) >= count:
                 break
-        self._runs.remove(holder, oldest[:count])
-        self._counts.num_evicted_blocks += min(count, len(oldest))
+        del oldest[count:]
+        holder.forget_copies(oldest)
+        self._runs.remove(holder, oldest)
+        self._counts.num_evicted_blocks += len(oldest)
+        return len(oldest)
+        return len(oldest)
 
     def _verified(self, groups: list[tuple[int, int]], chain: Sequence[BlockHash]) -> list[tuple[int, int]]:
         """`groups`, deepest first, with those who have a hole no deeper than it, as far as the deepest goes."""

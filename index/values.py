@@ -91,8 +91,15 @@ class ReplicaStats(msgspec.Struct, frozen=True, gc=False):
     """What is held of one replica."""
 
     num_blocks: int
+    """In the GPU."""
+    num_dram_blocks: int
+    num_disk_blocks: int
+    num_copies: int
+    """Blocks that the GPU holds besides the first of each hash."""
     num_blocks_elsewhere: int
-    """Blocks in other media than the GPU, as counted from events; they are no residency."""
+    """Blocks in other media, or of other groups there, as counted from events; they are no residency."""
+    elsewhere: tuple[str, ...]
+    """Which media these are."""
     num_predicted_tokens: int
     is_stale: bool
     is_predicted_only: bool
@@ -110,9 +117,11 @@ class IndexStats(msgspec.Struct, frozen=True, gc=False):
     num_unique_blocks: int
     num_evicted_blocks: int
     num_holes: int
+    num_block_bytes: int
     num_evidence_entries: int
     num_evidence_bytes: int
     num_predicted_segments: int
+    num_predicted_bytes: int
     num_taught: int
     num_untaught: int
     num_contradicted: int

@@ -42,5 +42,6 @@ def explain(placement: Placement) -> str:
         f" prompt_tokens={placement.prompt_tokens} is_taught={str(placement.is_taught).lower()}"
         f" hit_tokens={placement.hit.tokens} hit_source={placement.hit.source}"
         f" cost_s={terms.total_s:.4f} queue_s={terms.queue_s:.4f} prefill_s={terms.prefill_s:.4f}"
-        f" eviction_s={terms.eviction_s:.4f} recent_s={terms.recent_s:.4f} others={others or '-'}"
+        f" eviction_s={terms.eviction_s:.4f} recent_s={terms.recent_s:.4f} transfer_s={terms.transfer_s:.4f}"
+        f" others={others or '-'}"
     )

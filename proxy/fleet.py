@@ -55,7 +55,7 @@ class Fleet:
         rate = self.prefill_tokens_per_s(member)
         self._num_placements += 1
         lease = Lease(member, placement, now, member.pending_prefill_tokens(now, rate), self.held)
-        assigned_s = lease.uncached_tokens / rate + self._settings.policy.decode_s_per_call
+        assigned_s = lease.uncached_tokens / rate + self._settings.policy.decode_s_per_call + placement.terms.transfer_s
         member.assign(assigned_s, now)
         if request.chain is not None:
             self._index.book(request.call_id, request.chain, member.id, placement.prompt_tokens, now, predicted=placement.hit)
@@ -79,6 +79,8 @@ class Fleet:
         usage, first_token_at = outcome.usage, outcome.first_token_at
         if usage is None or usage.cached_tokens is None or first_token_at is None:
             return
+        if outcome.placement.terms.transfer_s:
+            return  # it waited for blocks to be brought up as well
         member = self.members[outcome.placement.replica]
         surprise = (usage.prompt_tokens - usage.cached_tokens) - outcome.placement.uncached_tokens
         learned = learned_rate(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from math import isfinite
 from typing import Annotated, cast
 
 import msgspec
@@ -168,7 +169,12 @@ def decode_batch(
             dropped[why] = Dropped(why, before.count + 1, before.first)
             hides_removal = hides_removal or kind is None or kind == _REMOVED
     return EventBatch(
-        sequence, rank if batch.rank is None else batch.rank, tuple(events), tuple(dropped.values()), hides_removal
+        sequence,
+        rank if batch.rank is None else batch.rank,
+        tuple(events),
+        batch.time if isfinite(batch.time) else 0.0,
+        tuple(dropped.values()),
+        hides_removal,
     )
 
 

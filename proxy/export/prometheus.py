@@ -32,6 +32,7 @@ class Metrics:
         self._feed_batches = self._counter(names.FEED_BATCHES)
         self._feed_gaps = self._counter(names.FEED_GAPS)
         self._feed_restarts = self._counter(names.FEED_RESTARTS)
+        self._feed_dropped = self._counter(names.FEED_DROPPED)
 
     def watch(self, gauges: Collector) -> None:
         """Read `gauges` at every scrape."""
@@ -61,6 +62,10 @@ class Metrics:
     def feed_restart(self, replica: ReplicaId) -> None:
         """Count an event sequence that went back."""
         self._feed_restarts.labels(replica).inc()
+
+    def feed_dropped(self, replica: ReplicaId, why: str, count: int) -> None:
+        """Count events that were left out of their batch."""
+        self._feed_dropped.labels(replica, why).inc(count)
 
     def _counter(self, metric: names.Metric) -> Counter:
         return Counter(metric.name, metric.help, metric.labels, registry=self.registry)
@@ -97,10 +102,22 @@ class Gauges(Collector):
         )
         replicas = stats.replicas.items()
         yield gauge(names.INDEX_BLOCKS, {(name,): replica.num_blocks for name, replica in replicas})
+        slower: dict[tuple[str, ...], float] = {}
+        for name, replica in replicas:
+            slower[name, "dram"], slower[name, "disk"] = replica.num_dram_blocks, replica.num_disk_blocks
+            slower[name, "elsewhere"] = replica.num_blocks_elsewhere
+        yield gauge(names.INDEX_SLOWER_BLOCKS, slower)
+        yield gauge(names.INDEX_COPIES, {(name,): replica.num_copies for name, replica in replicas})
+        yield counter(names.INDEX_EVICTED, {(): stats.num_evicted_blocks})
         yield gauge(names.INDEX_PREDICTED, {(name,): replica.num_predicted_tokens for name, replica in replicas})
         yield gauge(names.INDEX_UNIQUE_BLOCKS, {(): stats.num_unique_blocks})
         yield gauge(names.INDEX_EVIDENCE, {(): stats.num_evidence_entries})
-        yield gauge(names.INDEX_EVIDENCE_BYTES, {(): stats.num_evidence_bytes})
+        sizes = {
+            "blocks": stats.num_block_bytes,
+            "evidence": stats.num_evidence_bytes,
+            "predictions": stats.num_predicted_bytes,
+        }
+        yield gauge(names.INDEX_BYTES, {(what,): size for what, size in sizes.items()})
         yield gauge(names.INDEX_PENDING, {(): stats.num_pending})
         yield gauge(names.INDEX_DOMAINS, {(): stats.num_domains})
         yield counter(names.INDEX_SPLITS, {(): stats.num_splits})

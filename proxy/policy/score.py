@@ -11,13 +11,19 @@ def score(replica: ReplicaView, prompt_tokens: int, settings: PolicySettings) ->
 
     Misses count `miss_weight` times, for recomputing also evicts what others would reuse; docs/decisions/0003 has the figures.
     """
-    uncached_tokens = max(0, prompt_tokens - replica.hit.tokens)
+    hit = replica.hit
+    uncached_tokens = added_tokens = max(0, prompt_tokens - hit.tokens)
     rate = replica.prefill_tokens_per_s
+    transfer_s = 0.0
+    if hit.dram_tokens or hit.disk_tokens:
+        transfer_s = hit.dram_tokens / settings.dram_tokens_per_s + hit.disk_tokens / settings.disk_tokens_per_s
+        added_tokens += hit.dram_tokens + hit.disk_tokens
     eviction_s = 0.0
-    if replica.free_tokens is not None and uncached_tokens > replica.free_tokens:
+    if replica.free_tokens is not None and added_tokens > replica.free_tokens:
         # Tokens that do not fit beside the running calls make somebody wait or be recomputed.
-        eviction_s = (uncached_tokens - replica.free_tokens) / rate
+        eviction_s = (added_tokens - replica.free_tokens) / rate
     queue_s = settings.queue_weight * (replica.pending_prefill_tokens / rate + replica.num_running * replica.decode_s_per_call)
     prefill_s = settings.miss_weight * uncached_tokens / rate
     recent_s = settings.recent_weight * replica.recent_assigned_s
-    return Terms(queue_s, prefill_s, eviction_s, recent_s, queue_s + prefill_s + eviction_s + recent_s)
+    total_s = queue_s + prefill_s + eviction_s + recent_s + transfer_s
+    return Terms(queue_s, prefill_s, eviction_s, recent_s, transfer_s, total_s)

@@ -80,6 +80,8 @@ class EventBatch(msgspec.Struct, frozen=True, gc=False):
     sequence: int
     rank: int
     events: tuple[KvEvent, ...]
+    published_at: float = 0.0
+    """Unix time on the engine's clock; by it, batches that say the same at one number of two processes differ."""
     dropped: tuple[Dropped, ...] = ()
     hides_removal: bool = False
 

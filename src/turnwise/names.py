@@ -72,13 +72,39 @@ FEED_STATE = Metric("turnwise_feed_state", "gauge", ("replica", "state"), "1 for
 FEED_BATCHES = Metric("turnwise_feed_batches_total", "counter", ("replica",), "Event batches applied.")
 FEED_GAPS = Metric("turnwise_feed_gaps_total", "counter", ("replica",), "Gaps in a replica's event sequence.")
 FEED_RESTARTS = Metric("turnwise_feed_restarts_total", "counter", ("replica",), "Times a replica's event sequence went back.")
-INDEX_BLOCKS = Metric("turnwise_index_blocks", "gauge", ("replica",), "KV blocks that the index says a replica holds.")
+FEED_DROPPED = Metric(
+    "turnwise_feed_events_dropped_total",
+    "counter",
+    ("replica", "why"),
+    "Events left out of their batch: of unknown_type, unreadable, oversize or contradictory.",
+)
+INDEX_BLOCKS = Metric("turnwise_index_blocks", "gauge", ("replica",), "KV blocks that the index says a replica's GPU holds.")
+INDEX_SLOWER_BLOCKS = Metric(
+    "turnwise_index_slower_blocks",
+    "gauge",
+    ("replica", "medium"),
+    "KV blocks that the index says a replica holds in DRAM or on disk, or elsewhere, which is no residency.",
+)
+INDEX_COPIES = Metric(
+    "turnwise_index_block_copies",
+    "gauge",
+    ("replica",),
+    "Copies that a replica's GPU holds of its KV blocks besides the first.",
+)
+INDEX_EVICTED = Metric(
+    "turnwise_index_evicted_blocks_total", "counter", (), "KV blocks forgotten because a bound of the index was reached."
+)
 INDEX_PREDICTED = Metric(
     "turnwise_index_predicted_tokens", "gauge", ("replica",), "Tokens predicted on a replica by placements."
 )
 INDEX_UNIQUE_BLOCKS = Metric("turnwise_index_unique_blocks", "gauge", (), "Different KV blocks that some replica holds.")
 INDEX_EVIDENCE = Metric("turnwise_index_evidence_entries", "gauge", (), "Prompt prefixes of which something was taught.")
-INDEX_EVIDENCE_BYTES = Metric("turnwise_index_evidence_bytes", "gauge", (), "Memory for what engines taught about prompts.")
+INDEX_BYTES = Metric(
+    "turnwise_index_bytes",
+    "gauge",
+    ("what",),
+    "Memory of the index, as estimated: blocks of replicas, evidence of what engines taught, or predictions.",
+)
 INDEX_PENDING = Metric("turnwise_index_pending_lessons", "gauge", (), "Settled calls whose KV events have not all come.")
 INDEX_DOMAINS = Metric("turnwise_index_domains", "gauge", (), "Groups of replicas that hash blocks alike.")
 INDEX_SPLITS = Metric(

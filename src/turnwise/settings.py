@@ -113,6 +113,14 @@ class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     decode_s_per_call: Annotated[
         float, Meta(ge=0, description="Seconds that a running call adds to a new call's first token.")
     ] = 0.005
+    # 25 GB/s, of the 32 that PCIe 4.0 x16 has each way, and 5 GB/s of an NVMe disk whose reads pass through DRAM; over
+    # 131,072 bytes a token: K and V of 8 heads of 128 in 16 bits, in the 32 layers of an 8B model.
+    dram_tokens_per_s: Annotated[
+        float, Meta(gt=0, description="Tokens whose KV blocks a replica brings up from DRAM in a second.")
+    ] = 190_000.0
+    disk_tokens_per_s: Annotated[
+        float, Meta(gt=0, description="Tokens whose KV blocks a replica brings up from disk in a second.")
+    ] = 38_000.0
     prefix_match_threshold: Annotated[
         float, Meta(ge=0, le=1, description="`prefix`: matched share of a prompt above which the holder is chosen.")
     ] = 0.5
@@ -128,6 +136,12 @@ class IndexSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     max_evidence_bytes: Annotated[int, Meta(ge=1024, description="Memory for what engines taught about prompts.")] = (
         256 * 1024 * 1024
     )
+    max_block_bytes: Annotated[
+        int, Meta(ge=1024, description="Memory for the blocks of all replicas; past it the oldest of the largest holder go.")
+    ] = 1024 * 1024 * 1024
+    max_predicted_bytes: Annotated[
+        int, Meta(ge=1024, description="Memory for the predictions of all replicas; past it the oldest of the largest go.")
+    ] = 256 * 1024 * 1024
     max_predicted_tokens: Annotated[
         int, Meta(ge=1, description="Predicted tokens kept for each replica whose cache size is unknown.")
     ] = 1_000_000

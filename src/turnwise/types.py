@@ -189,7 +189,12 @@ class Hit(msgspec.Struct, frozen=True, gc=False):
     """Tokens of one prompt that one replica is believed to hold."""
 
     tokens: int = 0
+    """All that it need not compute, whatever medium they are in."""
     source: HitSource = HitSource.NONE
+    dram_tokens: int = 0
+    """How many of them must first be brought up from DRAM."""
+    disk_tokens: int = 0
+    """How many of them must first be brought up from disk."""
 
 
 class Residency(msgspec.Struct, frozen=True, gc=False):
@@ -238,6 +243,8 @@ class Terms(msgspec.Struct, frozen=True, gc=False):
     prefill_s: float = 0.0
     eviction_s: float = 0.0
     recent_s: float = 0.0
+    transfer_s: float = 0.0
+    """Bringing up KV blocks from slower media."""
     total_s: float = 0.0
     """Their sum, which is what is compared."""
 

@@ -311,12 +311,13 @@ def test_blocks_removed_tail_first_shorten_the_hit(taught):
         assert hit(taught, SYSTEM, ASK, NEXT) == confirmed(left)
 
 
-def test_blocks_in_another_medium_are_counted_apart_and_their_removal_clears_nothing(taught):
-    taught.apply("a", batch(stored(SYSTEM, ASK, medium="CPU")), 2.0)
-    taught.apply("b", batch(stored(SYSTEM, ASK, medium="CPU")), 2.0)
+def test_blocks_in_an_unknown_medium_are_counted_apart_and_their_removal_clears_nothing(taught):
+    taught.apply("a", batch(stored(SYSTEM, ASK, medium="TAPE")), 2.0)
+    taught.apply("b", batch(stored(SYSTEM, ASK, medium="TAPE")), 2.0)
     assert hit(taught, SYSTEM, ASK, NEXT, replica="b") == Hit()
     assert taught.stats().replicas["b"].num_blocks_elsewhere == ASKED
-    taught.apply("a", batch(BlocksRemoved(hashes=blocks(SYSTEM, ASK), medium="CPU")), 3.0)
+    assert taught.stats().replicas["b"].elsewhere == ("TAPE",)
+    taught.apply("a", batch(BlocksRemoved(hashes=blocks(SYSTEM, ASK), medium="TAPE")), 3.0)
     assert hit(taught, SYSTEM, ASK, NEXT) == confirmed(ASKED)
     assert taught.stats().replicas["a"].num_blocks_elsewhere == 0
 

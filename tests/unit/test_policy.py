@@ -68,6 +68,25 @@ def test_the_cost_is_the_sum_of_its_terms_in_seconds():
     assert terms.total_s == pytest.approx(2.05 + 1.8 + 0.1 + 0.2)
 
 
+def test_what_is_brought_up_from_slower_media_costs_its_transfer_and_takes_room():
+    hit = Hit(900, HitSource.CONFIRMED, dram_tokens=400, disk_tokens=200)
+    settings = msgspec.structs.replace(SETTINGS, dram_tokens_per_s=4000.0, disk_tokens_per_s=1000.0)
+    terms = score(replica("a", free_tokens=650.0), 1000, settings)
+    below = score(msgspec.structs.replace(replica("a", free_tokens=650.0), hit=hit), 1000, settings)
+    assert terms.transfer_s == 0.0
+    assert below.transfer_s == pytest.approx(0.1 + 0.2)
+    assert below.prefill_s == pytest.approx(3.0 * 0.1)
+    assert below.eviction_s == pytest.approx(0.05)
+    assert below.total_s == pytest.approx(0.3 + 0.3 + 0.05)
+
+
+def test_blocks_in_the_gpu_win_over_blocks_in_dram_and_these_over_computing_them():
+    dram = msgspec.structs.replace(replica("dram"), hit=Hit(900, HitSource.CONFIRMED, dram_tokens=900))
+    disk = msgspec.structs.replace(replica("disk"), hit=Hit(900, HitSource.CONFIRMED, disk_tokens=900))
+    placement = place(request(), fleet(replica("none"), disk, dram, replica("gpu", hit=900)), SETTINGS)
+    assert [name for name, _ in placement.costs_s] == ["gpu", "dram", "disk", "none"]
+
+
 def test_a_holder_of_the_prompt_wins_over_an_idle_stranger():
     assert chosen(fleet(replica("idle"), replica("holder", hit=900, num_running=3))) == "holder"
 

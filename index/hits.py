@@ -1,0 +1,80 @@
+"""From what is known of a prompt to a hit for each replica: confirmed blocks, what bridges them, and slower media beyond."""
+
+from __future__ import annotations
+
+from turnwise.events import DISK, DRAM
+from turnwise.index.asked import NO_HIT, Members
+from turnwise.index.known import Known
+from turnwise.types import Hit, HitSource, PromptChain, ReplicaId
+
+CONFIRMED, PREDICTED = HitSource.CONFIRMED, HitSource.PREDICTED
+
+
+def put_hits(
+    members: Members,
+    known: Known,
+    chain: PromptChain,
+    length: int,
+    since: float,
+    since_events: float,
+    hits: dict[ReplicaId, Hit],
+) -> None:
+    """Put the hits of one domain's members on a prompt of `length` tokens into `hits`.
+
+    A prediction counts where it was booked at `since` or later, and at `since_events` where events should have confirmed it.
+    """
+    domain = members.domain
+    block_size = domain.block_size or 1
+    max_blocks = (length - 1) // block_size if length else 0
+    taught = known.taught_blocks
+    depths: dict[int, int] = {}
+    if known.chain is not None and members.confirmed:
+        depths = domain.index.depths(known.chain.blocks, known.num_blocks, members.confirmed)
+        for slot, depth in depths.items():
+            hits[members.by_slot[slot]] = _hit(depth, depth, taught, max_blocks, block_size)
+    first = chain.digests[0]
+    for replica, holdings, run_of, tokens_since in members.replicas:
+        run = run_of(first)
+        if run is None:
+            continue
+        depth = depths.get(holdings.block_slot, 0) if depths else 0
+        # Where its blocks tell that the replica lacks some of what was taught of this prompt, a prediction only bridges the
+        # time until its events come; where they cannot tell, a prediction is all there is.
+        is_refuted = depth < taught and holdings.is_confirmed and holdings.has_blocks
+        predicted = tokens_since(chain, since_events if is_refuted else since, run) // block_size
+        hits[replica] = _hit(depth, predicted, taught, max_blocks, block_size)
+    if members.slower:
+        _bring_up(members, known, max_blocks, block_size, hits)
+
+
+def _hit(depth: int, predicted: int, taught: int, max_blocks: int, block_size: int) -> Hit:
+    """The hit of a replica that holds `depth` believed blocks of a prompt, the first `taught` of them by the engine's word."""
+    blocks = min(max(depth, predicted), max_blocks)
+    if not blocks:
+        return NO_HIT
+    # Blocks beyond the taught ones are where an estimate put them.
+    return Hit(blocks * block_size, CONFIRMED if blocks <= depth and blocks <= taught else PREDICTED)
+
+
+def _bring_up(members: Members, known: Known, max_blocks: int, block_size: int, hits: dict[ReplicaId, Hit]) -> None:
+    """Lengthen `hits` by the blocks that follow them in slower media, `max_blocks` of the prompt at most.
+
+    Counted as vLLM's offloading connector does: from the end of what the GPU has, block after block, from whichever slower
+    medium has it, up to the first that none of them has. A block further on in the GPU alone does not bridge such a hole.
+    """
+    end = min(known.num_blocks, max_blocks)
+    if known.chain is None:
+        return
+    for replica, media, slots in members.slower:
+        hit = hits[replica]
+        start = hit.tokens // block_size
+        if start >= end:
+            continue
+        counts = dict(zip(media, members.domain.index.along(known.chain.blocks, start, end, slots), strict=True))
+        dram, disk = counts.get(DRAM, 0), counts.get(DISK, 0)
+        if not dram and not disk:
+            continue
+        reach = start + dram + disk
+        is_confirmed = reach <= known.taught_blocks and hit.source is not PREDICTED
+        source = CONFIRMED if is_confirmed else PREDICTED
+        hits[replica] = Hit(reach * block_size, source, dram * block_size, disk * block_size)

@@ -113,6 +113,33 @@ class BlockRuns:
         if count:
             self._leave(holder, before, after, count)
 
+    def parts(self, wanted: int) -> Iterator[tuple[int, BlockRun, list[tuple[int, int]]]]:
+        """Every run with its number and, part by part, which bits of `wanted` its blocks have and how many blocks that is."""
+        get = self.values.get
+        for run_id, run in self._runs.items():
+            found: list[int] = list(map(get, run.blocks, repeat(0)))  # type: ignore[arg-type]  # hashes
+            lengths = [(found[0], len(found))] if found.count(found[0]) == len(found) else _lengths(found)
+            yield run_id, run, [(value & wanted if value & RUN_MASK == run_id else 0, count) for value, count in lengths]
+
+    def restore(self, parent: BlockHash | None, blocks: array[int], parts: Sequence[tuple[int, int]]) -> int:
+        """Put back a run as `parts` gave it, with the bits of its holders now; returns its number.
+
+        Raises `ValueError` where a block is held in another run already, or where `parts` are not of as many blocks.
+        """
+        run_id, values, start, num_held = self._take_number(), self.values, 0, 0
+        num_before = len(values)
+        for bits, count in parts:
+            if bits:
+                value = self._interned(bits | run_id)
+                values.update(zip(cast("Sequence[BlockHash]", blocks[start : start + count]), repeat(value)))
+                self.extents[value] = self.extents.get(value, 0) + count
+                num_held += count
+            start += count
+        if start != len(blocks) or len(values) - num_before != num_held or not num_held:
+            raise ValueError("a run of blocks that cannot be")
+        self._runs[run_id] = BlockRun(parent=parent, blocks=blocks, num_held=num_held)
+        return run_id
+
     def held_of(self, holder: Holder, run_id: int) -> list[BlockHash]:
         """The blocks of a run that `holder` holds, in prompt order."""
         get, either, both = self.values.get, holder.bit | RUN_MASK, holder.bit | run_id
@@ -170,12 +197,16 @@ class BlockRuns:
 
     def _begin_run(self, holder: Holder, hashes: Sequence[BlockHash], parent: BlockHash | None) -> None:
         """Take the next free number for `hashes`, which are in the index under it already."""
-        run_id = self._free_runs.pop()  # the first of the list is above all that were ever taken, and the last to be
-        if not self._free_runs:
-            self._free_runs.append(run_id + 1)
+        run_id = self._take_number()
         self._runs[run_id] = BlockRun(parent=parent, blocks=array("Q", hashes), num_held=len(hashes))
         self.extents[holder.bit | run_id] = len(hashes)
         holder.gain(run_id, len(hashes))
+
+    def _take_number(self) -> int:
+        run_id = self._free_runs.pop()  # the first of the list is above all that were ever taken, and the last to be
+        if not self._free_runs:
+            self._free_runs.append(run_id + 1)
+        return run_id
 
     def _share(
         self,

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from turnwise.index.block_runs import BLOCK_BYTES
 from turnwise.index.counts import Counts
 from turnwise.index.entries import BlockChain
 from turnwise.index.estimate import BytesPerToken
@@ -42,7 +41,8 @@ class Domain:
         self.index = MaskIndex(counts)
         self.evidence = Evidence()
         self.members: set[ReplicaId] = set()
-        self._heads: OrderedDict[int, BlockHash] = OrderedDict()
+        self.heads: OrderedDict[int, BlockHash] = OrderedDict()
+        """First blocks by the keys of their content."""
 
     @property
     def is_needed(self) -> bool:
@@ -55,15 +55,15 @@ class Domain:
         An unknown head is taken as it comes. A sole member cannot disagree: where its hashes have changed, what was taught
         of the old ones is dropped.
         """
-        known = self._heads.setdefault(head_key, block)
-        if len(self._heads) > MAX_HEADS:
-            self._heads.popitem(last=False)
+        known = self.heads.setdefault(head_key, block)
+        if len(self.heads) > MAX_HEADS:
+            self.heads.popitem(last=False)
         if known == block:
             return True
         if len(self.members) > 1:
             return False
-        self._heads.clear()
-        self._heads[head_key] = block
+        self.heads.clear()
+        self.heads[head_key] = block
         self.evidence.clear()
         return True
 
@@ -171,7 +171,7 @@ class Domains:
             return self._stand_alone(replica, key)
         domain = self._shared.get(key)
         if domain is None:
-            domain = self._shared[key] = Domain(key, self._rate(key.model), self._counts)
+            domain = self._shared[key] = Domain(key, self.rate(key.model), self._counts)
         domain.members.add(replica)
         return domain
 
@@ -195,25 +195,28 @@ class Domains:
             evidence.evict_one()
             excess -= before - evidence.num_bytes
 
-    def trim_blocks(self, max_bytes: int, max_blocks: int) -> int:
-        """Forget the oldest blocks of whichever slot holds most, where all blocks exceed `max_bytes`: what follows is a miss.
+    def is_shared(self, domain: Domain) -> bool:
+        """Whether replicas that come later may join `domain`."""
+        return self._shared.get(domain.key) is domain
 
-        At most `max_blocks` of them; returns how many of these are not spent.
-        """
-        excess = sum(domain.index.num_bytes for domain in self) - max_bytes
-        while excess > 0 and max_blocks > 0:
-            index = max((domain.index for domain in self), key=lambda index: index.largest)
-            before = index.num_bytes
-            max_blocks -= index.evict_largest(min(max_blocks, excess // BLOCK_BYTES + 1))
-            excess -= before - index.num_bytes
-        return max_blocks
+    def rate(self, model: str) -> BytesPerToken:
+        """Bytes per token of a model, one for all of its domains."""
+        shared = next((domain.rate for domain in self if domain.key.model == model), None)
+        return shared if shared is not None else BytesPerToken(self._bytes_per_token)
+
+    def new(self, key: DomainKey, rate: BytesPerToken) -> Domain:
+        """A domain that belongs to nobody yet."""
+        return Domain(key, rate, self._counts)
+
+    def install(self, domain: Domain, *, is_shared: bool) -> None:
+        """Take in a domain whose members are known; for its key there must be none yet, where it is to be shared."""
+        if is_shared:
+            self._shared[domain.key] = domain
+        else:
+            self._alone.append(domain)
 
     def _stand_alone(self, replica: ReplicaId, key: DomainKey) -> Domain:
-        domain = Domain(key, self._rate(key.model), self._counts)
+        domain = Domain(key, self.rate(key.model), self._counts)
         domain.members.add(replica)
         self._alone.append(domain)
         return domain
-
-    def _rate(self, model: str) -> BytesPerToken:
-        shared = next((domain.rate for domain in self if domain.key.model == model), None)
-        return shared if shared is not None else BytesPerToken(self._bytes_per_token)

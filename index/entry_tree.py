@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from turnwise.index.entries import ANSWER_BYTES, BLOCK_BYTES, ENTRY_BYTES, Answered, BlockChain, Entry
+from turnwise.index.states import EntryState, TreeState
 from turnwise.types import BlockHash, Digest
 
 
@@ -69,6 +70,61 @@ class EntryTree:
                 # Only longer prompts used it since, and the last of them was the oldest of all.
                 parent.used_at = entry.used_at
                 self._leaves.move_to_end(entry.parent, last=False)
+
+    def state(self) -> TreeState:
+        """All of it, to be written down."""
+        chains: dict[BlockChain, int] = {}
+        entries: list[EntryState] = []
+        inner = ((digest, entry) for digest, entry in self.entries.items() if entry.num_children)
+        for digest, entry in (*inner, *self._leaves.items()):
+            entries.append(
+                EntryState(
+                    digest,
+                    chains.setdefault(entry.chain, len(chains)),
+                    entry.parent,
+                    entry.num_tokens,
+                    entry.shared_blocks,
+                    entry.estimated_blocks,
+                    entry.window_pairs,
+                    entry.window_blocks,
+                    entry.used_at,
+                    entry.answered,
+                )
+            )
+        return TreeState(entries, [(chain.blocks.tobytes(), chain.answered) for chain in chains], self._num_lessons)
+
+    def restore(self, state: TreeState, block_size: int) -> None:
+        """Take in what was written down, where nothing is known.
+
+        Raises `ValueError`, `IndexError` or `KeyError` where it contradicts itself.
+        """
+        chains: list[BlockChain] = []
+        for blocks, answered in state.chains:
+            chain = BlockChain(array("Q", blocks))
+            chain.answered = answered
+            chains.append(chain)
+        for known in state.entries:
+            chain = chains[known.chain]
+            entry = self.entries[known.digest] = Entry(
+                chain=chain,
+                parent=known.parent,
+                num_tokens=known.num_tokens,
+                shared_blocks=known.shared_blocks,
+                estimated_blocks=known.estimated_blocks,
+                window_pairs=known.window_pairs,
+                window_blocks=known.window_blocks,
+                used_at=known.used_at,
+                answered=known.answered,
+            )
+            if entry.reach(block_size) > len(chain.blocks):
+                raise ValueError("an entry that reaches beyond its chain")
+            self.num_bytes += ENTRY_BYTES + (ANSWER_BYTES if known.answered is not None else 0)
+            self._hold(chain)
+        for entry in self.entries.values():
+            if entry.parent is not None:
+                self.entries[entry.parent].num_children += 1
+        self._leaves.update((digest, entry) for digest, entry in self.entries.items() if not entry.num_children)
+        self._num_lessons = state.num_lessons
 
     def clear(self) -> None:
         """Forget everything."""

@@ -19,6 +19,15 @@ class BytesPerToken:
         self._bytes = 0.0
         self._tokens = 0.0
 
+    @property
+    def state(self) -> tuple[float, float, float]:
+        """All of it, to be written down."""
+        return (self.value, self._bytes, self._tokens)
+
+    def restore(self, state: tuple[float, float, float]) -> None:
+        """Go on from what was written down."""
+        self.value, self._bytes, self._tokens = state
+
     def learn(self, num_bytes: int, num_tokens: int) -> None:
         """Take in one call as the engine counted it."""
         if num_bytes <= 0 or num_tokens <= 0:

@@ -10,6 +10,7 @@ from turnwise.index.entries import BlockChain, Entry
 from turnwise.index.entry_tree import EntryTree, common_length
 from turnwise.index.estimate import tokens_at
 from turnwise.index.known import UNKNOWN, Known
+from turnwise.index.states import TemplateState, TreeState
 from turnwise.index.trust import Trust
 from turnwise.index.values import TAUGHT, Lesson
 from turnwise.types import Answer, BlockHash, PromptChain
@@ -140,6 +141,15 @@ class Evidence:
         """Forget the entry used longest ago, and its chain if nothing else needs it."""
         self._resolved = None
         self._tree.evict_one()
+
+    def state(self) -> tuple[TreeState, tuple[TemplateState, ...]]:
+        """All of it, to be written down."""
+        return self._tree.state(), self.trust.state()
+
+    def restore(self, tree: TreeState, templates: Sequence[TemplateState], block_size: int) -> None:
+        """Take in what was written down, where nothing is known; raises as `EntryTree.restore` does."""
+        self._tree.restore(tree, block_size)
+        self.trust.restore(templates)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -47,7 +47,10 @@ class Holdings:
         """Slots of the media besides the GPU in which it was heard to hold blocks."""
         self._num_elsewhere = 0
         self._elsewhere: dict[str, None] = {}
-        self._is_split = False
+        self.is_split = False
+        """It hashed a known prompt otherwise than its domain."""
+        self.is_trusted = True
+        """False where its blocks are from before a restart of the proxy, and nobody has checked that its engine still lives."""
         self._max_blocks = settings.max_blocks_per_replica
         self._max_slower_blocks = settings.max_blocks_per_replica
         self._max_tokens = settings.max_predicted_tokens
@@ -63,7 +66,7 @@ class Holdings:
     @property
     def is_confirmed(self) -> bool:
         """Whether its events tell what it holds."""
-        return self.can_teach and not self.is_stale
+        return self.can_teach and not self.is_stale and self.is_trusted
 
     @property
     def can_teach(self) -> bool:
@@ -74,6 +77,11 @@ class Holdings:
     def has_blocks(self) -> bool:
         """Whether it is known to hold any block."""
         return self.domain.index.num_blocks(self.block_slot) > 0
+
+    @property
+    def slots(self) -> dict[str, int]:
+        """Its slots by medium."""
+        return {GPU: self.block_slot, **self.slower}
 
     @property
     def stats(self) -> ReplicaStats:
@@ -89,7 +97,7 @@ class Holdings:
             num_predicted_tokens=self.predicted.num_tokens,
             is_stale=self.is_stale,
             is_predicted_only=self.is_predicted_only,
-            is_split=self._is_split,
+            is_split=self.is_split,
         )
 
     def apply(self, event: KvEvent, *, is_report: bool = False) -> None:
@@ -104,9 +112,21 @@ class Holdings:
     def drop(self) -> None:
         """It holds nothing: its engine restarted or cleared its cache."""
         self.is_predicted_only = False
+        self.is_trusted = True
         self.stamps.clear()
         self._drop_blocks()
         self.predicted = PredictedRuns(self._max_tokens)
+
+    def take_over(self, domain: Domain, slots: dict[str, int], *, is_split: bool, is_predicted_only: bool) -> None:
+        """Hold what was restored of it: `slots` of `domain` by medium. Nothing of it is believed before it is trusted."""
+        self._retire_slots()
+        if domain is not self.domain:
+            self.domain.members.discard(self.replica)
+        self.domain, self.slower = domain, dict(slots)
+        self.block_slot = self.slower.pop(GPU)
+        domain.index.bound(self.block_slot, self._max_blocks)
+        self.is_split, self.is_predicted_only, self.is_trusted = is_split, is_predicted_only, False
+        self.num_moves += 1
 
     def close(self) -> None:
         """Give its slots back and leave the domain; nothing may be asked of it afterwards."""
@@ -171,7 +191,7 @@ class Holdings:
         self.block_slot = self.domain.index.open_slot(self._max_blocks)
         self.num_moves += 1
         self.stamps.clear()
-        self._is_split = True
+        self.is_split = True
 
     def _drop_blocks(self) -> None:
         self._retire_slots()

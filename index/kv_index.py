@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
 
 from turnwise.events import BlocksStored, EventBatch
 from turnwise.index.asked import NO_HIT, Asked, grouped
+from turnwise.index.bounds import trim_blocks, trim_predicted
 from turnwise.index.counts import Counts
 from turnwise.index.domains import Domains
+from turnwise.index.dump import Restored, dump
 from turnwise.index.hits import PREDICTED, put_hits
 from turnwise.index.holdings import Holdings
 from turnwise.index.lessons import PendingCall
@@ -21,9 +22,6 @@ from turnwise.types import CallId, Hit, PromptChain, ReplicaId, Residency
 MAX_ASKED = 64
 """Sets of replicas kept as grouped: those that serve a model, and what is left of them while some are out."""
 
-SEGMENTS_AT_ONCE = 16
-"""Segments forgotten before it is looked again which replica has most."""
-
 
 class KvIndex:
     """Which replica holds how much of a prompt, from what engines say and from what we sent where."""
@@ -35,6 +33,7 @@ class KvIndex:
         self._counts = Counts()
         self._domains = Domains(settings.bytes_per_token, self._counts)
         self._replicas: dict[ReplicaId, Holdings] = {}
+        self._restored = Restored()
         self._reports = Reports()
         self._teaching = Teaching(self._replicas, self._domains, self._counts, self._reports, settings)
         self._asked: dict[tuple[ReplicaId, ...], Asked] = {}
@@ -51,7 +50,7 @@ class KvIndex:
             if (known.key, known.num_blocks, known.has_events) == (domain, num_blocks, has_events):
                 return
             self.remove_replica(replica)
-        self._replicas[replica] = Holdings(
+        holdings = self._replicas[replica] = Holdings(
             replica,
             domain,
             num_blocks=num_blocks,
@@ -59,6 +58,7 @@ class KvIndex:
             domains=self._domains,
             settings=self._settings,
         )
+        self._restored.hand_over(holdings)
         self._regroup()
 
     def remove_replica(self, replica: ReplicaId) -> None:
@@ -105,6 +105,30 @@ class KvIndex:
         holdings = self._replicas.get(replica)
         if holdings is not None and holdings.is_stale != is_stale:
             holdings.is_stale = is_stale
+            self._regroup()
+
+    def dump(self) -> bytes:
+        """All that engines have said and taught, for `restore`; what is predicted is left out."""
+        return dump(self._domains, self._replicas.values())
+
+    def restore(self, data: bytes, now: float) -> list[ReplicaId]:
+        """Take in what `dump` gave, before any replica is added; returns the replicas that it knew.
+
+        Each waits to be added again with the same facts, and is believed again once `trust` is called. Raises `ValueError`
+        saying what is wrong with `data`; nothing of it is taken in then.
+        """
+        return self._restored.restore(data, self._domains, self._settings.max_blocks_per_replica, now)
+
+    def is_restored(self, replica: ReplicaId) -> bool:
+        """Whether its blocks were restored and are not trusted yet."""
+        holdings = self._replicas.get(replica)
+        return holdings is not None and not holdings.is_trusted
+
+    def trust(self, replica: ReplicaId) -> None:
+        """Believe what was restored of a replica: its engine's events go on where they were."""
+        holdings = self._replicas.get(replica)
+        if holdings is not None and not holdings.is_trusted:
+            holdings.is_trusted = True
             self._regroup()
 
     def residency(self, chain: PromptChain | None, replicas: Sequence[ReplicaId], now: float) -> Residency:
@@ -228,8 +252,10 @@ class KvIndex:
             left = domain.index.sweep(left)
         for holdings in self._replicas.values():
             left = holdings.predicted.sweep(now - self._predicted_ttl_s, left)
-        left = self._domains.trim_blocks(self._settings.max_block_bytes, left)
-        left = self._trim_predicted(left)
+        self._restored.sweep(now)
+        left = trim_blocks([domain.index for domain in self._domains], self._settings.max_block_bytes, left)
+        predicted = [holdings.predicted for holdings in self._replicas.values()]
+        left = trim_predicted(predicted, self._settings.max_predicted_bytes, left)
         left = self._teaching.sweep(now, left)
         self._domains.prune()
         return left <= 0
@@ -258,18 +284,6 @@ class KvIndex:
             num_reports_asked=counts.num_reports_asked,
             answers=dict(counts.answers),
         )
-
-    def _trim_predicted(self, max_segments: int) -> int:
-        """Forget what was booked longest ago at whichever replica has most, where all that is predicted exceeds its bytes.
-
-        Returns how many of `max_segments` are not spent.
-        """
-        most = self._settings.max_predicted_bytes
-        while max_segments > 0 and sum(holdings.predicted.num_bytes for holdings in self._replicas.values()) > most:
-            largest = max((holdings.predicted for holdings in self._replicas.values()), key=lambda runs: runs.num_bytes)
-            slice_size = min(max_segments, SEGMENTS_AT_ONCE)
-            max_segments -= slice_size - largest.sweep(inf, slice_size)
-        return max_segments
 
     def _ask(self, replicas: tuple[ReplicaId, ...]) -> Asked:
         if len(self._asked) >= MAX_ASKED:

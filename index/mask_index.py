@@ -13,6 +13,7 @@ from turnwise.index.block_runs import MAX_RUN_BLOCKS, RUN_BITS, BlockRuns
 from turnwise.index.counts import Counts
 from turnwise.index.holder import Holder
 from turnwise.index.masks import reaches, slots_of
+from turnwise.index.states import BlocksState, RunState, SlotState
 from turnwise.types import BlockHash
 
 VERIFY_STRIDE = 64
@@ -62,6 +63,10 @@ class MaskIndex:
     def retire_slot(self, slot: int) -> None:
         """Forget a slot at once; `sweep` cleans up after it, and only then can its number come again."""
         self._retired[slot] = self._holders.pop(slot)
+
+    def bound(self, slot: int, max_blocks: int) -> None:
+        """Let a slot hold `max_blocks` from its next blocks on."""
+        self._holders[slot].max_blocks = max_blocks
 
     def num_blocks(self, slot: int) -> int:
         """Blocks that `slot` holds."""
@@ -175,6 +180,50 @@ class MaskIndex:
                 self._free_slots.append(slot)
             max_blocks -= max(1, num_before - holder.num_blocks)
         return max_blocks
+
+    def state(self, slots: Sequence[int]) -> BlocksState:
+        """What `slots` hold, to be written down; they are known by their places from then on."""
+        holders = [self._holders[slot] for slot in slots]
+        numbers: dict[int, int] = {0: 0}
+        places: dict[int, int] = {}
+        runs: list[RunState] = []
+        for run_id, run, parts in self._runs.parts(sum(holder.bit for holder in holders)):
+            numbered = tuple([(numbers.setdefault(bits, len(numbers)), count) for bits, count in parts])
+            if any(number for number, _ in numbered):
+                places[run_id] = len(runs)
+                runs.append(RunState(run.parent, run.blocks.tobytes(), numbered))
+        return BlocksState(
+            slots=tuple(
+                SlotState(array("I", map(places.__getitem__, holder.runs)).tobytes(), holder.copies) for holder in holders
+            ),
+            holders=tuple(tuple(place for place, holder in enumerate(holders) if bits & holder.bit) for bits in numbers),
+            runs=runs,
+        )
+
+    def restore(self, state: BlocksState, max_blocks: int) -> list[int]:
+        """Take in what was written down, into an index that holds nothing; returns the slots by their places.
+
+        Raises `ValueError`, `IndexError` or `KeyError` where it contradicts itself.
+        """
+        slots = [self.open_slot(max_blocks) for _ in state.slots]
+        holders = [self._holders[slot] for slot in slots]
+        bits = [sum(holders[place].bit for place in places) for places in state.holders]
+        counts: list[dict[int, int]] = [{} for _ in slots]
+        numbers: list[int] = []
+        for run in state.runs:
+            blocks = array("Q", run.blocks)
+            run_id = self._runs.restore(run.parent, blocks, [(bits[number], count) for number, count in run.parts])
+            numbers.append(run_id)
+            for number, count in run.parts:
+                for place in state.holders[number]:
+                    counts[place][run_id] = counts[place].get(run_id, 0) + count
+        for holder, slot, held in zip(holders, state.slots, counts, strict=True):
+            holder.runs = {run_id: held[run_id] for run_id in map(numbers.__getitem__, array("I", slot.runs))}
+            holder.num_blocks = sum(held.values())
+            holder.copies = slot.copies
+            if holder.runs.keys() != held.keys():
+                raise ValueError("a slot that does not know its runs")
+        return slots
 
     @property
     def has_retired(self) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import msgspec
 
+from turnwise.index.states import TemplateState
 from turnwise.index.values import AnswerKind
 from turnwise.types import Digest
 
@@ -90,6 +92,24 @@ class Trust:
         trust.has_joined |= has_joined
         trust.balance = min(MAX_BALANCE, trust.balance + (1 if has_joined else -JOINED_PER_BREAK))
         trust.balance = max(-JOINED_PER_BREAK, trust.balance)
+
+    def state(self) -> tuple[TemplateState, ...]:
+        """All of it, to be written down, in the order in which they were judged."""
+        return tuple(
+            TemplateState(
+                template,
+                known.strikes,
+                known.agreed_in_a_row,
+                {kind: (trust.balance, trust.has_joined) for kind, trust in known.answers.items()},
+            )
+            for template, known in self._templates.items()
+        )
+
+    def restore(self, templates: Sequence[TemplateState]) -> None:
+        """Take in what was written down, where nothing is known."""
+        for known in templates:
+            answers = {kind: AnswerTrust(*trust) for kind, trust in known.answers.items()}
+            self._templates[known.template] = _Template(known.strikes, known.agreed_in_a_row, answers)
 
     def clear(self) -> None:
         """Trust all of them."""

@@ -1,3 +1,4 @@
+# Longer than 300 lines because it is the whole vocabulary of values, which people look up in one place.
 """The values that walk through the seven steps; every one is frozen and none knows how it is carried.
 
 Units end a name: `_s` seconds, `_bytes` bytes; a bare count is a count of tokens, blocks or calls, as named.

@@ -13,6 +13,6 @@ from __future__ import annotations
 
 from turnwise.index.chains import prompt_chain
 from turnwise.index.kv_index import KvIndex
-from turnwise.index.values import DomainKey, IndexStats, Lesson, ReplicaStats, Report
+from turnwise.index.values import AnswerFate, AnswerKind, DomainKey, IndexStats, Lesson, ReplicaStats, Report
 
-__all__ = ["DomainKey", "IndexStats", "KvIndex", "Lesson", "ReplicaStats", "Report", "prompt_chain"]
+__all__ = ["AnswerFate", "AnswerKind", "DomainKey", "IndexStats", "KvIndex", "Lesson", "ReplicaStats", "Report", "prompt_chain"]

@@ -33,9 +33,10 @@ class Break(msgspec.Struct):
         parted = self.parted[::-1]
         anchors = parted if self.agreed is None else [self.agreed, *parted]
         low, high = 0 if self.agreed is None else self.agreed[0] + 1, parted[0][0]
+        position = self.common * block_size + block_size // 2  # somewhere in the first block that differs
         while low < high:
             middle = (low + high) // 2
-            if tokens_at(ends, anchors, bytes_per_token, middle) > self.common * block_size:
+            if tokens_at(ends, anchors, bytes_per_token, middle) > position:
                 high = middle
             else:
                 low = middle + 1

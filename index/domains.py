@@ -118,8 +118,11 @@ class Domain:
             base, kept, added, is_final = known.chain, num_blocks, [], is_heard
         elif not is_whole:
             added = []  # a prompt shorter than a block, and blocks decoded after it
-        num_due = report.num_computed_tokens // block_size
-        decoded = _decoded(base, kept, added, num_blocks, num_due) if report.answer is not None else ()
+        decoded: Sequence[BlockHash] = ()
+        num_due = 0
+        if report.answer is not None:
+            num_due = report.num_computed_tokens // block_size
+            decoded = _decoded(base, kept, added, num_blocks, num_due)
         anchors = known.anchors
         if num_tokens is not None:
             last_boundary = len(prompt.ends) - 1

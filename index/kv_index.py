@@ -206,7 +206,10 @@ class KvIndex:
         True once where an earlier call of this prompt, or of a beginning of it, could not be taught by `replica` since the
         head of its chain was never seen, or since all of it was cached before anything was known of it.
         """
-        if chain is None or not self._reports.wants(replica, chain):
+        if chain is None or not self._reports.marks:
+            return False
+        holdings = self._replicas.get(replica)
+        if holdings is None or not holdings.is_confirmed or not self._reports.wants(replica, chain):
             return False
         self._counts.num_reports_asked += 1
         return True

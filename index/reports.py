@@ -27,7 +27,8 @@ class Reports:
     """Beginnings of prompts of which no block is known though a replica holds them, and the calls that are to report them."""
 
     def __init__(self) -> None:
-        self._marks: dict[ReplicaId, OrderedDict[Digest, _Mark]] = {}
+        self.marks: dict[ReplicaId, OrderedDict[Digest, _Mark]] = {}
+        """The beginnings, by replica; empty where nothing is amiss."""
         self._booked: OrderedDict[str, None] = OrderedDict()
 
     def book(self, call_id: CallId) -> None:
@@ -42,7 +43,7 @@ class Reports:
 
     def miss(self, replica: ReplicaId, digest: Digest) -> None:
         """A call could not be taught, for the blocks up to `digest` are known to nobody: the next may be told to report."""
-        marks = self._marks.setdefault(replica, OrderedDict())
+        marks = self.marks.setdefault(replica, OrderedDict())
         mark = marks.setdefault(digest, _Mark())
         marks.move_to_end(digest)
         mark.is_wanted = mark.num_tries < MAX_TRIES
@@ -51,7 +52,7 @@ class Reports:
 
     def wants(self, replica: ReplicaId, prompt: PromptChain) -> bool:
         """Whether a call with this prompt is to report; it is not asked again until that one was missed too."""
-        marks = self._marks.get(replica)
+        marks = self.marks.get(replica)
         if not marks or marks.keys().isdisjoint(prompt.digests):
             return False
         wanted = [mark for digest in prompt.digests if (mark := marks.get(digest)) is not None and mark.is_wanted]
@@ -62,11 +63,13 @@ class Reports:
 
     def found(self, replica: ReplicaId, prompt: PromptChain) -> None:
         """A call with this prompt was taught: all its beginnings are known."""
-        marks = self._marks.get(replica)
+        marks = self.marks.get(replica)
         if marks and not marks.keys().isdisjoint(prompt.digests):
             for digest in prompt.digests:
                 marks.pop(digest, None)
+            if not marks:
+                del self.marks[replica]
 
     def forget(self, replica: ReplicaId) -> None:
         """The replica has left, or holds nothing any more."""
-        self._marks.pop(replica, None)
+        self.marks.pop(replica, None)

@@ -41,34 +41,8 @@ class Teaching:
         """Calls whose lesson waits for events."""
         return len(self._pending)
 
-    def settle(self, call_id: str, call: PendingCall) -> Lesson:
-        """Teach an answered call, or let it wait."""
-        return self._teach(call_id, call)
-
-    def hear(self, call_id: str, replica: ReplicaId) -> None:
-        """Events of a call have come: finish its lesson if that has waited for them."""
-        call = self._pending.get(call_id, replica)
-        if call is not None:
-            self._teach(call_id, call)
-            return
-        call = self._late.get(call_id, replica)
-        if call is not None:
-            self._correct(call_id, call)
-
-    def forget(self, call_id: str) -> None:
-        """A call failed."""
-        self._pending.pop(call_id)
-
-    def sweep(self, now: float, max_calls: int) -> int:
-        """Give up calls that have waited too long; returns how many of `max_calls` are not spent."""
-        while max_calls > 0 and (expired := self._pending.pop_expired(now)) is not None:
-            self._teach(*expired, is_last_chance=True)
-            max_calls -= 1
-        while max_calls > 0 and (expired := self._late.pop_expired(now)) is not None:
-            max_calls -= 1
-        return max_calls
-
-    def _teach(self, call_id: str, call: PendingCall, *, is_last_chance: bool = False) -> Lesson:
+    def settle(self, call_id: str, call: PendingCall, *, is_last_chance: bool = False) -> Lesson:
+        """Teach an answered call, or let it wait for its events, unless this is its last chance."""
         holdings = self._replicas.get(call.replica)
         if holdings is None or not holdings.can_teach:
             self._pending.pop(call_id)
@@ -81,7 +55,7 @@ class Teaching:
         if learned is Untaught.INCOMPLETE and not is_last_chance:
             overflow = self._pending.put(call_id, call)
             if overflow is not None:
-                self._teach(*overflow, is_last_chance=True)
+                self.settle(*overflow, is_last_chance=True)
             return PENDING
         self._pending.pop(call_id)
         holdings.stamps.forget(call_id)
@@ -96,9 +70,35 @@ class Teaching:
             self._late.put(call_id, call)
         if not lesson.is_contradiction:
             self._counts.num_taught += 1
-        self._reports.found(call.replica, call.prompt)
-        self._note(lesson)
+        if self._reports.marks:
+            self._reports.found(call.replica, call.prompt)
+        self._domains.trim(self._max_evidence_bytes)
+        if lesson is not TAUGHT:
+            self._note(lesson)
         return lesson
+
+    def hear(self, call_id: str, replica: ReplicaId) -> None:
+        """Events of a call have come: finish its lesson if that has waited for them."""
+        call = self._pending.get(call_id, replica)
+        if call is not None:
+            self.settle(call_id, call)
+            return
+        call = self._late.get(call_id, replica)
+        if call is not None:
+            self._correct(call_id, call)
+
+    def forget(self, call_id: str) -> None:
+        """A call failed."""
+        self._pending.pop(call_id)
+
+    def sweep(self, now: float, max_calls: int) -> int:
+        """Give up calls that have waited too long; returns how many of `max_calls` are not spent."""
+        while max_calls > 0 and (expired := self._pending.pop_expired(now)) is not None:
+            self.settle(*expired, is_last_chance=True)
+            max_calls -= 1
+        while max_calls > 0 and (expired := self._late.pop_expired(now)) is not None:
+            max_calls -= 1
+        return max_calls
 
     def _correct(self, call_id: str, call: PendingCall) -> None:
         """Teach a call anew, now that more of its events have come."""
@@ -111,12 +111,11 @@ class Teaching:
         if learned.is_final:
             self._late.pop(call_id)
             holdings.stamps.forget(call_id)
+        self._domains.trim(self._max_evidence_bytes)
         self._note(learned.lesson)
 
     def _note(self, lesson: Lesson) -> None:
-        self._domains.trim(self._max_evidence_bytes)
-        if lesson is TAUGHT:
-            return
+        """Count what a call showed besides its own chain."""
         if lesson.is_contradiction:
             self._counts.num_contradicted += 1
         if lesson.answer is not None and lesson.answer_kind is not None:

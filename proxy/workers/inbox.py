@@ -99,7 +99,7 @@ class Inbox:
     def _take_booked(self, item: Booked, member: Member, now: float) -> None:
         member.assign(item.assigned_s, now)
         if item.digests:
-            chain = PromptChain(digests=item.digests, ends=item.ends)
+            chain = PromptChain(digests=item.digests, ends=item.ends, template=item.template)
             self._index.book(item.call_id, chain, member.id, item.prompt_tokens, now)
             if item.is_whole:
                 self._waiting.put(item.call_id, chain)

@@ -38,6 +38,7 @@ class Booked(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
     ends: tuple[int, ...]
     is_whole: bool
     """Whether the chain is; of a longer one the first boundaries are told, and nothing can be learned from its end."""
+    template: Digest = Digest(b"")
 
 
 class Settled(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
@@ -122,7 +123,7 @@ def booked(call_id: CallId, chain: PromptChain | None, replica: ReplicaId, promp
     if chain is None or not chain.digests:
         return Booked(call_id, replica, 0, assigned_s, (), (), is_whole=True)
     if len(chain.digests) <= MAX_BOUNDARIES:
-        return Booked(call_id, replica, prompt_tokens, assigned_s, chain.digests, chain.ends, is_whole=True)
+        return Booked(call_id, replica, prompt_tokens, assigned_s, chain.digests, chain.ends, True, chain.template)
     digests, ends = chain.digests[:MAX_BOUNDARIES], chain.ends[:MAX_BOUNDARIES]
     tokens = prompt_tokens * ends[-1] // max(1, chain.num_bytes)
-    return Booked(call_id, replica, tokens, assigned_s, digests, ends, is_whole=False)
+    return Booked(call_id, replica, tokens, assigned_s, digests, ends, False, chain.template)

@@ -10,7 +10,7 @@ from turnwise.index.entries import PAIRS_PER_WINDOW
 from turnwise.index.estimate import BytesPerToken, tokens_at
 from turnwise.index.evidence import Evidence
 from turnwise.index.trust import CONFIRMATIONS_TO_FORGIVE, MAX_CONTRADICTIONS
-from turnwise.types import Digest, PromptChain
+from turnwise.types import Answer, Digest, PromptChain
 
 BLOCK = 4
 
@@ -264,7 +264,8 @@ def test_a_walk_may_stop_near_wherever_a_long_prompt_parts_from_the_known_one():
 
 
 @pytest.mark.parametrize("num_turns", [2, 40])
-def test_the_memory_counted_is_no_less_than_what_python_took(num_turns):
+@pytest.mark.parametrize("has_answers", [False, True])
+def test_the_memory_counted_is_no_less_than_what_python_took(num_turns, has_answers):
     sessions = [[(f"{session} {turn} " + "word " * 50) for turn in range(num_turns)] for session in range(400 // num_turns)]
     lessons = []
     for parts in sessions:
@@ -290,6 +291,10 @@ def test_the_memory_counted_is_no_less_than_what_python_took(num_turns):
                 is_counted=True,
                 block_size=BLOCK,
             )
+            if has_answers:
+                said = Answer(*(xxhash.xxh3_64_intdigest(part + chain.digests[-1]) for part in (b"text", b"calls", b"thought")))
+                decoded = blocks(f"{len(hashes)} " + "decoded " * 50)
+                evidence.answer(chain, said, chain.num_bytes + 400, len(hashes), decoded)
         taken, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

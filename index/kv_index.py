@@ -251,11 +251,11 @@ class KvIndex:
     def sweep(self, now: float, max_blocks: int = 128) -> bool:
         """A slice of background work: retired blocks, expired predictions, calls that waited too long; True if more is left."""
         left = max_blocks
+        self._restored.sweep(now)
         for domain in self._domains:
             left = domain.index.sweep(left)
         for holdings in self._replicas.values():
             left = holdings.predicted.sweep(now - self._predicted_ttl_s, left)
-        self._restored.sweep(now)
         left = trim_blocks([domain.index for domain in self._domains], self._settings.max_block_bytes, left)
         predicted = [holdings.predicted for holdings in self._replicas.values()]
         left = trim_predicted(predicted, self._settings.max_predicted_bytes, left)

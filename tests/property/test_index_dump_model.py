@@ -14,7 +14,7 @@ from turnwise.types import Answer, CallId, PromptChain
 BLOCK = 4
 SHARED = DomainKey(model="m", block_size=BLOCK, algorithm="sha256")
 KEYS = {"a": SHARED, "b": SHARED, "alone": DomainKey(model="m"), "other": DomainKey("n", BLOCK, "sha256")}
-SETTINGS = IndexSettings(bytes_per_token=1.0, predicted_ttl_s=1.0, unconfirmed_ttl_s=1.0)
+SETTINGS = IndexSettings(bytes_per_token=1.0, predicted_ttl_s=1.0, unconfirmed_ttl_s=1.0, max_evidence_bytes=6000)
 DEPTH = 5
 """Segments of the longest prompt; each is one of three, and 4 to 90 tokens long."""
 

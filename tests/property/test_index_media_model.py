@@ -17,11 +17,15 @@ KEY = DomainKey(model="m", block_size=BLOCK, algorithm="sha256")
 CHAINS = [list(range(1000, 1300)), list(range(1000, 1100)) + list(range(5000, 5150)), list(range(1000, 1003))]
 PROMPTS = [PromptChain((bytes([number]) * 16,), (len(chain) * 64,)) for number, chain in enumerate(CHAINS)]
 REPLICAS = ["a", "b"]
+STEP = 30
+"""Blocks of an event as the prompts are taught, so that the chains part in the midst of one."""
 
 replicas = st.sampled_from(REPLICAS)
 media = st.sampled_from([GPU, GPU, DRAM, DRAM, DISK])
 chains = st.sampled_from(CHAINS)
-spans = st.tuples(st.integers(0, 300), st.integers(1, 300))
+spans = st.tuples(
+    st.sampled_from([0, 0, 0, 30, 77, 100, 200]) | st.integers(0, 300), st.sampled_from([300, 120, 30]) | st.integers(1, 300)
+)
 stored = st.tuples(st.just("stored"), replicas, media, chains, spans)
 named = st.tuples(st.just("named"), replicas, st.sampled_from([DRAM, DISK]), chains, spans)
 removed = st.tuples(st.just("removed"), replicas, media, chains, spans)
@@ -39,7 +43,9 @@ class World:
             self.index.add_replica(replica, KEY, num_blocks=None, has_events=True)
         for number, chain in enumerate(CHAINS):
             call_id = CallId(f"c{number}")
-            self.apply("teacher", BlocksStored(tuple(chain), None, BLOCK, call_id=call_id))
+            for start in range(0, len(chain), STEP):
+                parent = chain[start - 1] if start else None
+                self.apply("teacher", BlocksStored(tuple(chain[start : start + STEP]), parent, BLOCK, call_id=call_id))
             report = Report(len(chain) * BLOCK + 1)
             assert self.index.settle(call_id, PROMPTS[number], "teacher", report, 0.0).is_taught
 

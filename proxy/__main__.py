@@ -21,7 +21,7 @@ import uvloop
 from turnwise import __version__, settings_sources
 from turnwise.engines.sim import server as sim
 from turnwise.errors import SettingsError
-from turnwise.proxy import app, demo, doctor, replay
+from turnwise.proxy import app, demo, doctor, replay, replicas
 from turnwise.proxy.export import audit
 from turnwise.proxy.workers import supervisor
 from turnwise.proxy.workers.process import WorkersFailed
@@ -89,6 +89,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_settings(doctor_parser)
     doctor_parser.set_defaults(run=_doctor, parser=doctor_parser)
+
+    replicas_parser = commands.add_parser(
+        "replicas", help="show what a running proxy knows of each replica, and what is amiss", description=replicas.DESCRIPTION
+    )
+    replicas.add_arguments(replicas_parser)
+    _add_settings(replicas_parser)
+    replicas_parser.set_defaults(run=_replicas, parser=replicas_parser)
 
     sim_parser = commands.add_parser(
         "sim",
@@ -205,6 +212,10 @@ def _announce(addresses: app.Addresses, server: Server) -> None:
 def _config(args: argparse.Namespace) -> int:
     print(settings_sources.as_toml_with_sources(_load(args)))
     return 0
+
+
+def _replicas(args: argparse.Namespace) -> int:
+    return replicas.run(args, _load(args).settings.server)
 
 
 def _doctor(args: argparse.Namespace) -> int:

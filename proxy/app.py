@@ -13,7 +13,7 @@ from aiohttp import web
 
 from turnwise.engines.vllm import VllmAdapter
 from turnwise.index import KvIndex
-from turnwise.proxy import collector
+from turnwise.proxy import collector, warm
 from turnwise.proxy.admin.api import AdminApi
 from turnwise.proxy.discovery import Discovery
 from turnwise.proxy.export.audit import Audit
@@ -68,7 +68,11 @@ async def run(
     pipeline = Pipeline(settings, fleet, pool, recorder, clock)
     front = Front(pipeline, fleet, metrics, allow_paths=settings.surface.allow_paths, clock=clock)
     admin = web.AppRunner(AdminApi(settings, fleet, metrics, recorder, index, clock=clock).application(), access_log=None)
-    discovery = Discovery(settings, fleet, index, metrics, VllmAdapter(), clock=clock)
+    state_file = settings.index.state_file
+    remembered = warm.read(state_file, index, clock())
+    discovery = Discovery(settings, fleet, index, metrics, VllmAdapter(), clock=clock, remembered=remembered)
+    # All workers know the same, so one of them writes it down.
+    writes = bool(state_file) and (seat is None or seat.number == 0)
     if bus is not None and seat is not None:
         await _take_seat(bus, seat, fleet, index, metrics)
     server = await serve(
@@ -81,7 +85,7 @@ async def run(
         # Its siblings serve meanwhile: clients that the system dealt to it would be told of replicas that it has not reached.
         listens=seat is None or not seat.is_successor,
     )
-    metrics.watch(Gauges(fleet, index, clock=clock, num_connections=lambda: server.num_connections))
+    metrics.watch(Gauges(fleet, index, metrics.calls, clock=clock, num_connections=lambda: server.num_connections))
     try:
         admin_url = await _start_admin(admin, settings.server, seat)
         async with asyncio.TaskGroup() as group:
@@ -89,6 +93,10 @@ async def run(
                 group.create_task(discovery.run(), name="discovery"),
                 group.create_task(keep_swept(index, clock, pause_s=SWEEP_INTERVAL_S), name="sweep"),
             ]
+            if writes:
+                interval_s = settings.index.state_interval_s
+                keeping = warm.keep_written(state_file, index, discovery.remembered, interval_s=interval_s)
+                background.append(group.create_task(keeping, name="state file"))
             if bus is not None:
                 background.append(group.create_task(bus.run(), name="bus"))
             if seat is not None and seat.is_successor:
@@ -108,6 +116,8 @@ async def run(
         if bus is not None:
             bus.close()
         await admin.cleanup()
+        if writes:
+            warm.write_last(state_file, index, discovery.remembered())
 
 
 async def _take_seat(bus: Bus, seat: Seat, fleet: Fleet, index: KvIndex, metrics: Metrics) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import httpx
 import msgspec
@@ -15,8 +15,12 @@ from turnwise.index import DomainKey, KvIndex
 from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.feed import Feed
 from turnwise.proxy.fleet import Fleet
+from turnwise.proxy.following import Following
 from turnwise.proxy.member import Member
+from turnwise.proxy.sequence import Mark
+from turnwise.proxy.warm import Remembered
 from turnwise.settings import Replica, Settings
+from turnwise.types import ReplicaId
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +43,7 @@ class Discovery:
         adapter: EngineAdapter,
         *,
         clock: Callable[[], float],
+        remembered: Mapping[ReplicaId, Remembered] | None = None,
     ) -> None:
         self._settings = settings
         self._fleet = fleet
@@ -46,6 +51,9 @@ class Discovery:
         self._metrics = metrics
         self._adapter = adapter
         self._clock = clock
+        self._restored = dict(remembered or {})
+        """Replicas of which the index was restored and that were not found yet, with where their feeds stood."""
+        self._events = {name: _Events() for name in fleet.members}
         self._unseen = set(fleet.members)
         self.has_looked = asyncio.Event()
         """Set once every replica was tried, whatever came of it."""
@@ -58,9 +66,15 @@ class Discovery:
             for member in self._fleet.members.values():
                 group.create_task(self._watch(member, http), name=f"watch {member.id}")
 
+    def remembered(self) -> dict[ReplicaId, Remembered]:
+        """Where the feed of each replica stands that the index is whole of, for another process to go on from."""
+        marks = {name: events.mark for name, events in self._events.items()}
+        losses = {name: member.following.loss for name, member in self._fleet.members.items()}
+        return {name: Remembered(mark, losses[name]) for name, mark in marks.items() if mark is not None}
+
     async def _watch(self, member: Member, http: httpx.AsyncClient) -> None:
         failures = 0
-        events = _Events()
+        events = self._events[member.id]
         try:
             while True:
                 try:
@@ -111,16 +125,36 @@ class Discovery:
                 logger.warning("%s may have restarted or has changed: what it held is forgotten", member.id)
             await events.pause()
             self._index.add_replica(member.id, key, num_blocks=facts.load.num_blocks, has_events=source is not None)
-            self._index.drop_blocks(member.id)
+            remembered = self._restored.pop(member.id, None)
+            if not self._index.is_restored(member.id):
+                remembered = None
+            if remembered is None:
+                self._index.drop_blocks(member.id)
             member.life += 1
             member.feed = "none"
-            events.begin(origin, None if source is None else self._feed(member, source))
+            member.following = Following(
+                has_several_ranks=_publishes_by_rank(member.settings, facts),
+                answered_before=self._metrics.calls.answered(member.id),
+                restarted_at=None if member.facts is None else self._clock(),
+                is_restored=remembered is not None,
+                loss=None if remembered is None else remembered.loss,
+            )
+            mark = None if remembered is None else remembered.mark
+            events.begin(origin, None if source is None else self._feed(member, source, mark))
         member.facts, member.load, member.is_healthy = facts, facts.load, True
         events.resume(f"feed {member.id}")
         logger.info("%s serves %s; KV events: %s", member.id, ", ".join(facts.models), source.endpoint if source else "none")
 
-    def _feed(self, member: Member, source: EventSourceInfo) -> Feed:
-        return Feed(member, source, adapter=self._adapter, index=self._index, metrics=self._metrics, clock=self._clock)
+    def _feed(self, member: Member, source: EventSourceInfo, last: Mark | None) -> Feed:
+        return Feed(
+            member,
+            source,
+            adapter=self._adapter,
+            index=self._index,
+            metrics=self._metrics,
+            clock=self._clock,
+            last=last,
+        )
 
 
 class _Events:
@@ -131,6 +165,11 @@ class _Events:
         """Of what the feed tells: a cache, and where its events are published. Another one needs another feed."""
         self._feed: Feed | None = None
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def mark(self) -> Mark | None:
+        """The batch after which the index stands; None where it stands after none."""
+        return None if self._feed is None else self._feed.mark
 
     def begin(self, origin: tuple[DomainKey, int | None, EventSourceInfo | None], feed: Feed | None) -> None:
         """Take another feed, None where there are no events; the one before must be paused."""
@@ -164,6 +203,10 @@ def event_source(replica: Replica, facts: ReplicaFacts) -> EventSourceInfo | Non
     if replica.replay_endpoint:
         source = msgspec.structs.replace(source, replay_endpoint=replica.replay_endpoint)
     return source
+
+
+def _publishes_by_rank(replica: Replica, facts: ReplicaFacts) -> bool:
+    return replica.events != "off" and not replica.events_endpoint and len(facts.event_sources) > 1
 
 
 def _is_alike(known: LoadReport, told: LoadReport) -> bool:

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from turnwise.events import LoadReport, ReplicaFacts
+from turnwise.proxy.following import Following
 from turnwise.proxy.held import HeldState, Holder
 from turnwise.proxy.policy.calibrate import decayed
 from turnwise.proxy.wire.ports import Origin
@@ -45,6 +46,8 @@ class Member:
         """Counts its starts, as far as they were noticed; what it held in an earlier life is gone."""
         self.feed = "none"
         """One of `FEED_STATES`."""
+        self.following = Following()
+        """What its feed has noted since it was admitted."""
         self.elsewhere = NO_LOAD
         """What sibling workers have booked here; of the next two figures it is a part."""
         self.num_running = 0

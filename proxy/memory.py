@@ -22,6 +22,7 @@ from turnwise.engines.sim.options import SimOptions
 from turnwise.errors import EngineFault, Reason
 from turnwise.events import EventSourceInfo, LoadReport, ReplicaFacts
 from turnwise.index import KvIndex
+from turnwise.proxy import warm
 from turnwise.proxy.discovery import Discovery
 from turnwise.proxy.export.audit import Audit
 from turnwise.proxy.export.prometheus import Metrics
@@ -248,7 +249,11 @@ class MemoryProxy:
         pipeline = Pipeline(settings, self.fleet, self.upstream, self.recorder, self.clock)
         self.front = Front(pipeline, self.fleet, self.metrics, allow_paths=settings.surface.allow_paths, clock=self.clock)
         adapter = MemoryAdapter(self.upstream, has_events=has_events)
-        self._discovery = Discovery(settings, self.fleet, self.index, self.metrics, adapter, clock=self.clock)
+        self._state_file = settings.index.state_file
+        remembered = warm.read(self._state_file, self.index, self.clock())
+        self._discovery = Discovery(
+            settings, self.fleet, self.index, self.metrics, adapter, clock=self.clock, remembered=remembered
+        )
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -268,6 +273,7 @@ class MemoryProxy:
     ) -> None:
         """Stop everything."""
         await self._stack.aclose()
+        warm.write_last(self._state_file, self.index, self._discovery.remembered())
 
     async def call(
         self,

@@ -27,6 +27,9 @@ SESSION_HEADERS = (
 """Headers by which known clients name a session, in the order in which they are believed."""
 
 
+CALL_ID_PREFIX = "tw-"
+"""How the id of every call of any Turnwise begins, and so the stamps of its KV events."""
+
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _SESSION_HEADERS = frozenset(SESSION_HEADERS)
 _TRUE = frozenset({b"1", b"true"})
@@ -54,7 +57,7 @@ class Reader:
     def __init__(self, edits: Edits) -> None:
         self._splices_usage = edits.include_usage
         self._explains = edits.debug_header
-        self._new_call_id = new_ids("tw-")
+        self._new_call_id = new_ids(CALL_ID_PREFIX)
 
     def read(self, raw: RawRequest, route: Route, request_id: str) -> Request:
         """Read one request; raises `ClientFault` naming what is wrong with its body."""

@@ -117,6 +117,12 @@ class _Batch(msgspec.Struct, frozen=True, gc=False, array_like=True):
     rank: int | None = None
 
 
+class _MapBatch(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    time: float
+    events: list[_StoredMap | _RemovedMap | _ClearedMap]
+    rank: int | None = None
+
+
 class _TypeOnly(msgspec.Struct, frozen=True, gc=False):
     type: str
 
@@ -127,6 +133,7 @@ _REMOVED = "BlockRemoved"
 _KNOWN = {"BlockStored", _REMOVED, "AllBlocksCleared"}
 
 _decode_batch = msgspec.msgpack.Decoder(_Batch).decode
+_decode_map_batch = msgspec.msgpack.Decoder(_MapBatch).decode
 _decode_map = msgspec.msgpack.Decoder(_MapEvent).decode
 _decode_array = msgspec.msgpack.Decoder(_ArrayEvent).decode
 _decode_type = msgspec.msgpack.Decoder(_TypeOnly).decode
@@ -145,6 +152,13 @@ def decode_batch(
     counted in the batch's `dropped`; of an unknown type `on_unknown` is told the name, cut short. Raises `ValueError` where the
     batch as a whole cannot be read: it is then as good as lost.
     """
+    try:
+        # Nearly every batch is one of maps with nothing wrong, and is read in one pass.
+        maps = _decode_map_batch(payload)
+        if len(maps.events) <= MAX_EVENTS:
+            return _batch(maps, sequence, rank, [_event(event) for event in maps.events])
+    except (_NonsenseError, *_UNREAD, struct.error):
+        pass  # each event by itself, to keep those that can be read
     try:
         batch = _decode_batch(payload)
     except _UNREAD as error:
@@ -168,18 +182,20 @@ def decode_batch(
             before = dropped.get(why) or Dropped(why, 0, f"event {index}, {_shown(kind)}: {error}"[:MAX_FIRST_CHARS])
             dropped[why] = Dropped(why, before.count + 1, before.first)
             hides_removal = hides_removal or kind is None or kind == _REMOVED
-    return EventBatch(
-        sequence,
-        rank if batch.rank is None else batch.rank,
-        tuple(events),
-        batch.time if isfinite(batch.time) else 0.0,
-        tuple(dropped.values()),
-        hides_removal,
-    )
+    whole = _batch(batch, sequence, rank, events)
+    return msgspec.structs.replace(whole, dropped=tuple(dropped.values()), hides_removal=hides_removal)
+
+
+def _batch(batch: _Batch | _MapBatch, sequence: int, rank: int, events: list[KvEvent]) -> EventBatch:
+    published_at = batch.time if isfinite(batch.time) else 0.0
+    return EventBatch(sequence, rank if batch.rank is None else batch.rank, tuple(events), published_at)
 
 
 def _decode_event(raw: bytes) -> KvEvent:
-    event: _MapEvent | _ArrayEvent = _decode_array(raw) if _is_array(raw) else _decode_map(raw)
+    return _event(_decode_array(raw) if _is_array(raw) else _decode_map(raw))
+
+
+def _event(event: _MapEvent | _ArrayEvent) -> KvEvent:
     if isinstance(event, _StoredFields):
         return _stored(event)
     if isinstance(event, _RemovedFields):
@@ -256,9 +272,13 @@ def _hashes(values: tuple[WireHash, ...]) -> tuple[BlockHash, ...]:
     if len(values) > MAX_BLOCKS:
         raise _NonsenseError(Nonsense.OVERSIZE, f"{len(values)} blocks; {MAX_BLOCKS} are read at most")
     # One comprehension without a call for each block: a step may store thousands.
-    masked = [
-        (value if isinstance(value, int) else int.from_bytes(value[-HASH_BYTES:], "big")) & BLOCK_HASH_MASK for value in values
-    ]
+    try:
+        masked = [value & BLOCK_HASH_MASK for value in values]  # type: ignore[operator]  # bytes, where it is not
+    except TypeError:
+        masked = [
+            (value if isinstance(value, int) else int.from_bytes(value[-HASH_BYTES:], "big")) & BLOCK_HASH_MASK
+            for value in values
+        ]
     return cast("tuple[BlockHash, ...]", tuple(masked))
 
 

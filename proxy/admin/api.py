@@ -11,6 +11,7 @@ from turnwise.index import KvIndex
 from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.export.record import Recorder
 from turnwise.proxy.fleet import Fleet
+from turnwise.proxy.states import EXPLAINED, replica_states
 from turnwise.settings import Settings
 from turnwise.types import ReplicaId
 
@@ -101,7 +102,8 @@ class AdminApi:
     def _replica(self, name: ReplicaId) -> dict[str, object]:
         member = self._fleet.members[name]
         now = self._clock()
-        stats = self._index.stats().replicas
+        cache = self._index.stats().replicas.get(name)
+        states = replica_states(member, cache, self._metrics.calls.answered(name), now)
         return {
             "name": member.id,
             "url": member.settings.url,
@@ -110,8 +112,9 @@ class AdminApi:
             "is_draining": member.is_draining,
             "is_routable": member.is_routable(now),
             "feed": member.feed,
+            "states": [{"state": state, **msgspec.structs.asdict(EXPLAINED[state])} for state in states],
             "load": member.load,
-            "cache": stats.get(member.id),
+            "cache": cache,
             "num_running": member.num_running,
             "pending_prefill_tokens": round(self._fleet.pending_prefill_tokens(member, now)),
             "recent_assigned_s": member.recent_assigned_s(now),

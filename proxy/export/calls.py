@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import TypeVar
 
+import msgspec
 from prometheus_client.metrics_core import HistogramMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
@@ -47,6 +48,24 @@ class Buckets:
         both.counts = [left + right for left, right in zip(self.counts, other.counts, strict=True)]
         both.total = self.total + other.total
         return both
+
+
+GENERATING = frozenset({DialectName.CHAT, DialectName.COMPLETIONS, DialectName.MESSAGES, DialectName.RESPONSES})
+"""Dialects whose answers say what they cost."""
+
+
+class Answered(msgspec.Struct, frozen=True, gc=False):
+    """How many calls one replica answered, and how many of the answers told of tokens and of cached ones."""
+
+    num_calls: int = 0
+    num_usages: int = 0
+    num_cached: int = 0
+
+    def since(self, before: Answered) -> Answered:
+        """What came after `before`."""
+        return Answered(
+            self.num_calls - before.num_calls, self.num_usages - before.num_usages, self.num_cached - before.num_cached
+        )
 
 
 class Tally:
@@ -120,6 +139,19 @@ class CallTotals(Collector):
         if tally is None:
             tally = self._tallies[key] = Tally()
         tally.add(outcome)
+
+    def answered(self, replica: ReplicaId) -> Answered:
+        """What the answers of one replica have told so far."""
+        tallies = [
+            tally
+            for (dialect, name, status, _), tally in self._tallies.items()
+            if name == replica and status == 200 and dialect in GENERATING
+        ]
+        return Answered(
+            sum(tally.num_calls for tally in tallies),
+            sum(tally.num_usages for tally in tallies),
+            sum(tally.num_cached for tally in tallies),
+        )
 
     def collect(self) -> Iterator[Family]:
         """Every family as it stands."""

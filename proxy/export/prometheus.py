@@ -15,6 +15,7 @@ from turnwise.proxy.export.calls import CallTotals
 from turnwise.proxy.export.families import counter, gauge
 from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.member import FEED_STATES
+from turnwise.proxy.states import State, replica_states
 from turnwise.types import Outcome, ReplicaId
 
 
@@ -31,6 +32,7 @@ class Metrics:
         self._attempts_failed = self._counter(names.ATTEMPTS_FAILED)
         self._feed_batches = self._counter(names.FEED_BATCHES)
         self._feed_gaps = self._counter(names.FEED_GAPS)
+        self._feed_ignored = self._counter(names.FEED_IGNORED)
         self._feed_restarts = self._counter(names.FEED_RESTARTS)
         self._feed_dropped = self._counter(names.FEED_DROPPED)
 
@@ -59,8 +61,12 @@ class Metrics:
         """Count a gap in an event sequence."""
         self._feed_gaps.labels(replica).inc()
 
+    def feed_ignored(self, replica: ReplicaId, why: str) -> None:
+        """Count a batch that was repeated or late."""
+        self._feed_ignored.labels(replica, why).inc()
+
     def feed_restart(self, replica: ReplicaId) -> None:
-        """Count an event sequence that went back."""
+        """Count an event sequence that began anew."""
         self._feed_restarts.labels(replica).inc()
 
     def feed_dropped(self, replica: ReplicaId, why: str, count: int) -> None:
@@ -74,9 +80,18 @@ class Metrics:
 class Gauges(Collector):
     """What the fleet and the index are right now."""
 
-    def __init__(self, fleet: Fleet, index: KvIndex, *, clock: Callable[[], float], num_connections: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        index: KvIndex,
+        calls: CallTotals,
+        *,
+        clock: Callable[[], float],
+        num_connections: Callable[[], int],
+    ) -> None:
         self._fleet = fleet
         self._index = index
+        self._calls = calls
         self._clock = clock
         self._num_connections = num_connections
 
@@ -99,6 +114,14 @@ class Gauges(Collector):
         yield gauge(
             names.FEED_STATE,
             {(member.id, state): float(member.feed == state) for member in members for state in FEED_STATES},
+        )
+        states = {
+            member.id: replica_states(member, stats.replicas.get(member.id), self._calls.answered(member.id), now)
+            for member in members
+        }
+        yield gauge(
+            names.REPLICA_STATE,
+            {(name, state.value): float(state in found) for name, found in states.items() for state in State},
         )
         replicas = stats.replicas.items()
         yield gauge(names.INDEX_BLOCKS, {(name,): replica.num_blocks for name, replica in replicas})

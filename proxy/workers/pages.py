@@ -51,6 +51,7 @@ def merged_replicas(lists: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any
                 "is_draining": any(replica["is_draining"] for replica in seen),
                 "is_routable": all(replica["is_routable"] for replica in seen),
                 "feed": min(feeds, key=FEED_FROM_WORST.index),
+                "states": list({state["state"]: state for replica in seen for state in replica["states"]}.values()),
             }
         )
     return merged

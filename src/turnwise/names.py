@@ -69,9 +69,21 @@ PENDING_PREFILL = Metric(
 PREFILL_RATE = Metric("turnwise_prefill_tokens_per_second", "gauge", ("replica",), "Learned prefill speed.")
 ROUTABLE = Metric("turnwise_replica_routable", "gauge", ("replica",), "1 where new calls may be sent.")
 FEED_STATE = Metric("turnwise_feed_state", "gauge", ("replica", "state"), "1 for the state of a replica's event feed.")
+REPLICA_STATE = Metric(
+    "turnwise_replica_state",
+    "gauge",
+    ("replica", "state"),
+    "1 where a replica is in a state that is out of the ordinary; docs/states.md explains each.",
+)
 FEED_BATCHES = Metric("turnwise_feed_batches_total", "counter", ("replica",), "Event batches applied.")
 FEED_GAPS = Metric("turnwise_feed_gaps_total", "counter", ("replica",), "Gaps in a replica's event sequence.")
-FEED_RESTARTS = Metric("turnwise_feed_restarts_total", "counter", ("replica",), "Times a replica's event sequence went back.")
+FEED_IGNORED = Metric(
+    "turnwise_feed_ignored_total",
+    "counter",
+    ("replica", "why"),
+    "Event batches that change nothing: repeated (heard before), or late (of a gap that was given up).",
+)
+FEED_RESTARTS = Metric("turnwise_feed_restarts_total", "counter", ("replica",), "Times a replica's event sequence began anew.")
 FEED_DROPPED = Metric(
     "turnwise_feed_events_dropped_total",
     "counter",

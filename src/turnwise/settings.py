@@ -151,6 +151,12 @@ class IndexSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         int, Meta(ge=1, description="Blocks kept for each replica whose cache size is unknown; else 1.25 times its size.")
     ] = 2_000_000
     bytes_per_token: Annotated[float, Meta(gt=0, description="Prompt bytes per token until a model's own is learned.")] = 4.0
+    state_file: Annotated[
+        str, Meta(description="File in which what is known is kept over a restart; empty keeps nothing. Workers share it.")
+    ] = ""
+    state_interval_s: Annotated[
+        float, Meta(gt=0, description="Time between two writings of the state file; it is also written at the end.")
+    ] = 300.0
 
 
 class Edits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

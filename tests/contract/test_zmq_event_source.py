@@ -184,8 +184,8 @@ async def test_a_replay_of_nothing_is_empty():
     assert await replayed([[b"", END, b""]]) == (2, [])
 
 
-async def test_a_replay_that_cannot_be_read_is_a_value_error():
-    with pytest.raises(ValueError, match="batch 2"):
+async def test_a_replay_that_cannot_be_read_is_unavailable():
+    with pytest.raises(ReplayUnavailable, match="batch 2"):
         await replayed([[b"", number(2), b"\xc1"]])
 
 

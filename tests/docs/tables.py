@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 from turnwise import names, settings_sources
+from turnwise.proxy.states import EXPLAINED
 
 ROOT = Path(__file__).parents[2]
-PAPERS = tuple(ROOT / "docs" / name for name in ("settings.md", "metrics.md", "edits.md"))
+PAPERS = tuple(ROOT / "docs" / name for name in ("settings.md", "metrics.md", "edits.md", "states.md"))
 PART = re.compile(r"(?P<begin><!-- made from code: (?P<name>[a-z]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
 
 
@@ -41,7 +42,12 @@ def metrics_table():
     return table(head, rows)
 
 
-TABLES = {"settings": settings_table, "edits": edits_table, "metrics": metrics_table}
+def states_table():
+    head = ["state", "what it means", "what the proxy does", "what you can do"]
+    return table(head, [[code(state), text.means, text.does, text.remedy] for state, text in EXPLAINED.items()])
+
+
+TABLES = {"states": states_table, "settings": settings_table, "edits": edits_table, "metrics": metrics_table}
 
 
 def renewed(text):

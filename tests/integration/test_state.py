@@ -37,7 +37,7 @@ def origins(proxy):
 
 
 def gauges(proxy):
-    families = Gauges(proxy.fleet, proxy.index, clock=proxy.clock, num_connections=int).collect()
+    families = Gauges(proxy.fleet, proxy.index, proxy.metrics.calls, clock=proxy.clock, num_connections=int).collect()
     return {sample.name: sample.value for family in families for sample in family.samples}
 
 

@@ -45,7 +45,15 @@ def test_a_family_is_introduced_once_and_its_samples_stand_together():
 
 
 def replica(**changes):
-    return {"name": "r0", "is_healthy": True, "is_draining": False, "is_routable": True, "feed": "live", **changes}
+    return {
+        "name": "r0",
+        "is_healthy": True,
+        "is_draining": False,
+        "is_routable": True,
+        "feed": "live",
+        "states": [],
+        **changes,
+    }
 
 
 def test_a_replica_is_well_where_every_worker_finds_it_so():

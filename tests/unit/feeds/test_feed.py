@@ -1,111 +1,9 @@
 """A feed against a scripted source: what the index is told, in which order, and what state is shown."""
 
-import asyncio
-
-import pytest
+from tests.unit.feeds.stage import Followed, Source, batch, follow
 
 from turnwise.engines.base import FeedLost, ReplayUnavailable
-from turnwise.events import BlocksRemoved, BlocksStored, EventBatch, EventSourceInfo
-from turnwise.proxy.export.prometheus import Metrics
-from turnwise.proxy.feed import Feed
-from turnwise.proxy.member import Member
-from turnwise.settings import PolicySettings, Replica
-
-
-def batch(sequence: int) -> EventBatch:
-    return EventBatch(sequence=sequence, rank=0, events=(BlocksStored(hashes=(sequence,), parent=None, block_size=16),))
-
-
-class Index:
-    """Notes what a feed does to it."""
-
-    def __init__(self):
-        self.log = []
-
-    def apply(self, _replica, given, _now):
-        self.log.append(given.sequence)
-
-    def drop_blocks(self, _replica):
-        self.log.append("drop")
-
-    def set_stale(self, _replica, is_stale):
-        self.log.append("stale" if is_stale else "fresh")
-
-
-class Source:
-    """Plays live batches, then waits for ever; replays what it keeps."""
-
-    def __init__(self, live, kept=None, *, is_there=True):
-        self.live = list(live)
-        self.kept = kept
-        self.is_there = is_there
-        self.played = asyncio.Event()
-
-    async def __aenter__(self):
-        if not self.is_there:
-            raise FeedLost("nobody there")
-        return self
-
-    async def __aexit__(self, *_):
-        pass
-
-    async def receive(self):
-        if not self.live:
-            self.played.set()
-            await asyncio.Event().wait()
-        item = self.live.pop(0)
-        if isinstance(item, Exception):
-            raise item
-        return [item]
-
-    async def replay(self, start):
-        if self.kept is None:
-            raise ReplayUnavailable("none")
-        return [batch(sequence) for sequence in self.kept if sequence >= start]
-
-
-class Adapter:
-    def __init__(self, *sources):
-        self.sources = list(sources)
-
-    def events(self, _info):
-        return self.sources.pop(0)
-
-
-class Followed:
-    """A feed that runs in a task, and all that can be seen of it."""
-
-    def __init__(self, *sources):
-        self.member = Member(Replica(url="http://127.0.0.1:1", name="a"), PolicySettings())
-        self.sources = sources
-        self.index = Index()
-        self.metrics = Metrics()
-        self.feed = Feed(
-            self.member,
-            EventSourceInfo(rank=0, endpoint="x", replay_endpoint=None),
-            adapter=Adapter(*sources),
-            index=self.index,
-            metrics=self.metrics,
-            clock=lambda: 0.0,
-            reconnect_s=0.0,
-        )
-
-    async def until_played(self, source):
-        """Run until `source` has nothing left; returns the state that is shown then."""
-        task = asyncio.create_task(self.feed.run())
-        async with asyncio.timeout(10):
-            await source.played.wait()
-        state, self.log = self.member.feed, list(self.index.log)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        return state
-
-
-async def follow(*sources):
-    followed = Followed(*sources)
-    state = await followed.until_played(sources[-1])
-    return state, followed.log, followed.metrics.render().decode()
+from turnwise.events import BlocksRemoved, BlocksStored, Dropped, EventBatch, Nonsense
 
 
 async def test_a_feed_begins_with_all_that_the_engine_keeps_and_goes_on_live():
@@ -159,8 +57,8 @@ async def test_a_replay_that_begins_too_late_does_not_fill_a_gap():
     assert state == "partial"
 
 
-async def test_a_sequence_that_goes_back_is_a_restart():
-    state, log, metrics = await follow(Source([batch(7), batch(8), batch(0), batch(1)], kept=[0, 1, 2, 3, 4, 5, 6]))
+async def test_a_sequence_that_goes_back_and_says_something_else_is_a_restart():
+    state, log, metrics = await follow(Source([batch(7), batch(8), batch(0, process=1), batch(1, process=1)], kept=range(7)))
     assert log == ["stale", 0, 1, 2, 3, 4, 5, 6, "fresh", 7, 8, "drop", "fresh", 0, 1]
     assert state == "live"
     assert 'turnwise_feed_restarts_total{replica="a"} 1.0' in metrics
@@ -263,3 +161,24 @@ async def test_a_feed_that_is_not_followed_is_stale_and_goes_on_where_it_was():
     assert followed.member.feed == "stale"
     assert await followed.until_played(second) == "live"
     assert followed.log == ["stale", 0, "fresh", 1, "stale", "stale", 2, "fresh", 3]
+
+
+async def test_events_that_were_left_out_are_counted_and_their_replica_is_named_once(caplog):
+    torn = Dropped(Nonsense.UNREADABLE, 3, "event 0, BlockStored: expected `int`")
+    unknown = Dropped(Nonsense.UNKNOWN_TYPE, 2, "event 1, BlockPinned")
+    source = Source([EventBatch(number, 0, (), dropped=(torn, unknown)) for number in range(2)], kept=[])
+    followed = Followed(source)
+    assert await followed.until_played(source) == "live"
+    assert followed.member.following.num_nonsense == 6
+    page = followed.metrics.render().decode()
+    assert 'turnwise_feed_events_dropped_total{replica="a",why="unreadable"} 6.0' in page
+    assert 'turnwise_feed_events_dropped_total{replica="a",why="unknown_type"} 4.0' in page
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "a publishes nonsense, which is left out: event 0, BlockStored: expected `int`"
+    ]
+
+
+async def test_a_removal_that_could_not_be_read_leaves_the_view_partial():
+    hidden = Dropped(Nonsense.UNREADABLE, 1, "event 0, BlockRemoved: expected `array`")
+    source = Source([batch(0), EventBatch(1, 0, (), dropped=(hidden,), hides_removal=True)], kept=[])
+    assert await Followed(source).until_played(source) == "partial"

@@ -1,0 +1,143 @@
+"""`turnwise replicas`: what a running proxy knows of each replica, and what is out of the ordinary, with the way out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+import msgspec
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from turnwise.settings import Server
+
+DESCRIPTION = (
+    "Ask the admin port of a running proxy what it knows of each replica: health, KV events, blocks, how right its predictions "
+    "were, and every state that is out of the ordinary with what it means, what the proxy does and what you can do."
+)
+TIMEOUT_S = 5.0
+WATCH_S = 2.0
+ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
+"""Addresses to listen on, and where a server that does is found."""
+
+FEED_STYLES = {"live": "green", "partial": "yellow", "connecting": "yellow", "stale": "red", "none": "dim"}
+HEALTH_STYLES = {"ready": "green", "draining": "yellow", "breaker open": "yellow", "down": "red"}
+
+
+class NoProxy(Exception):
+    """No proxy answers where one was asked."""
+
+
+class _Page(msgspec.Struct, frozen=True):
+    replicas: list[dict[str, Any]]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's own flags."""
+    parser.add_argument("--admin", metavar="URL", help="the proxy's admin port; as set for `serve` by default")
+    parser.add_argument("--json", action="store_true", help="print what the proxy says as JSON")
+    parser.add_argument("--watch", action="store_true", help=f"print it anew every {WATCH_S:g} seconds until interrupted")
+
+
+def run(args: argparse.Namespace, server: Server) -> int:
+    """Print the replicas of the proxy at `args.admin`, else where `server` says; returns 1 where no proxy answers."""
+    url = args.admin or f"http://{ANYWHERE.get(server.admin_host, server.admin_host)}:{server.admin_port}"
+    try:
+        if args.json:
+            sys.stdout.write(msgspec.json.format(msgspec.json.encode(asked(url))).decode() + "\n")
+        elif args.watch:
+            _watch(url)
+        else:
+            Console().print(shown(asked(url)))
+    except NoProxy as error:
+        sys.stderr.write(f"turnwise: {error}\n")
+        return 1
+    return 0
+
+
+def asked(url: str) -> list[dict[str, Any]]:
+    """What the proxy whose admin port is at `url` says of its replicas; raises `NoProxy`."""
+    advice = "is `turnwise serve` running, and is this its admin port (--admin, server.admin_port)?"
+    try:
+        answer = httpx.get(f"{url.rstrip('/')}/v1/replicas", timeout=TIMEOUT_S, trust_env=False)
+        answer.raise_for_status()
+        return msgspec.json.decode(answer.content, type=_Page).replicas
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise NoProxy(f"no proxy answers at {url}: {str(error) or type(error).__name__}; {advice}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise NoProxy(f"what answers at {url} is no proxy's admin port; {advice}") from error
+
+
+def shown(replicas: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """A table with a row a replica, and below it what is out of the ordinary, each state once with those that are in it."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("replica", overflow="fold")
+    table.add_column("health", no_wrap=True)
+    table.add_column("events", no_wrap=True)
+    for heading in ("calls", "blocks", "predicted", "trust", "accuracy"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("states", overflow="fold")
+    for replica in replicas:
+        health, feed, cache = _health(replica), replica["feed"], replica["cache"] or {}
+        states = ", ".join(state["state"] for state in replica["states"])
+        table.add_row(
+            replica["name"],
+            Text(health, HEALTH_STYLES[health]),
+            Text(feed, FEED_STYLES[feed]),
+            f"{replica['num_running']:,}",
+            f"{cache.get('num_blocks', 0):,}",
+            f"{cache.get('num_predicted_tokens', 0):,}",
+            _trust(cache),
+            _accuracy(cache),
+            Text(states, "yellow") if states else Text("-", "dim"),
+        )
+    return Group(table, *_explained(replicas))
+
+
+def _health(replica: Mapping[str, Any]) -> str:
+    if not replica["is_healthy"]:
+        return "down"
+    if replica["is_draining"]:
+        return "draining"
+    return "ready" if replica["is_routable"] else "breaker open"
+
+
+def _trust(cache: Mapping[str, Any]) -> str:
+    """The weight of the source that most decisions went by."""
+    sources = [source for source in cache.get("sources", ()) if source["num_calls"]]
+    return f"{max(sources, key=_num_calls)['weight']:.2f}" if sources else "-"
+
+
+def _accuracy(cache: Mapping[str, Any]) -> str:
+    """One less the share of prompt tokens by which predictions were off."""
+    prompt_tokens = sum(source["prompt_tokens"] for source in cache.get("sources", ()))
+    error_tokens = sum(source["error_tokens"] for source in cache.get("sources", ()))
+    return f"{max(0.0, 1 - error_tokens / prompt_tokens):.1%}" if prompt_tokens else "-"
+
+
+def _num_calls(source: Mapping[str, Any]) -> int:
+    return int(source["num_calls"])
+
+
+def _explained(replicas: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
+    states = {state["state"]: state for replica in replicas for state in replica["states"]}
+    lines: list[RenderableType] = []
+    for name, state in states.items():
+        where = ", ".join(replica["name"] for replica in replicas if any(own["state"] == name for own in replica["states"]))
+        body = Text.assemble(state["means"], " ", state["does"], "\n", ("→ ", "bold"), state["remedy"])
+        lines += [Text(""), Text.assemble((name, "bold yellow"), (f"  {where}", "dim")), Padding(body, (0, 0, 0, 2))]
+    return lines
+
+
+def _watch(url: str) -> None:
+    with Live(shown(asked(url)), auto_refresh=False) as live:
+        while True:
+            time.sleep(WATCH_S)
+            live.update(shown(asked(url)), refresh=True)

@@ -12,7 +12,7 @@ BY_DEFAULT := not vllm and not clients
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check fuzz clients test-clients vllm test-vllm bench-setup bench-proxy bench-index bench-smoke docs format \
+.PHONY: help demo test check fuzz clients test-clients vllm test-vllm bench-setup bench-proxy bench-index bench-knowledge bench-smoke docs format \
 	lock lock-clients lock-bench clean
 
 help: ## Say what each target does.
@@ -31,6 +31,7 @@ check: $(VENV)/dev ## Lint, check types and import rules, and try the wheel outs
 	@$(BIN)/mypy bench/proxy
 	@$(BIN)/mypy bench/smoke
 	@$(BIN)/mypy bench/index
+	@$(BIN)/mypy bench/knowledge
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest -q tests/wheel
 
@@ -57,6 +58,9 @@ bench-proxy: $(VENV)/dev ## Measure the proxy beside its peers (about 15 minutes
 
 bench-index: $(VENV)/dev $(DYNAMO)/installed ## Measure the block index beside Dynamo's radix tree and renew its part of docs/benchmarks.md (three minutes).
 	@PYTHONPATH=$(DYNAMO) $(BIN)/python -m bench.index --json build/bench-index.json --paper docs/benchmarks.md
+
+bench-knowledge: $(VENV)/dev ## Measure what knowing costs and how right it is, beside msgspec, and renew its part of docs/benchmarks.md (two minutes).
+	@$(BIN)/python -m bench.knowledge --cache $(CACHE) --json build/bench-knowledge.json --paper docs/benchmarks.md
 
 bench-smoke: $(VENV)/dev ## Count calls, allocations and copies a request, and fail above twice the baseline (fifteen seconds).
 	@$(BIN)/python -m bench.smoke

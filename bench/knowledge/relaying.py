@@ -1,0 +1,136 @@
+"""The p99 of a relayed stream while KV events flow, over what it is without."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import httpx
+from bench.knowledge.row import Row, at_most
+from bench.proxy import scenarios
+from bench.proxy.install import compile_tools
+from bench.proxy.measure import LOAD_PATIENCE_S, NONCES_PER_SAMPLE
+from bench.proxy.peers import ROOT
+from bench.proxy.processes import Processes, cpu_ns, free_ports, on_cores, wait_until_answering
+from bench.proxy.results import Load, read_load
+from bench.proxy.scenarios import Scenario
+
+BOUND = 1.5
+EVENTS_PER_S = 400.0
+"""Of 128 blocks each: 51,200 blocks a second, as 27 replicas store that prefill 30,000 new tokens a second each."""
+STREAMS, GAP_US = 8, 2_000
+ROUNDS, SECONDS = 9, 1.5
+MAX_BLOCKS = 30_000
+"""Blocks kept of a replica: fewer than pass before the same come again, so every event is of new blocks and evicts others."""
+READY_S = 30.0
+SCENARIO = Scenario("stream2ms", "", "2ms", connections=STREAMS, num_chunks=scenarios.NUM_CHUNKS, gap_us=GAP_US)
+HOW = (
+    f"{STREAMS} streams with a chunk each {GAP_US // 1000} ms through the proxy on one core; generator, replica and publisher "
+    f"share the other. In every other sample {EVENTS_PER_S:.0f} events a second of 128 blocks come over ZMQ. Transit is from a "
+    "chunk's leaving the replica to its arrival; samples in turns, ratios within a round."
+)
+
+
+def measure(seed: int, cache: Path) -> Row:
+    """The row; raises `ProcessError` where something does not start, `RuntimeError` where no events were heard."""
+    cores = sorted(os.sched_getaffinity(0))
+    router, load = str(cores[0]), str(cores[-1])
+    tools = compile_tools(cache)
+    with tempfile.TemporaryDirectory() as name, Processes(Path(name)) as processes:
+        folder = Path(name)
+        replica_port, proxy_port, admin_port, events_port, replay_port = free_ports(5)
+        file = scenarios.write_bodies(folder, seed, (SCENARIO,))[SCENARIO.bodies]
+        processes.start("replica", [str(tools / "replica"), str(replica_port)], cores=load)
+        argv = [
+            sys.executable,
+            "-m",
+            "bench.knowledge.publisher",
+            str(events_port),
+            str(replay_port),
+            str(EVENTS_PER_S),
+            str(seed),
+        ]
+        publisher = processes.start("publisher", ["env", f"PYTHONPATH={ROOT}", *argv], cores=load)
+        config = folder / "turnwise.toml"
+        config.write_text(
+            f'[[replicas]]\nname = "r0"\nurl = "http://127.0.0.1:{replica_port}"\n'
+            f'events_endpoint = "tcp://127.0.0.1:{events_port}"\nreplay_endpoint = "tcp://127.0.0.1:{replay_port}"\n'
+            f"[server]\nport = {proxy_port}\nadmin_port = {admin_port}\n"
+            f'[index]\nmax_blocks_per_replica = {MAX_BLOCKS}\n[log]\nlevel = "warning"\n',
+            encoding="utf-8",
+        )
+        turnwise = str(Path(sys.executable).with_name("turnwise"))
+        proxy = processes.start("turnwise", [turnwise, "serve", "--config", str(config)], cores=router)
+        wait_until_answering(proxy, proxy_port, scenarios.example())
+        _wait_until_heard(admin_port)
+
+        def sample(number: int) -> Load:
+            options = {
+                "port": proxy_port,
+                "bodies": file,
+                "connections": STREAMS,
+                "seconds": SECONDS,
+                "chunks": SCENARIO.num_chunks,
+                "spread-us": SCENARIO.spread_us,
+                "nonce": number * NONCES_PER_SAMPLE,
+            }
+            words = [*on_cores(load), str(tools / "load"), *(f"--{key}={value}" for key, value in options.items())]
+            done = subprocess.run(words, capture_output=True, check=True, timeout=SECONDS + LOAD_PATIENCE_S)
+            return read_load(done.stdout)
+
+        sample(0)
+        samples: dict[bool, list[Load]] = {False: [], True: []}
+        cpu: dict[bool, list[float]] = {False: [], True: []}
+        for number in range(ROUNDS):
+            for flows in (False, True) if number % 2 else (True, False):
+                os.kill(publisher.pid, signal.SIGUSR1 if flows else signal.SIGUSR2)
+                time.sleep(0.2)  # what was under way has come
+                before = cpu_ns(proxy.pid)
+                samples[flows].append(sample(2 * number + flows + 1))
+                cpu[flows].append((cpu_ns(proxy.pid) - before) / samples[flows][-1].elapsed_s / 1e9)
+        blocks = httpx.get(f"http://127.0.0.1:{admin_port}/v1/replicas", trust_env=False).json()["replicas"][0]["cache"][
+            "num_blocks"
+        ]
+    if not blocks:
+        raise RuntimeError("no block was heard of, so nothing flowed")
+    if errors := sum(one.errors for both in samples.values() for one in both):
+        raise RuntimeError(f"{errors} streams were not whole")
+    return _row(samples, cpu)
+
+
+def _row(samples: dict[bool, list[Load]], cpu: dict[bool, list[float]]) -> Row:
+    figures: dict[str, float] = {}
+    for flows, name in ((False, "quiet"), (True, "events")):
+        figures |= {
+            f"{name}: transit p50 us": median(_p(one.transit_p50_us) for one in samples[flows]),
+            f"{name}: transit p99 us": median(_p(one.transit_p99_us) for one in samples[flows]),
+            f"{name}: cores": median(cpu[flows]),
+        }
+    ratio = median(
+        _p(busy.transit_p99_us) / _p(quiet.transit_p99_us) for quiet, busy in zip(samples[False], samples[True], strict=True)
+    )
+    title = f"p99 of a relayed stream with {EVENTS_PER_S * 128:,.0f} blocks a second stored meanwhile"
+    return at_most("relaying", title, ratio, BOUND, "x without events", figures, HOW)
+
+
+def _p(value: float | None) -> float:
+    if value is None:
+        raise RuntimeError("the generator measured no stream")
+    return value
+
+
+def _wait_until_heard(admin_port: int) -> None:
+    deadline = time.monotonic() + READY_S
+    feed = "unknown"
+    while time.monotonic() < deadline:
+        feed = httpx.get(f"http://127.0.0.1:{admin_port}/v1/replicas", trust_env=False).json()["replicas"][0]["feed"]
+        if feed in {"live", "partial"}:
+            return
+        time.sleep(0.1)
+    raise RuntimeError(f"the events are not heard: the feed is {feed}")

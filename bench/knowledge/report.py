@@ -1,0 +1,58 @@
+"""The rows as a paper: a part of docs/benchmarks.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from bench.knowledge.row import Row
+
+BEGIN, END = "<!-- bench-knowledge:begin -->\n", "<!-- bench-knowledge:end -->\n"
+
+
+class Result(msgspec.Struct, frozen=True):
+    """One run of `make bench-knowledge`."""
+
+    commit: str
+    machine: str
+    python: str
+    seed: int
+    load_average: float
+    """Of one minute, when the run began."""
+    rows: list[Row]
+
+
+def markdown(result: Result) -> str:
+    """The section's table, and what each row was made of."""
+    return "\n".join(_lines(result)) + "\n"
+
+
+def write_paper(paper: Path, result: Result) -> None:
+    """Renew the part of `paper` between the marks; raises `ValueError` where it has none."""
+    text = paper.read_text(encoding="utf-8")
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{paper} has no part between {BEGIN.strip()} and {END.strip()}")
+    paper.write_text(f"{head}{begin}{markdown(result)}{end}{tail}", encoding="utf-8")
+
+
+def _lines(result: Result) -> Iterator[str]:
+    yield (
+        f"Commit {result.commit}, seed {result.seed}, {result.machine}, {result.python} (load {result.load_average:.1f} when "
+        "it began). Every ratio is to a yardstick in the same run, taken in turns; medians."
+    )
+    yield ""
+    yield "| measure | bar | measured | |"
+    yield "|---|---|---|---|"
+    for row in result.rows:
+        yield f"| {row.title} | {row.bar} | {row.measured} | {'holds' if row.holds else '**fails**'} |"
+    for row in result.rows:
+        figures = ", ".join(f"{name} {_figure(value)}" for name, value in row.figures.items())
+        yield ""
+        yield f"**{row.title[0].upper()}{row.title[1:]}.** {row.how} {figures[0].upper()}{figures[1:]}."
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -1,0 +1,16 @@
+"""The rows of `make bench-knowledge`, in the order in which they are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.knowledge import feeding, knowing, relaying
+from bench.knowledge.row import Row
+
+ROWS: dict[str, Callable[[int, Path], Row]] = {
+    "knowing": lambda seed, _: knowing.measure(seed),
+    "feeding": lambda seed, _: feeding.measure(seed),
+    "relaying": relaying.measure,
+}
+"""Each measures with a seed, and may keep what it compiles in a cache folder."""

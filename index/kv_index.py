@@ -267,7 +267,7 @@ class KvIndex:
         """Counts and sizes for metrics and the admin API."""
         domains, counts = list(self._domains), self._counts
         return IndexStats(
-            replicas={replica: holdings.stats for replica, holdings in self._replicas.items()},
+            replicas=self._reports.counted({replica: holdings.stats for replica, holdings in self._replicas.items()}),
             num_domains=len(domains),
             num_splits=counts.num_splits,
             num_unique_blocks=sum(domain.index.num_unique_blocks for domain in domains),

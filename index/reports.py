@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 
 import msgspec
 
+from turnwise.index.values import ReplicaStats
 from turnwise.types import CallId, Digest, PromptChain, ReplicaId
 
 MAX_TRIES = 3
@@ -69,6 +71,11 @@ class Reports:
                 marks.pop(digest, None)
             if not marks:
                 del self.marks[replica]
+
+    def counted(self, stats: Mapping[ReplicaId, ReplicaStats]) -> dict[ReplicaId, ReplicaStats]:
+        """The stats of replicas with their `num_headless`."""
+        marks = self._marks
+        return {name: msgspec.structs.replace(had, num_headless=len(marks.get(name, ()))) for name, had in stats.items()}
 
     def forget(self, replica: ReplicaId) -> None:
         """The replica has left, or holds nothing any more."""

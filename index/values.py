@@ -106,6 +106,8 @@ class ReplicaStats(msgspec.Struct, frozen=True, gc=False):
     """Its cache has several groups or kinds, so block chains do not tell what it can reuse."""
     is_split: bool
     """It hashed a known prompt otherwise than its domain, and stands alone since."""
+    num_headless: int = 0
+    """Beginnings of prompts that it holds and of which no block is known."""
 
 
 class IndexStats(msgspec.Struct, frozen=True, gc=False):

@@ -1,3 +1,4 @@
+# Longer than 300 lines because all that a whole proxy in memory consists of is read in one place.
 """A whole proxy in memory: the real steps, index and policy over embedded engines, with no socket between them.
 
 On `engines.sim.virtual_time` an hour of it takes moments and two runs are equal, so it serves tests and studies of policy.

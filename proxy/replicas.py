@@ -111,14 +111,14 @@ def _health(replica: Mapping[str, Any]) -> str:
 
 def _trust(cache: Mapping[str, Any]) -> str:
     """The weight of the source that most decisions went by."""
-    sources = [source for source in cache.get("sources", ()) if source["num_calls"]]
+    sources = [source for source in cache.get("loop", ()) if source["num_calls"]]
     return f"{max(sources, key=_num_calls)['weight']:.2f}" if sources else "-"
 
 
 def _accuracy(cache: Mapping[str, Any]) -> str:
     """One less the share of prompt tokens by which predictions were off."""
-    prompt_tokens = sum(source["prompt_tokens"] for source in cache.get("sources", ()))
-    error_tokens = sum(source["error_tokens"] for source in cache.get("sources", ()))
+    prompt_tokens = sum(source["prompt_tokens"] for source in cache.get("loop", ()))
+    error_tokens = sum(source["error_tokens"] for source in cache.get("loop", ()))
     return f"{max(0.0, 1 - error_tokens / prompt_tokens):.1%}" if prompt_tokens else "-"
 
 

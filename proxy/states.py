@@ -33,6 +33,7 @@ class State(StrEnum):
     NO_STAMPS = "no_stamps"
     NO_USAGE = "no_usage"
     NO_CACHED_TOKENS = "no_cached_tokens"
+    MISSING_HEADS = "missing_heads"
     NONSENSE_EVENTS = "nonsense_events"
     PREDICTED_ONLY = "predicted_only"
     SPLIT_DOMAIN = "split_domain"
@@ -109,6 +110,11 @@ EXPLAINED = {
         "Predictions are not checked against what the engine found.",
         "Start the engine with --enable-prompt-tokens-details.",
     ),
+    State.MISSING_HEADS: Explained(
+        "It holds prompts whose first blocks it stored before it was heard.",
+        "The next call of such a prompt asks for a full report, at most three times; until then what it holds is predicted.",
+        "Nothing; to know more at the start set replay_endpoint in --kv-events-config, or index.state_file.",
+    ),
     State.NONSENSE_EVENTS: Explained(
         "Some of its KV events could not be read, or cannot be true.",
         "They are left out and counted; where one may have been a removal, what was known of the replica was dropped.",
@@ -173,6 +179,8 @@ def _of_cache(cache: ReplicaStats) -> list[State]:
     found: list[State] = []
     if cache.is_predicted_only:
         found.append(State.PREDICTED_ONLY)
+    if cache.num_headless:
+        found.append(State.MISSING_HEADS)
     if cache.is_split:
         found.append(State.SPLIT_DOMAIN)
     return found

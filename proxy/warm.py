@@ -1,7 +1,7 @@
 """What is known of KV on disk, so that a restarted proxy is warm in a second.
 
-The file holds the index and, for each replica, a mark of the last batch of events that it had taken in. Nothing of it is believed
-until the engine's own sequence goes on from that mark; `Feed` sees to that.
+The file holds the index and, for each replica, a mark of the last batch of events that it had taken in. Nothing of it is
+believed until the engine's own sequence goes on from that mark; `Feed` sees to that.
 """
 
 from __future__ import annotations
@@ -49,10 +49,7 @@ def read(path: str, index: KvIndex, now: float) -> dict[ReplicaId, Remembered]:
     if not path:
         return {}
     try:
-        data = Path(path).read_bytes()
-        if not data.startswith(MAGIC):
-            raise ValueError(f"it begins with {data[: len(MAGIC)]!r} and is no state file")
-        state = msgspec.msgpack.decode(memoryview(data)[len(MAGIC) :], type=_State)
+        state = _decoded(Path(path).read_bytes())
         restored = index.restore(state.index, now)
     except FileNotFoundError:
         logger.info("no state file at %s yet: nothing is known at the start", path)
@@ -137,6 +134,12 @@ def fork_writer(path: str, index: KvIndex, feeds: Mapping[ReplicaId, Remembered]
         status = 0
     finally:
         os._exit(status)  # nobody else's clean-up may run here
+
+
+def _decoded(data: bytes) -> _State:
+    if not data.startswith(MAGIC):
+        raise ValueError(f"it begins with {data[: len(MAGIC)]!r} and is no state file")
+    return msgspec.msgpack.decode(memoryview(data)[len(MAGIC) :], type=_State)
 
 
 def _half(path: str, writer: int) -> Path:

@@ -74,7 +74,7 @@ class Reports:
 
     def counted(self, stats: Mapping[ReplicaId, ReplicaStats]) -> dict[ReplicaId, ReplicaStats]:
         """The stats of replicas with their `num_headless`."""
-        marks = self._marks
+        marks = self.marks
         return {name: msgspec.structs.replace(had, num_headless=len(marks.get(name, ()))) for name, had in stats.items()}
 
     def forget(self, replica: ReplicaId) -> None:

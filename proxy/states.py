@@ -111,7 +111,7 @@ EXPLAINED = {
         "Start the engine with --enable-prompt-tokens-details.",
     ),
     State.MISSING_HEADS: Explained(
-        "It holds prompts whose first blocks it stored before it was heard.",
+        "It holds beginnings of prompts of which nobody has heard the blocks.",
         "The next call of such a prompt asks for a full report, at most three times; until then what it holds is predicted.",
         "Nothing; to know more at the start set replay_endpoint in --kv-events-config, or index.state_file.",
     ),

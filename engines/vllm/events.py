@@ -33,6 +33,8 @@ MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 RECEIVE_QUEUE = 100_000
 """Messages that may wait in the socket, as many as vLLM keeps on its side."""
 HEARTBEAT_MS = 5_000
+MAX_UNKNOWN = 16
+"""Unknown types of events that are named once each; an engine has a few, nonsense has any number."""
 RETRY_MS = 100
 """Pause between two attempts to connect."""
 
@@ -176,7 +178,7 @@ class ZmqEventSource:
         return decode_batch(frames[2], int.from_bytes(frames[1], "big"), rank=self._info.rank, on_unknown=self._note_unknown)
 
     def _note_unknown(self, kind: str) -> None:
-        if kind not in self._unknown:
+        if kind not in self._unknown and len(self._unknown) < MAX_UNKNOWN:
             self._unknown.add(kind)
             logger.warning("KV events of type %s from %s are not known here and are left out", kind, self._info.endpoint)
 

@@ -51,7 +51,7 @@ def prompt_chain(prompt: Prompt) -> PromptChain:
         template = _NO_TEMPLATE
     else:
         template = cast("Digest", digests[0] if kinds[0] is SegmentKind.TEMPLATE else root)
-    return PromptChain(cast("tuple[Digest, ...]", tuple(digests)), tuple(ends), None, template)
+    return PromptChain(cast("tuple[Digest, ...]", tuple(digests)), tuple(ends), prompt.answer, template)
 
 
 def _learn_root(root: bytes) -> bytes:

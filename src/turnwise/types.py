@@ -57,6 +57,25 @@ class Segment(msgspec.Struct, frozen=True, gc=False):
     raw: Raw
 
 
+class Answer(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What an assistant turn says, whoever wrote it down and however: xxh3_64 of each part, 0 where there is none.
+
+    `calls` covers names and arguments of its tool calls in their order, not their ids.
+    """
+
+    text: int = 0
+    calls: int = 0
+    reasoning: int = 0
+
+
+class LastAnswer(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The last assistant turn of a prompt: its segments are those from `first` to `last`, both included."""
+
+    first: int
+    last: int
+    said: Answer
+
+
 class Prompt(msgspec.Struct, frozen=True, gc=False):
     """All that the engine's chat template sees of a request: segment i is of `kinds[i]` and holds `raws[i]`.
 
@@ -68,6 +87,8 @@ class Prompt(msgspec.Struct, frozen=True, gc=False):
     root: bytes
     kinds: tuple[SegmentKind, ...]
     raws: tuple[Raw, ...]
+    answer: LastAnswer | None = None
+    """None where no assistant turn is in it, or where what that says cannot be told."""
 
     @classmethod
     def of(cls, root: bytes, segments: Iterable[Segment]) -> Prompt:
@@ -81,32 +102,13 @@ class Prompt(msgspec.Struct, frozen=True, gc=False):
         return tuple(Segment(kind, bytes(raw)) for kind, raw in zip(self.kinds, self.raws, strict=True))
 
 
-class Answer(msgspec.Struct, frozen=True, gc=False):
-    """What an assistant turn says, whoever wrote it down and however: xxh3_64 of each part, 0 where there is none.
-
-    `calls` covers names and arguments of its tool calls in their order, not their ids.
-    """
-
-    text: int = 0
-    calls: int = 0
-    reasoning: int = 0
-
-
-class LastAnswer(msgspec.Struct, frozen=True, gc=False):
-    """The last assistant turn of a prompt: its segments are those from `first` to `last`, both included."""
-
-    first: int
-    last: int
-    said: Answer
-
-
 class PromptChain(msgspec.Struct, frozen=True, gc=False):
     """Prefix digests of a prompt: `digests[i]` covers segments 0..i, `ends[i]` is the number of raw bytes they hold."""
 
     digests: tuple[Digest, ...]
     ends: tuple[int, ...]
     answer: LastAnswer | None = None
-    """None where no assistant turn is in it, or where nobody looked."""
+    """See `Prompt.answer`."""
     template: Digest = Digest(b"")
     """Equal for prompts that one chat template renders in one way: they agree in root and in what they tell the template.
 
@@ -174,6 +176,8 @@ class Request(msgspec.Struct, frozen=True):
     """Whether the replica is asked to keep the answer for later calls."""
     unhashed_bytes: int = 0
     """Bytes that the engine's template may see and `chain` does not cover."""
+    asks_report: bool = False
+    """Whether the client itself asks the engine to announce again what it has cached of this prompt."""
 
 
 class HitSource(StrEnum):
@@ -305,6 +309,8 @@ class Outcome(msgspec.Struct, frozen=True):
     last_byte_at: float | None
     ended_at: float
     body_bytes: int
+    answer: Answer | None = None
+    """What the answer said; None where that is not known."""
 
     @property
     def is_retryable(self) -> bool:

@@ -126,3 +126,29 @@ def test_state_that_a_captured_call_continues_is_named():
     assert named == {0: (), 1: ("resp_33326e5ce46e4255928fd1a3",), 2: ("conv_abc123",)}
     assert not read("cli_codex", 0).is_stored
     assert read("oai_responses", 0).is_stored
+
+
+def made_by_the_model(turn: dict) -> bool:
+    return turn.get("role") == "assistant" or turn.get("type", "").endswith("_call")
+
+
+@pytest.mark.parametrize("encode", [compact, lambda value: json.dumps(value, indent=1).encode()], ids=["compact", "indented"])
+@pytest.mark.parametrize(("name", "seq"), READABLE)
+def test_a_captured_prompt_names_its_last_assistant_turn(name, seq, encode):
+    row = CALLS[name][seq]
+    turns = next(row["body"][member] for member in SPREAD if member in row["body"])
+    made = [turn for turn in turns[:-1] if isinstance(turn, dict) and made_by_the_model(turn)]
+    prompt = read(name, seq, encode).prompt
+    if made:
+        raws = prompt.raws[prompt.answer.first : prompt.answer.last + 1]
+        assert json.loads(b"".join(map(bytes, raws))) == without_markers(made[-1])
+    else:
+        assert prompt.answer is None
+
+
+def test_clients_that_were_told_the_same_say_the_same_in_all_dialects():
+    said = [call.prompt.answer.said for call in (read(*place) for place in READABLE) if call.prompt.answer is not None]
+    weather = {"langgraph", "litellm", "oai_chat", "oagents_chat", "oagents_responses", "anth"}
+    calls = {read(name, seq).prompt.answer for name, seq in READABLE if name in weather} - {None}
+    assert len({answer.said.calls for answer in calls}) <= 2  # the one call that all of them made, and none
+    assert len(said) >= 40

@@ -7,7 +7,7 @@ from typing import Protocol
 import msgspec
 
 from turnwise.errors import TurnwiseError
-from turnwise.types import DialectName, Headers, Prompt, Usage
+from turnwise.types import Answer, DialectName, Headers, Prompt, Usage
 
 
 class ReadCall(msgspec.Struct, frozen=True):
@@ -30,6 +30,8 @@ class ReadCall(msgspec.Struct, frozen=True):
     """Whether the replica is asked to keep the answer, under the id that the tap sees."""
     unhashed_bytes: int = 0
     """Bytes that the engine's template may see and `prompt` does not hold; anything but 0 is a defect of the dialect."""
+    asks_report: bool = False
+    """Whether the body asks the engine to announce again what it has cached of the prompt."""
 
 
 class Watcher(Protocol):
@@ -68,6 +70,10 @@ class Tap(Watcher, Protocol):
     def response_id(self) -> str | None:
         """Id under which a replica that is asked to (`ReadCall.is_stored`) keeps this answer; None where the API keeps none."""
 
+    @property
+    def answer(self) -> Answer | None:
+        """What the answer said, once it is complete; None where that is not known, or nobody wants it."""
+
 
 class StreamFilter(Protocol):
     """Takes out of a stream what the client did not ask for."""
@@ -87,8 +93,8 @@ class Dialect(Protocol):
     def read(self, body: bytes, headers: Headers, *, splice_usage: bool) -> ReadCall:
         """Read a request body; raises `ClientFault` naming the field that is wrong."""
 
-    def tap(self) -> Tap | None:
-        """A tap for one answer; None where the dialect watches nothing."""
+    def tap(self, *, wants_answer: bool = False) -> Tap | None:
+        """A tap for one answer, which says what that says only if `wants_answer`; None where the dialect watches nothing."""
 
     def usage_filter(self) -> StreamFilter:
         """The filter for a stream whose body we spliced."""

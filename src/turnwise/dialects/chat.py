@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from turnwise.dialects import arguments, markers, turns
+from turnwise.dialects.assistant import hear_chat
 from turnwise.dialects.body import Body
 from turnwise.dialects.conversation import ConversationDialect
 from turnwise.dialects.frame import Frame
 from turnwise.dialects.openai import OpenAIGeneration
 from turnwise.dialects.prompt import Arguments, Parts
-from turnwise.dialects.splice import usage_splice
+from turnwise.dialects.splice import asks_report, usage_splice
 from turnwise.types import DialectName, SegmentKind
 
 TEMPLATE_ARGUMENTS = Arguments(
@@ -76,7 +77,9 @@ class ChatDialect(ConversationDialect, OpenAIGeneration):
             num_choices=num_choices,
             max_tokens=max_tokens if limit is None else limit,
             unhashed_bytes=arguments.unhashed_bytes(body, _KNOWN),
+            asks_report=asks_report(body),
             splice=splice,
         )
 
+    hear = staticmethod(hear_chat)
     kinds = staticmethod(turns.kinds)

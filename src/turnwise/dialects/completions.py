@@ -11,7 +11,7 @@ from turnwise.dialects.base import ReadCall
 from turnwise.dialects.body import Body
 from turnwise.dialects.openai import OpenAIGeneration
 from turnwise.dialects.prompt import TEXT_CHUNK_BYTES, Arguments, Parts, chunks, chunks_at_commas
-from turnwise.dialects.splice import usage_splice
+from turnwise.dialects.splice import asks_report, usage_splice
 from turnwise.types import DialectName, Headers, Prompt, Segment, SegmentKind
 
 MAX_PROMPTS = 50_000
@@ -60,6 +60,7 @@ class CompletionsDialect(OpenAIGeneration):
             num_choices=num_choices * max(1, len(prompts)),
             max_tokens=max_tokens,
             unhashed_bytes=arguments.unhashed_bytes(document, _KNOWN),
+            asks_report=asks_report(document),
         )
 
 

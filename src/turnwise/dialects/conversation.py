@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import msgspec
 
 from turnwise.dialects import markers, turns
+from turnwise.dialects.assistant import Heard
 from turnwise.dialects.base import ReadCall
 from turnwise.dialects.body import Body
 from turnwise.dialects.fold import HEAD_BYTES, Folder
 from turnwise.dialects.frame import Frame, Frames
+from turnwise.dialects.last_answer import last_answer
 from turnwise.dialects.prompt import WHOLE_UP_TO_BYTES, Parts
 from turnwise.errors import ClientFault
 from turnwise.types import Headers, Prompt, Raw, SegmentKind
@@ -39,6 +41,10 @@ class ConversationDialect:
         """What each turn is; `heads` are their first `HEAD_BYTES`. Raises `ClientFault` where a turn does not say it."""
         raise NotImplementedError
 
+    def hear(self, turn: Raw, heard: Heard) -> None:
+        """Note what an assistant turn says; raises what `UNREADABLE` names where that is not known."""
+        raise NotImplementedError
+
     def read(self, body: bytes, headers: Headers, *, splice_usage: bool) -> ReadCall:  # noqa: ARG002 - the Protocol's signature
         """Read a request; raises `ClientFault` naming the field that is wrong.
 
@@ -60,7 +66,7 @@ class ConversationDialect:
             raws = turns.unmarked(raws, starts, marks)
         if frame.splice is not None:
             body = frame.splice.into(body, fold.end - starts[0] if frame.splice.start >= starts[0] else 0)
-        return _call(body, frame, kinds, raws)
+        return self._call(body, frame, kinds, raws)
 
     def read_in_full(self, document: bytes, *, splice_usage: bool) -> ReadCall:
         """Read a request of any shape, its whole top level checked."""
@@ -69,7 +75,7 @@ class ConversationDialect:
         kinds, raws = self.turns_in_full(body)
         if markers.find(document):
             raws = [markers.without_cache_control(raw) for raw in raws]
-        return _call(document if frame.splice is None else frame.splice.into(document), frame, kinds, raws)
+        return self._call(document if frame.splice is None else frame.splice.into(document), frame, kinds, raws)
 
     def turns_in_full(self, body: Body) -> tuple[list[SegmentKind], list[Raw]]:
         """The turns of a body; raises `ClientFault` where they are missing, none, too many or no list."""
@@ -86,24 +92,25 @@ class ConversationDialect:
         name = self._turns_name
         return ClientFault(f"`{name}` must not hold more than {turns.MAX_TURNS} {self._noun}", param=name)
 
-
-def _call(body: bytes, frame: Frame, kinds: list[SegmentKind], raws: list[Raw]) -> ReadCall:
-    if len(body) <= WHOLE_UP_TO_BYTES or max(map(len, raws)) <= WHOLE_UP_TO_BYTES:
-        prompt = Prompt(frame.root, (*frame.kinds, *kinds), (*frame.raws, *raws))
-    else:
-        parts = Parts(frame.kinds, frame.raws)
-        for kind, raw in zip(kinds, raws, strict=True):
-            parts.add(kind, raw)
-        prompt = parts.prompt(frame.root)
-    return ReadCall(
-        body,
-        frame.model,
-        prompt,
-        frame.is_stream,
-        frame.splice is not None,
-        frame.num_choices,
-        frame.max_tokens,
-        frame.continues,
-        frame.is_stored,
-        frame.unhashed_bytes,
-    )
+    def _call(self, body: bytes, frame: Frame, kinds: list[SegmentKind], raws: list[Raw]) -> ReadCall:
+        if len(body) <= WHOLE_UP_TO_BYTES or max(map(len, raws)) <= WHOLE_UP_TO_BYTES:
+            all_kinds, all_raws = (*frame.kinds, *kinds), (*frame.raws, *raws)
+        else:
+            parts = Parts(frame.kinds, frame.raws)
+            for kind, raw in zip(kinds, raws, strict=True):
+                parts.add(kind, raw)
+            all_kinds, all_raws = parts.kinds, parts.raws
+        answer = last_answer(kinds, raws, self.hear, len(frame.kinds), len(all_kinds))
+        return ReadCall(
+            body,
+            frame.model,
+            Prompt(frame.root, all_kinds, all_raws, answer),
+            frame.is_stream,
+            frame.splice is not None,
+            frame.num_choices,
+            frame.max_tokens,
+            frame.continues,
+            frame.is_stored,
+            frame.unhashed_bytes,
+            frame.asks_report,
+        )

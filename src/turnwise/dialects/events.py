@@ -12,6 +12,9 @@ EVENT_END = re.compile(rb"\n\r?\n|\r\r")
 EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
 """What a read ends with that ends with an event, as nearly every one does."""
 
+DONE = (b"[DONE]", b"")
+"""Payloads that say nothing: the one that ends a stream of OpenAI's, and none."""
+
 USAGE_MEMBER = b'"usage":'
 
 

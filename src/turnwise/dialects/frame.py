@@ -36,6 +36,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     is_stored: bool = False
     splice: Splice | None = None
     """What asks the stream for its usage, at offsets of the folded body; None where nothing is to be spliced in."""
+    asks_report: bool = False
 
 
 class ReadFrame(Protocol):

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 import msgspec
 
 from turnwise.dialects import arguments, markers, shapes, turns
+from turnwise.dialects.assistant import hear_messages
 from turnwise.dialects.body import Body
 from turnwise.dialects.conversation import ConversationDialect
 from turnwise.dialects.frame import Frame
 from turnwise.dialects.messages_tap import MessagesTap
 from turnwise.dialects.prompt import Arguments, Parts
+from turnwise.dialects.splice import asks_report
 from turnwise.dialects.usage_filter import NeverSpliced
 from turnwise.errors import ClientFault, TurnwiseError
 from turnwise.types import DialectName, Raw, SegmentKind
@@ -86,7 +88,10 @@ class MessagesDialect(ConversationDialect, NeverSpliced):
             is_stream=arguments.flag(body, "stream") is True,
             max_tokens=arguments.count(body, "max_tokens"),
             unhashed_bytes=arguments.unhashed_bytes(body, _KNOWN),
+            asks_report=asks_report(body),
         )
+
+    hear = staticmethod(hear_messages)
 
     def kinds(self, raws: Sequence[Raw], heads: Sequence[bytes]) -> list[SegmentKind]:
         """What each message is by its role; one of the user's that only brings results of tools is a tool's."""
@@ -95,9 +100,9 @@ class MessagesDialect(ConversationDialect, NeverSpliced):
             for kind, raw in zip(turns.kinds(raws, heads), raws, strict=True)
         ]
 
-    def tap(self) -> MessagesTap:
-        """A tap for one answer."""
-        return MessagesTap()
+    def tap(self, *, wants_answer: bool = False) -> MessagesTap:
+        """A tap for one answer; see `Dialect.tap`."""
+        return MessagesTap(wants_answer=wants_answer)
 
     def error(self, fault: TurnwiseError) -> bytes:
         """JSON body of an error answer."""

@@ -11,9 +11,9 @@ from turnwise.errors import TurnwiseError
 class OpenAIGeneration:
     """Answers and errors of both APIs."""
 
-    def tap(self) -> GenerationTap:
-        """A tap for one answer."""
-        return GenerationTap()
+    def tap(self, *, wants_answer: bool = False) -> GenerationTap:
+        """A tap for one answer; see `Dialect.tap`."""
+        return GenerationTap(wants_answer=wants_answer)
 
     def usage_filter(self) -> UsageFilter:
         """The filter for a stream whose body was spliced."""

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Annotated
 
 import msgspec
 
-from turnwise.dialects.tap import MAX_NO_TEXT_BYTES, NO_TEXT, UNREADABLE, AnswerTap
-from turnwise.types import Usage
+from turnwise.dialects.answer import MAX_SAID_BYTES, UNREADABLE, answer
+from turnwise.dialects.assistant import hear_chat, said_in
+from turnwise.dialects.saying import REASONING, TEXT, Piece
+from turnwise.dialects.tap import MAX_NO_TEXT_BYTES, NO_TEXT, AnswerTap
+from turnwise.types import Answer, Usage
+
+_NULL = msgspec.Raw(b"null")
 
 
 class _CachedDetail(msgspec.Struct, gc=False):
@@ -21,33 +26,43 @@ class _Usage(msgspec.Struct, gc=False):
     prompt_tokens_details: _CachedDetail | None = None
 
 
+class _FunctionDelta(msgspec.Struct, gc=False):
+    name: str | None = None
+    arguments: msgspec.Raw = _NULL
+
+
+class _CallDelta(msgspec.Struct, gc=False):
+    index: Annotated[int, msgspec.Meta(ge=0)]
+    function: _FunctionDelta | None = None
+
+
 class _Delta(msgspec.Struct, gc=False):
-    content: Any = None
-    refusal: Any = None
-    reasoning: Any = None
-    reasoning_content: Any = None
-    tool_calls: Any = None
-    function_call: Any = None
+    content: msgspec.Raw = _NULL
+    refusal: msgspec.Raw = _NULL
+    reasoning: msgspec.Raw = _NULL
+    reasoning_content: msgspec.Raw = _NULL
+    tool_calls: msgspec.Raw = _NULL
+    function_call: msgspec.Raw = _NULL
 
 
 class _ChunkChoice(msgspec.Struct, gc=False):
     delta: _Delta | None = None
-    text: Any = None
+    text: msgspec.Raw = _NULL
     finish_reason: str | None = None
 
 
 class _Chunk(msgspec.Struct, gc=False):
     choices: list[_ChunkChoice] | None = None
-    usage: msgspec.Raw = msgspec.Raw(b"null")
+    usage: msgspec.Raw = _NULL
 
 
 class _Message(msgspec.Struct, gc=False):
-    content: msgspec.Raw = msgspec.Raw(b"null")
+    content: msgspec.Raw = _NULL
 
 
 class _Choice(msgspec.Struct, gc=False):
-    message: _Message | None = None
-    text: msgspec.Raw = msgspec.Raw(b"null")
+    message: msgspec.Raw = _NULL
+    text: msgspec.Raw = _NULL
     finish_reason: str | None = None
 
 
@@ -58,51 +73,79 @@ class _Document(msgspec.Struct, gc=False):
 
 class _OddDocument(msgspec.Struct, gc=False):
     choices: list[_Choice] | None = None
-    usage: msgspec.Raw = msgspec.Raw(b"null")
+    usage: msgspec.Raw = _NULL
 
 
 _CHUNK = msgspec.json.Decoder(_Chunk)
+_CALLS = msgspec.json.Decoder(list[_CallDelta])
+_MESSAGE = msgspec.json.Decoder(_Message)
+_TEXT = msgspec.json.Decoder(str)
 _DOCUMENT = msgspec.json.Decoder(_Document)
 _ODD_DOCUMENT = msgspec.json.Decoder(_OddDocument)
 _USAGE = msgspec.json.Decoder(_Usage)
 
 
-class GenerationTap(AnswerTap):
+_NO_DELTA = _Delta()
+_NO_FUNCTION = _FunctionDelta()
+
+
+class GenerationTap(AnswerTap[_Chunk]):
     """The tap of chat and completions."""
 
     visible_marks = re.compile(rb'"(?:content|text)"')
     end_marks = (re.compile(rb'"usage": ?\{'), re.compile(rb'"finish_reason": ?"'))
 
-    def _read_event(self, payload: bytes, now: float) -> None:
-        try:
-            chunk = _CHUNK.decode(payload)
-        except UNREADABLE:
-            return
-        for choice in chunk.choices or ():
-            delta = choice.delta or _Delta()
-            is_visible = bool(delta.content or choice.text)
-            if is_visible or any(
-                (delta.reasoning, delta.reasoning_content, delta.tool_calls, delta.function_call, delta.refusal)
-            ):
+    def _decode(self, payload: bytes) -> _Chunk:
+        return _CHUNK.decode(payload)
+
+    def _note(self, event: _Chunk, now: float) -> None:
+        for choice in event.choices or ():
+            delta = choice.delta or _NO_DELTA
+            is_visible = _is_given(delta.content) or _is_given(choice.text)
+            hidden = (delta.reasoning, delta.reasoning_content, delta.tool_calls, delta.function_call, delta.refusal)
+            if is_visible or any(map(_is_given, hidden)):
                 self._saw_token(now, is_visible=is_visible)
             self._finish_reason = choice.finish_reason or self._finish_reason
-        self._read_usage(chunk.usage)
+        self._read_usage(event.usage)
+
+    def _pieces(self, event: _Chunk) -> list[Piece] | None:
+        choices = event.choices
+        if not choices:
+            return []
+        delta = choices[0].delta or _NO_DELTA
+        if len(choices) > 1 or _is_given(delta.refusal) or _is_given(delta.function_call):
+            return None
+        pieces = [Piece(TEXT, bytes(raw)) for raw in (choices[0].text, delta.content) if _is_given(raw)]
+        reasoning = delta.reasoning if _is_given(delta.reasoning) else delta.reasoning_content
+        if _is_given(reasoning):
+            pieces.append(Piece(REASONING, bytes(reasoning)))
+        if not _is_given(delta.tool_calls):
+            return pieces
+        try:
+            calls = _CALLS.decode(delta.tool_calls)
+        except UNREADABLE:
+            return None
+        return pieces + [_piece(call.index, call.function or _NO_FUNCTION) for call in calls]
 
     def _read_document(self, document: bytes, now: float) -> None:
-        answer = _decode(document)
-        if answer is None:
+        whole = _decode(document)
+        if whole is None:
             return
-        for choice in answer.choices or ():
-            text = choice.message.content if choice.message is not None else choice.text
-            if len(text) > MAX_NO_TEXT_BYTES or bytes(text) not in NO_TEXT:
+        choices = whole.choices or ()
+        for choice in choices:
+            if _is_given(_content(choice)):
                 self.first_visible_at = now
             self._finish_reason = choice.finish_reason or self._finish_reason
-        if isinstance(answer, _OddDocument):
-            self._read_usage(answer.usage)
-        elif answer.usage is not None:
-            self._usage = _usage(answer.usage)
+        if self._wants_answer and len(choices) == 1:
+            self._answer = _said(choices[0])
+        if isinstance(whole, _OddDocument):
+            self._read_usage(whole.usage)
+        elif whole.usage is not None:
+            self._usage = _usage(whole.usage)
 
     def _read_usage(self, raw: msgspec.Raw) -> None:
+        if len(raw) <= len(b"null"):  # an exception would cost five times as much as the rest of an event
+            return
         try:
             self._usage = _usage(_USAGE.decode(raw))
         except UNREADABLE:
@@ -117,6 +160,36 @@ def _decode(document: bytes) -> _Document | _OddDocument | None:
         pass
     try:
         return _ODD_DOCUMENT.decode(document)
+    except UNREADABLE:
+        return None
+
+
+def _is_given(raw: msgspec.Raw) -> bool:
+    return raw is not _NULL and (len(raw) > MAX_NO_TEXT_BYTES or bytes(raw) not in NO_TEXT)
+
+
+def _piece(index: int, function: _FunctionDelta) -> Piece:
+    return Piece(index, bytes(function.arguments) if _is_given(function.arguments) else b"", function.name or "")
+
+
+def _content(choice: _Choice) -> msgspec.Raw:
+    """What a choice shows: the content of its message, or its text."""
+    if choice.message is _NULL:
+        return choice.text
+    try:
+        return _MESSAGE.decode(choice.message).content
+    except UNREADABLE:
+        return _NULL
+
+
+def _said(choice: _Choice) -> Answer | None:
+    """What the only choice of an answer says."""
+    if len(choice.message) > MAX_SAID_BYTES or len(choice.text) > MAX_SAID_BYTES:
+        return None
+    if choice.message is not _NULL:
+        return said_in((choice.message,), hear_chat)
+    try:
+        return answer(_TEXT.decode(choice.text), (), "")
     except UNREADABLE:
         return None
 

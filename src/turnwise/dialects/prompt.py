@@ -100,6 +100,11 @@ class Arguments:
         return b",".join(b'"%b":%b' % (name.encode(), raw) for name, raw in given if raw and (name, raw) not in self._defaults)
 
 
+def num_pieces(raw: Raw) -> int:
+    """Of how many segments a part is made (`Parts.add`)."""
+    return 1 if len(raw) <= WHOLE_UP_TO_BYTES else -(-len(raw) // CHUNK_BYTES)
+
+
 def chunks(kind: SegmentKind, raw: Raw, chunk_bytes: int) -> Iterator[Segment]:
     """Pieces of `chunk_bytes` counted from the start, so that text which extends another repeats all but its last piece."""
     view = memoryview(raw)

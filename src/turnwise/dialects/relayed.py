@@ -38,7 +38,7 @@ class RelayedDialect(NeverSpliced):
             return ReadCall(body=body, model=form.get("model") or None, is_stream=form.get("stream") in _TRUE)
         return ReadCall(body=body, model=_model(head.model), is_stream=bytes(head.stream) == b"true")
 
-    def tap(self) -> None:
+    def tap(self, *, wants_answer: bool = False) -> None:
         """Nothing is watched."""
 
     def error(self, fault: TurnwiseError) -> bytes:

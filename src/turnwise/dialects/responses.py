@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from turnwise.dialects import arguments, markers, shapes, turns
+from turnwise.dialects.assistant import hear_responses
 from turnwise.dialects.body import Body
 from turnwise.dialects.conversation import ConversationDialect
 from turnwise.dialects.frame import Frame
 from turnwise.dialects.prompt import Arguments, Parts
 from turnwise.dialects.responses_tap import ResponsesTap
+from turnwise.dialects.splice import asks_report
 from turnwise.dialects.usage_filter import NeverSpliced
 from turnwise.errors import ClientFault, TurnwiseError
 from turnwise.types import DialectName, Raw, SegmentKind
@@ -89,9 +91,12 @@ class ResponsesDialect(ConversationDialect, NeverSpliced):
             is_stream=arguments.flag(body, "stream") is True,
             max_tokens=arguments.count(body, "max_output_tokens"),
             unhashed_bytes=arguments.unhashed_bytes(body, _KNOWN),
+            asks_report=asks_report(body),
             continues=tuple(_continues(body)),
             is_stored=arguments.flag(body, "store") is not False,
         )
+
+    hear = staticmethod(hear_responses)
 
     def kinds(self, raws: Sequence[Raw], heads: Sequence[bytes]) -> list[SegmentKind]:  # noqa: ARG002 - items name two members
         """What each item is by its type and role."""
@@ -107,9 +112,9 @@ class ResponsesDialect(ConversationDialect, NeverSpliced):
             return [SegmentKind.USER], [text]
         return super().turns_in_full(body)
 
-    def tap(self) -> ResponsesTap:
-        """A tap for one answer."""
-        return ResponsesTap()
+    def tap(self, *, wants_answer: bool = False) -> ResponsesTap:
+        """A tap for one answer; see `Dialect.tap`."""
+        return ResponsesTap(wants_answer=wants_answer)
 
     def error(self, fault: TurnwiseError) -> bytes:
         """JSON body of an error answer."""

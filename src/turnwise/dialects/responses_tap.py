@@ -7,8 +7,11 @@ from typing import Any
 
 import msgspec
 
-from turnwise.dialects.tap import UNREADABLE, AnswerTap
-from turnwise.types import Usage
+from turnwise.dialects.answer import MAX_SAID_BYTES, UNREADABLE
+from turnwise.dialects.assistant import hear_responses, said_in
+from turnwise.dialects.saying import Piece
+from turnwise.dialects.tap import AnswerTap
+from turnwise.types import Answer, Usage
 
 _PENDING = ("queued", "in_progress")
 
@@ -54,10 +57,11 @@ class _Event(msgspec.Struct, gc=False):
 _EVENT = msgspec.json.Decoder(_Event)
 _RESPONSE = msgspec.json.Decoder(_Response)
 _OUTPUT = msgspec.json.Decoder(list[_Item])
+_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 _USAGE = msgspec.json.Decoder(_Usage)
 
 
-class ResponsesTap(AnswerTap):
+class ResponsesTap(AnswerTap[_Event]):
     """The tap of responses.
 
     `response_id` is the id that the answer bears; whether the replica keeps it under that id, the request says (`store`).
@@ -66,15 +70,19 @@ class ResponsesTap(AnswerTap):
     visible_marks = re.compile(rb'"response\.output_text\.delta"')
     end_marks = (re.compile(rb'"response\.(?:completed|incomplete|failed|cancelled|created)"'),)
 
-    def _read_event(self, payload: bytes, now: float) -> None:
-        try:
-            event = _EVENT.decode(payload)
-        except UNREADABLE:
-            return
+    says_in_pieces = False
+
+    def _decode(self, payload: bytes) -> _Event:
+        return _EVENT.decode(payload)
+
+    def _note(self, event: _Event, now: float) -> None:
         if event.response is not None:
             self._read_response(event.response)
         elif event.type.startswith("response.") and event.type.endswith(".delta") and event.delta:
             self._saw_token(now, is_visible=event.type == "response.output_text.delta")
+
+    def _pieces(self, event: _Event) -> tuple[Piece, ...]:  # noqa: ARG002 - the last event has all of it
+        return ()
 
     def _read_document(self, document: bytes, now: float) -> None:
         try:
@@ -92,6 +100,8 @@ class ResponsesTap(AnswerTap):
         if response.status is not None and response.status not in _PENDING:
             details = response.incomplete_details
             self._finish_reason = (details.reason if details is not None else None) or response.status
+            if self._wants_answer and len(response.output) <= MAX_SAID_BYTES:
+                self._answer = _said(response.output)
         try:
             usage = _USAGE.decode(response.usage)
         except UNREADABLE:
@@ -102,6 +112,14 @@ class ResponsesTap(AnswerTap):
             completion_tokens=usage.output_tokens or 0,
             cached_tokens=None if cached is None else cached.cached_tokens,
         )
+
+
+def _said(output: msgspec.Raw) -> Answer | None:
+    try:
+        items = _ITEMS.decode(output)
+    except UNREADABLE:
+        return None
+    return said_in(items, hear_responses)
 
 
 def _shows_text(output: msgspec.Raw) -> bool:

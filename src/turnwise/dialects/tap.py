@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, Generic, TypeVar
 
-import msgspec
+from turnwise.dialects.answer import UNREADABLE
+from turnwise.dialects.events import DONE, EVENT_ENDS, payloads
+from turnwise.dialects.saying import Piece, Saying
+from turnwise.types import Answer, Usage
 
-from turnwise.dialects.events import EVENT_ENDS, payloads
-from turnwise.types import Usage
+E = TypeVar("E")
 
 MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
 """Largest answer in one piece that is kept for its usage; a larger one is counted as without."""
@@ -23,19 +26,17 @@ MAX_LINE_BYTES = 1024 * 1024
 """Longest unfinished line of a stream that is kept. Most of what matters stands in a few hundred bytes; the last event of the
 Responses API repeats the whole answer and the tools besides."""
 
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What decoding garbage raises; a tap passes over it."""
-
 NO_TEXT = (b"null", b'""', b"[]")
 MAX_NO_TEXT_BYTES = max(map(len, NO_TEXT))
 
 
-class AnswerTap(ABC):
+class AnswerTap(ABC, Generic[E]):
     """Watches one answer; facts are the same however the bytes are cut, and garbage leaves them None.
 
     Until the first visible text every event is looked at. After it reads are put by and searched a few at a time, at the latest
     when somebody asks, and only the events that carry one of `end_marks` are parsed. An answer of status 400 or above has no
-    facts.
+    facts. With `wants_answer` it also learns what the answer says: then every event is read, those that repeat the frame of
+    the one before without parsing.
     """
 
     visible_marks: ClassVar[re.Pattern[bytes]]
@@ -43,12 +44,17 @@ class AnswerTap(ABC):
     end_marks: ClassVar[tuple[re.Pattern[bytes], ...]]
     """What an event that tells usage or an end has, one of them. A long literal at its start makes a search quick."""
 
+    says_in_pieces: ClassVar[bool] = True
+    """Whether a stream says in its pieces alone what it says; else an event at its end repeats all of it."""
+
     # A tap starts with these and writes only what it learns: one is made for every call.
     first_token_at: float | None = None
     first_visible_at: float | None = None
     _response_id: str | None = None
     _usage: Usage | None = None
     _finish_reason: str | None = None
+    _answer: Answer | None = None
+    _saying: Saying | None = None
     _is_watching = False
     _is_stream = False
     _is_overlong = False
@@ -56,8 +62,9 @@ class AnswerTap(ABC):
     _is_past_text = False
     """Whether the first visible text has come and no line is open."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, wants_answer: bool = False) -> None:
         self._unread: list[bytes] = []
+        self._wants_answer = wants_answer
 
     @property
     def usage(self) -> Usage | None:
@@ -80,9 +87,22 @@ class AnswerTap(ABC):
             self._read_unread()
         return self._response_id
 
+    @property
+    def answer(self) -> Answer | None:
+        """See `Tap.answer`."""
+        return self._answer
+
     @abstractmethod
-    def _read_event(self, payload: bytes, now: float) -> None:
-        """Take the facts out of one event's payload."""
+    def _decode(self, payload: bytes) -> E:
+        """Decode one event's payload; raises what `UNREADABLE` names."""
+
+    @abstractmethod
+    def _note(self, event: E, now: float) -> None:
+        """Take the facts out of one event."""
+
+    @abstractmethod
+    def _pieces(self, event: E) -> Sequence[Piece] | None:
+        """What one event says; None where that is not known."""
 
     @abstractmethod
     def _read_document(self, document: bytes, now: float) -> None:
@@ -92,6 +112,8 @@ class AnswerTap(ABC):
         """The answer's head has come."""
         self._is_watching = status < 400
         self._is_stream = is_stream
+        if self._wants_answer and is_stream and self.says_in_pieces:
+            self._saying = Saying()
 
     def feed(self, data: bytes, now: float) -> None:
         """Body bytes of one read."""
@@ -112,17 +134,16 @@ class AnswerTap(ABC):
             self._hold(data, MAX_DOCUMENT_BYTES)
         elif self._held or self._is_overlong or not data.endswith(EVENT_ENDS):
             self._feed_cut(data, now)
-        elif self.first_visible_at is None or self._has_end_mark(data):
-            self._read_lines(data, now)
+        else:
+            self._read(data, now)
         self._is_past_text = self.first_visible_at is not None and not self._held and not self._is_overlong
 
     def _read_unread(self) -> None:
         """Search what was put by. When it came tells nothing: the first token and the first text came before."""
         data = b"".join(self._unread)
         self._unread.clear()
-        if self._has_end_mark(data):
-            assert self.first_visible_at is not None
-            self._read_lines(data, self.first_visible_at)
+        assert self.first_visible_at is not None
+        self._read(data, self.first_visible_at)
 
     def close(self, now: float) -> None:
         """The body is complete."""
@@ -132,7 +153,9 @@ class AnswerTap(ABC):
             self._read_unread()
         rest, self._held = bytes(self._held), b""
         if self._is_stream:
-            self._read_lines(rest, now)
+            self._read(rest, now)
+            if self._saying is not None and self._finish_reason is not None:
+                self._answer = self._saying.answer()
         elif rest or self._is_overlong:
             self.first_token_at = now
             self._read_document(rest, now)
@@ -149,6 +172,7 @@ class AnswerTap(ABC):
         if self._is_overlong or len(self._held) + len(data) > limit:
             self._is_overlong = True
             self._held = b""
+            self._saying = None
         elif not self._held:
             self._held = data  # most answers come in one read
         else:
@@ -163,13 +187,56 @@ class AnswerTap(ABC):
             # What is left of a line that was too long starts with no `data:` and is passed over.
             lines, self._is_overlong = bytes(self._held) + data[:end], False
             self._held = b""
-            self._read_lines(lines, now)
+            self._read(lines, now)
         self._hold(data[end:], MAX_LINE_BYTES)
 
-    def _read_lines(self, lines: bytes, now: float) -> None:
+    def _read(self, lines: bytes, now: float) -> None:
+        """Look at whole lines."""
+        saying = self._saying
+        if saying is not None:
+            lines = saying.take(lines)
+            if saying.is_lost:
+                self._saying = None
+            if lines:
+                self._read_all(saying, lines, now)
+        elif self.first_visible_at is None or self._has_end_mark(lines):
+            for payload in payloads(lines):
+                if self._matters(payload):
+                    self._read_event(payload, now)
+
+    def _read_all(self, saying: Saying, lines: bytes, now: float) -> None:
+        """Read every event, since each may say something; no fact is taken from those that do not matter."""
+        pieces: Sequence[Piece] | None = None
         for payload in payloads(lines):
+            pieces = None
+            if payload.strip() in DONE:
+                continue
+            try:
+                event = self._decode(payload)
+            except UNREADABLE:
+                saying.is_lost = True
+                continue
             if self._matters(payload):
-                self._read_event(payload, now)
+                self._note(event, now)
+            pieces = self._pieces(event)
+            saying.add(pieces)
+        if saying.is_lost:
+            self._saying = None
+        elif not self._has_end_mark(lines):
+            saying.learn(lines, pieces, self._pieces_of)
+
+    def _read_event(self, payload: bytes, now: float) -> None:
+        try:
+            event = self._decode(payload)
+        except UNREADABLE:
+            return
+        self._note(event, now)
+
+    def _pieces_of(self, payload: bytes) -> Sequence[Piece] | None:
+        try:
+            return self._pieces(self._decode(payload))
+        except UNREADABLE:
+            return None
 
     def _matters(self, payload: bytes) -> bool:
         if self.first_token_at is None:

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
-from turnwise.types import Answer, ReplicaId
+from turnwise.types import Answer, ReplicaId, Usage
 
 
 class DomainKey(msgspec.Struct, frozen=True):
@@ -33,6 +33,13 @@ class Report(msgspec.Struct, frozen=True, gc=False):
     cached_tokens: int | None = None
     completion_tokens: int | None = None
     answer: Answer | None = None
+
+    @classmethod
+    def of(cls, usage: Usage | None, answer: Answer | None) -> Report:
+        """What `usage` counts, and what the answer said."""
+        if usage is None:
+            return cls(answer=answer)
+        return cls(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, answer)
 
     @property
     def num_computed_tokens(self) -> int:

@@ -6,7 +6,7 @@ import msgspec
 
 from turnwise.dialects.base import Tap, Watcher
 from turnwise.proxy.member import Lease
-from turnwise.types import Usage
+from turnwise.types import Answer, Usage
 
 
 class Unwatched(msgspec.Struct, frozen=True):
@@ -16,6 +16,7 @@ class Unwatched(msgspec.Struct, frozen=True):
     first_token_at: float | None = None
     first_visible_at: float | None = None
     finish_reason: str | None = None
+    answer: Answer | None = None
 
 
 UNWATCHED = Unwatched()

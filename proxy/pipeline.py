@@ -60,7 +60,8 @@ class Pipeline:
     async def _forward(self, request: Request, lease: Lease, attempt: int, client: Client) -> Outcome:
         dialect = DIALECTS[request.dialect]
         member, placement = lease.member, lease.placement
-        tap = dialect.tap()
+        # An answer is of use where a later prompt can be told to repeat it.
+        tap = dialect.tap(wants_answer=request.chain is not None and request.num_choices == 1)
         result = await relay(
             self._upstream,
             member.origin,
@@ -104,4 +105,5 @@ class Pipeline:
             result.last_byte_at,
             self._clock(),
             result.body_bytes,
+            facts.answer,
         )

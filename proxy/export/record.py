@@ -11,8 +11,6 @@ from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.workers.ports import Siblings
 from turnwise.types import Outcome, Request
 
-NO_REPORT = Report()
-
 
 class Recorder:
     """Settles calls; the only place that knows all who want to hear of an outcome (`siblings` is None where there are none)."""
@@ -38,13 +36,13 @@ class Recorder:
         """Record an attempt after which another replica is tried."""
         self._index.forget_call(outcome.call_id)
         if self._siblings is not None:
-            self._siblings.settled(outcome.call_id, outcome.placement.replica, None, is_lesson=False)
+            self._siblings.settled(outcome.call_id, outcome.placement.replica, None, None, is_lesson=False)
         self._metrics.attempt_failed(outcome)
         self._audit.attempt_failed(outcome)
 
     def settle(self, request: Request, outcome: Outcome, work_tokens: float) -> None:
         """Record the last attempt of a call; `work_tokens` is what stood before its first token when it was booked."""
-        usage = outcome.usage
+        usage, answer = outcome.usage, outcome.answer
         lesson = "untaught"
         is_lesson = request.chain is not None and outcome.is_complete and outcome.status == 200
         if is_lesson:
@@ -52,7 +50,7 @@ class Recorder:
                 request.call_id,
                 request.chain,
                 outcome.placement.replica,
-                NO_REPORT if usage is None else Report(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens),
+                Report.of(usage, answer),
                 self._clock(),
             )
             if learned.is_contradiction:
@@ -64,7 +62,7 @@ class Recorder:
         else:
             self._index.forget_call(request.call_id)
         if self._siblings is not None:
-            self._siblings.settled(request.call_id, outcome.placement.replica, usage, is_lesson=is_lesson)
+            self._siblings.settled(request.call_id, outcome.placement.replica, usage, answer, is_lesson=is_lesson)
         self._fleet.learn(outcome, work_tokens)
         self._metrics.calls.add(outcome)
         self._audit.call_ended(outcome, lesson)

@@ -18,7 +18,7 @@ from turnwise.proxy.workers.links import Link
 from turnwise.proxy.workers.messages import MAX_BOUNDARIES, MAX_DATAGRAM_BYTES, MAX_ID_CHARS, Datagram, LoadOf, News, Question
 from turnwise.proxy.workers.ports import Load, Seat
 from turnwise.proxy.workers.recall import Recall
-from turnwise.types import CallId, PromptChain, ReplicaId, Usage
+from turnwise.types import Answer, CallId, PromptChain, ReplicaId, Usage
 
 FLUSH_S = 0.001
 """How long news are gathered: the shortest timer of the loop, and less than a step of any engine."""
@@ -137,10 +137,11 @@ class Bus:
         self._changed[replica] = None
         self._wake()
 
-    def settled(self, call_id: CallId, replica: ReplicaId, usage: Usage | None, *, is_lesson: bool) -> None:
+    def settled(
+        self, call_id: CallId, replica: ReplicaId, usage: Usage | None, answer: Answer | None, *, is_lesson: bool
+    ) -> None:
         """See `Siblings.settled`."""
-        prompt_tokens, cached_tokens = (None, None) if usage is None else (usage.prompt_tokens, usage.cached_tokens)
-        self._tell(messages.Settled(call_id, replica, prompt_tokens, cached_tokens, is_lesson))
+        self._tell(messages.Settled(call_id, replica, usage, answer, is_lesson))
 
     def learned(self, replica: ReplicaId, tokens_per_s: float) -> None:
         """See `Siblings.learned`."""

@@ -99,7 +99,7 @@ class Inbox:
     def _take_booked(self, item: Booked, member: Member, now: float) -> None:
         member.assign(item.assigned_s, now)
         if item.digests:
-            chain = PromptChain(digests=item.digests, ends=item.ends, template=item.template)
+            chain = PromptChain(item.digests, item.ends, item.answer, item.template)
             self._index.book(item.call_id, chain, member.id, item.prompt_tokens, now)
             if item.is_whole:
                 self._waiting.put(item.call_id, chain)
@@ -109,7 +109,7 @@ class Inbox:
         if chain is None or not item.is_lesson:
             self._index.forget_call(item.call_id)
             return
-        self._index.settle(item.call_id, chain, item.replica, Report(item.prompt_tokens, item.cached_tokens), now)
+        self._index.settle(item.call_id, chain, item.replica, Report.of(item.usage, item.answer), now)
 
     def _take_kept(self, item: Kept, member: Member) -> None:
         # Lives are counted by each worker for itself.

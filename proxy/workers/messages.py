@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from turnwise.proxy.workers.ports import Load
-from turnwise.types import CallId, Digest, PromptChain, ReplicaId
+from turnwise.types import Answer, CallId, Digest, LastAnswer, PromptChain, ReplicaId, Usage
 
 MAX_DATAGRAM_BYTES = 64 * 1024
 """A third of what Linux lets a socket queue by default."""
@@ -38,16 +38,19 @@ class Booked(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
     ends: tuple[int, ...]
     is_whole: bool
     """Whether the chain is; of a longer one the first boundaries are told, and nothing can be learned from its end."""
+    answer: LastAnswer | None = None
     template: Digest = Digest(b"")
 
 
 class Settled(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
-    """A booked call has ended; `is_lesson` is whether it teaches. Counts are the engine's, None where it gave none."""
+    """A booked call has ended; `is_lesson` is whether it teaches."""
 
     call_id: CallId
     replica: ReplicaId
-    prompt_tokens: int | None
-    cached_tokens: int | None
+    usage: Usage | None
+    """As the engine reported it; None where it did not."""
+    answer: Answer | None
+    """What the answer said; None where that is not known."""
     is_lesson: bool
 
 
@@ -122,8 +125,10 @@ def booked(call_id: CallId, chain: PromptChain | None, replica: ReplicaId, promp
     """The news of a booking; of a chain with too many boundaries, the first ones and their share of the tokens."""
     if chain is None or not chain.digests:
         return Booked(call_id, replica, 0, assigned_s, (), (), is_whole=True)
-    if len(chain.digests) <= MAX_BOUNDARIES:
-        return Booked(call_id, replica, prompt_tokens, assigned_s, chain.digests, chain.ends, True, chain.template)
-    digests, ends = chain.digests[:MAX_BOUNDARIES], chain.ends[:MAX_BOUNDARIES]
-    tokens = prompt_tokens * ends[-1] // max(1, chain.num_bytes)
-    return Booked(call_id, replica, tokens, assigned_s, digests, ends, False, chain.template)
+    digests, ends, answer = chain.digests, chain.ends, chain.answer
+    is_whole = len(digests) <= MAX_BOUNDARIES
+    if not is_whole:
+        digests, ends = digests[:MAX_BOUNDARIES], ends[:MAX_BOUNDARIES]
+        prompt_tokens = prompt_tokens * ends[-1] // max(1, chain.num_bytes)
+        answer = answer if answer is not None and answer.last < MAX_BOUNDARIES else None
+    return Booked(call_id, replica, prompt_tokens, assigned_s, digests, ends, is_whole, answer, chain.template)

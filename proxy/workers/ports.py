@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from turnwise.types import CallId, PromptChain, ReplicaId, Usage
+from turnwise.types import Answer, CallId, PromptChain, ReplicaId, Usage
 
 
 class Load(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -33,7 +33,9 @@ class Siblings(Protocol):
     def changed(self, replica: ReplicaId) -> None:
         """A call at `replica` got its first token or has ended: its load, maybe its breaker, is no longer what it was."""
 
-    def settled(self, call_id: CallId, replica: ReplicaId, usage: Usage | None, *, is_lesson: bool) -> None:
+    def settled(
+        self, call_id: CallId, replica: ReplicaId, usage: Usage | None, answer: Answer | None, *, is_lesson: bool
+    ) -> None:
         """A call, or one attempt of it, has ended at `replica`; `is_lesson` is whether indexes may learn from it."""
 
     def learned(self, replica: ReplicaId, tokens_per_s: float) -> None:

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from tests.unit.workers.crew import R0, R1, SlowReader, chain
 
+from turnwise.index import KvIndex, Report
 from turnwise.proxy.export.audit import Audit
 from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.export.record import Recorder
@@ -14,7 +15,8 @@ from turnwise.proxy.workers import messages
 from turnwise.proxy.workers.inbox import MAX_WAITING_BOUNDARIES, SILENT_S
 from turnwise.proxy.workers.links import MAX_BACKLOG, Link
 from turnwise.proxy.workers.messages import MAX_BOUNDARIES, MAX_DATAGRAM_BYTES, Datagram, Kept
-from turnwise.types import CallId, Digest, Outcome, PromptChain, ReplicaId, Usage
+from turnwise.settings import IndexSettings
+from turnwise.types import Answer, CallId, Digest, LastAnswer, Outcome, PromptChain, ReplicaId, Usage
 
 
 def test_a_call_of_one_worker_is_load_at_the_others(crew):
@@ -103,10 +105,50 @@ def test_a_settled_call_teaches_the_sibling_its_length(crew):
     prompt = chain(3)
     with first.book(chain=prompt, tokens=300):
         pass
-    first.bus.settled(CallId("c"), R0, Usage(prompt_tokens=600, completion_tokens=1, cached_tokens=0), is_lesson=True)
+    first.bus.settled(CallId("c"), R0, Usage(prompt_tokens=600, completion_tokens=1, cached_tokens=0), None, is_lesson=True)
     workers.settle()
     assert second.expects(prompt) == 599
     assert second.index.stats().num_pending == 0
+
+
+class Recording(KvIndex):
+    """An index that keeps what it is told of calls."""
+
+    def __init__(self):
+        super().__init__(IndexSettings())
+        self.told = []
+
+    def book(self, call_id, chain, *rest, **more):
+        self.told.append(chain)
+        super().book(call_id, chain, *rest, **more)
+
+    def settle(self, call_id, chain, replica, report, now):
+        self.told.append(report)
+        return super().settle(call_id, chain, replica, report, now)
+
+
+def test_siblings_hear_what_a_prompt_repeats_and_what_its_answer_says(crew):
+    first, second = workers = crew()
+    index = Recording()
+    second.bus.join(second.fleet, index)
+    prompt = msgspec.structs.replace(chain(3), answer=LastAnswer(1, 1, Answer(2**64 - 1, 5, 0)))
+    usage, said = Usage(prompt_tokens=600, completion_tokens=7, cached_tokens=96), Answer(1, 0, 2**63)
+    with first.book(chain=prompt, tokens=300):
+        pass
+    first.bus.settled(CallId("c"), R0, usage, said, is_lesson=True)
+    workers.settle()
+    assert index.told == [prompt, Report(600, 96, 7, said)]
+
+
+def test_a_chain_told_in_part_does_not_name_an_answer_behind_that_part(crew):
+    first, second = workers = crew()
+    index = Recording()
+    second.bus.join(second.fleet, index)
+    for last in (MAX_BOUNDARIES - 1, MAX_BOUNDARIES):
+        prompt = msgspec.structs.replace(chain(MAX_BOUNDARIES + 1), answer=LastAnswer(last, last, Answer(1)))
+        with first.book(chain=prompt, tokens=300):
+            workers.settle()
+    assert [told.answer for told in index.told] == [LastAnswer(MAX_BOUNDARIES - 1, MAX_BOUNDARIES - 1, Answer(1)), None]
 
 
 @pytest.mark.parametrize("is_heard", [True, False])
@@ -120,7 +162,7 @@ def test_a_call_that_teaches_nothing_or_was_never_heard_of_leaves_no_trace(crew,
         second.inbound.recv(MAX_DATAGRAM_BYTES)
     before = second.expects(chain(3))
     usage = Usage(prompt_tokens=600, completion_tokens=1, cached_tokens=0)
-    first.bus.settled(lease.placement.replica, R0, usage, is_lesson=not is_heard)
+    first.bus.settled(lease.placement.replica, R0, usage, None, is_lesson=not is_heard)
     workers.settle()
     assert second.expects(chain(3)) == before
 
@@ -174,7 +216,7 @@ def test_a_chain_too_long_for_a_datagram_is_told_in_part_and_teaches_nothing(cre
     with first.book(chain=long, tokens=200 * MAX_BOUNDARIES):
         pass
     usage = Usage(prompt_tokens=200 * MAX_BOUNDARIES, completion_tokens=1, cached_tokens=0)
-    first.bus.settled(CallId("c"), R0, usage, is_lesson=True)
+    first.bus.settled(CallId("c"), R0, usage, None, is_lesson=True)
     workers.settle()
     assert first.bus.num_oversize == 1
     assert second.bus.num_malformed == 0

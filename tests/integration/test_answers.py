@@ -1,0 +1,75 @@
+"""What an answer said goes through the whole pipeline, and the next turn of its client is known to repeat it."""
+
+import msgspec
+import pytest
+
+from turnwise.dialects import DIALECTS, match
+from turnwise.proxy.memory import MemoryClient
+from turnwise.proxy.pipeline import Pipeline
+from turnwise.proxy.wire.ports import RawRequest
+from turnwise.settings import Settings
+
+QUESTION = {"role": "user", "content": "what is the weather in Higos"}
+PARAMETERS = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+    "required": ["city", "days"],
+}
+FUNCTION = {"name": "weather", "description": "tells it", "parameters": PARAMETERS}
+CHAT = {"model": "sim", "max_tokens": 200, "messages": [QUESTION]}
+MESSAGES = CHAT
+RESPONSES = {"model": "sim", "input": [QUESTION], "store": False}
+BODIES = {
+    "/v1/chat/completions": (
+        ("messages", CHAT, lambda answer: [answer["choices"][0]["message"]]),
+        {"tools": [{"type": "function", "function": FUNCTION}], "tool_choice": "required"},
+    ),
+    "/v1/messages": (
+        ("messages", MESSAGES, lambda answer: [{"role": "assistant", "content": answer["content"]}]),
+        {"tools": [{"name": "weather", "input_schema": PARAMETERS}], "tool_choice": {"type": "any"}},
+    ),
+    "/v1/responses": (
+        ("input", RESPONSES, lambda answer: answer["output"]),
+        {"tools": [{"type": "function", **FUNCTION}], "tool_choice": "required"},
+    ),
+}
+
+
+async def call(proxy, path, body):
+    """The outcome of a call, and what its client was given."""
+    pipeline = Pipeline(Settings(), proxy.fleet, proxy.upstream, proxy.recorder, proxy.clock)
+    encoded, client, now = msgspec.json.encode(body), MemoryClient(), proxy.clock()
+    raw = RawRequest(method="POST", target=path, headers=(), body=encoded, arrived_at=now, read_at=now, fields={})
+    return await pipeline.handle(raw, match("POST", path), "request-1", client), client
+
+
+@pytest.mark.parametrize("uses_tools", [False, True])
+@pytest.mark.parametrize("path", BODIES)
+def test_a_stream_a_whole_answer_and_the_turn_that_repeats_it_say_the_same(virtually, world, path, uses_tools):
+    (member, plain, turns_of), tools = BODIES[path]
+    body = {**plain, **(tools if uses_tools else {})}
+
+    async def main():
+        async with world(1) as proxy:
+            streamed, _ = await call(proxy, path, {**body, "stream": True})
+            whole, client = await call(proxy, path, body)
+            return streamed.answer, whole.answer, client.json()
+
+    streamed, whole, document = virtually(main())
+    assert streamed == whole
+    assert whole is not None
+    assert bool(whole.calls) == uses_tools
+    later = msgspec.json.encode({**body, member: [*body[member], *turns_of(document), QUESTION]})
+    answer = DIALECTS[match("POST", path).dialect].read(later, (), splice_usage=True).prompt.answer
+    assert answer.said == whole
+
+
+@pytest.mark.parametrize("fields", [{"n": 2}, {"n": 2, "stream": True}])
+def test_an_answer_of_several_choices_says_nothing(virtually, world, fields):
+    async def main():
+        async with world(1) as proxy:
+            outcome, _ = await call(proxy, "/v1/chat/completions", {**CHAT, **fields})
+            return outcome
+
+    outcome = virtually(main())
+    assert (outcome.answer, outcome.is_complete) == (None, True)

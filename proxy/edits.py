@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from turnwise import names
+from turnwise.dialects.splice import with_report
 from turnwise.proxy.wire.ports import Outgoing, ResponseHead
 from turnwise.settings import Edits
 from turnwise.types import Placement, Request
 
 
-def outgoing(request: Request, *, stamps: bool, edits: Edits) -> Outgoing:
+def outgoing(request: Request, *, stamps: bool, asks_report: bool, edits: Edits) -> Outgoing:
     """Build the request for a replica: the client's headers with ours put in their place.
 
-    `stamps` is whether this replica is to stamp its KV events with our call id.
+    `stamps` is whether this replica is to stamp its KV events with our call id, `asks_report` whether it is asked to announce
+    again what it has cached of the prompt.
     """
     changes: dict[bytes, bytes | None] = {names.HEADER_DEBUG: None}
     if edits.request_id:
@@ -21,7 +23,8 @@ def outgoing(request: Request, *, stamps: bool, edits: Edits) -> Outgoing:
         changes[b"accept-encoding"] = b"identity"
     if edits.session_stamp and stamps and request.chain is not None:
         changes[names.HEADER_STAMP] = request.call_id.encode()
-    return Outgoing(request.method, request.target, request.headers, changes, request.body)
+    body = (with_report(request.body) or request.body) if asks_report else request.body
+    return Outgoing(request.method, request.target, request.headers, changes, body)
 
 
 def answer_head(head: ResponseHead, request: Request, placement: Placement | None) -> ResponseHead:

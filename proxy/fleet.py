@@ -27,6 +27,7 @@ class Fleet:
         self.siblings = siblings
         self._settings = settings
         self._index = index
+        self._resyncs = settings.edits.resync and settings.edits.session_stamp
         self._num_placements = 0
         self._breakers_until = 0.0
         """When the last breaker closes."""
@@ -54,13 +55,19 @@ class Fleet:
         member = self.members[placement.replica]
         rate = self.prefill_tokens_per_s(member)
         self._num_placements += 1
-        lease = Lease(member, placement, now, member.pending_prefill_tokens(now, rate), self.held)
+        chain = request.chain
+        # Events tell what a prompt's blocks are only where they bear the stamp of its call.
+        asks = (
+            self._resyncs and member.settings.stamp and not request.asks_report and self._index.wants_report(chain, member.id)
+        )
+        lease = Lease(member, placement, now, member.pending_prefill_tokens(now, rate), self.held, asks_report=asks)
         assigned_s = lease.uncached_tokens / rate + self._settings.policy.decode_s_per_call + placement.terms.transfer_s
         member.assign(assigned_s, now)
-        if request.chain is not None:
-            self._index.book(request.call_id, request.chain, member.id, placement.prompt_tokens, now, predicted=placement.hit)
+        tokens, reports = placement.prompt_tokens, asks or request.asks_report
+        if chain is not None:
+            self._index.book(request.call_id, chain, member.id, tokens, now, predicted=placement.hit, reports=reports)
         if self.siblings is not None:
-            self.siblings.booked(request.call_id, request.chain, member.id, placement.prompt_tokens, assigned_s)
+            self.siblings.booked(request.call_id, chain, member.id, tokens, assigned_s, reports=reports)
         return lease
 
     def refused(self, replica: ReplicaId, now: float) -> None:

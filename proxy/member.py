@@ -133,10 +133,21 @@ class Member:
 class Lease:
     """What one attempt holds of its replica; leaving the `with` gives all of it back, whatever happened."""
 
-    __slots__ = ("_held", "booked_at", "member", "placement", "uncached_tokens", "work_tokens")
+    __slots__ = ("_held", "asks_report", "booked_at", "member", "placement", "uncached_tokens", "work_tokens")
 
-    def __init__(self, member: Member, placement: Placement, now: float, pending_tokens: float, held: HeldState) -> None:
+    def __init__(
+        self,
+        member: Member,
+        placement: Placement,
+        now: float,
+        pending_tokens: float,
+        held: HeldState,
+        *,
+        asks_report: bool = False,
+    ) -> None:
         self.member = member
+        self.asks_report = asks_report
+        """Whether the replica is to be asked for a full report of this prompt's blocks."""
         self._held = held
         self.placement = placement
         self.booked_at = now

@@ -65,7 +65,7 @@ class Pipeline:
         result = await relay(
             self._upstream,
             member.origin,
-            edits.outgoing(request, stamps=member.settings.stamp, edits=self._settings.edits),
+            edits.outgoing(request, stamps=member.settings.stamp, asks_report=lease.asks_report, edits=self._settings.edits),
             client,
             answer_headers=lambda head: edits.answer_head(head, request, placement),
             tap=LeaseTap(tap, lease, is_stored=request.is_stored),

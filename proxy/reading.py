@@ -89,6 +89,7 @@ class Reader:
             call.continues if route.response_id is None else (route.response_id,),
             call.is_stored,
             call.unhashed_bytes,
+            call.asks_report,
         )
 
 

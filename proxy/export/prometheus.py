@@ -144,6 +144,7 @@ class Gauges(Collector):
         yield gauge(names.INDEX_PENDING, {(): stats.num_pending})
         yield gauge(names.INDEX_DOMAINS, {(): stats.num_domains})
         yield counter(names.INDEX_SPLITS, {(): stats.num_splits})
+        yield counter(names.REPORTS_ASKED, {(): stats.num_reports_asked})
         yield counter(names.INDEX_MISSING_HEADS, {(): stats.num_missing_heads})
         yield counter(names.INDEX_HOLES, {(): stats.num_holes})
         lessons: dict[tuple[str, ...], float] = {("taught",): stats.num_taught, ("untaught",): stats.num_untaught}

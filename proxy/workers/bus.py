@@ -124,13 +124,20 @@ class Bus:
         self._inbox.drop_silent(self._clock())
 
     def booked(
-        self, call_id: CallId, chain: PromptChain | None, replica: ReplicaId, prompt_tokens: int, assigned_s: float
+        self,
+        call_id: CallId,
+        chain: PromptChain | None,
+        replica: ReplicaId,
+        prompt_tokens: int,
+        assigned_s: float,
+        *,
+        reports: bool,
     ) -> None:
         """See `Siblings.booked`."""
         if chain is not None and len(chain.digests) > MAX_BOUNDARIES:
             self.num_oversize += 1
         self._changed[replica] = None
-        self._tell(messages.booked(call_id, chain, replica, prompt_tokens, assigned_s))
+        self._tell(messages.booked(call_id, chain, replica, prompt_tokens, assigned_s, reports=reports))
 
     def changed(self, replica: ReplicaId) -> None:
         """See `Siblings.changed`."""

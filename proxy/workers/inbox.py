@@ -100,7 +100,7 @@ class Inbox:
         member.assign(item.assigned_s, now)
         if item.digests:
             chain = PromptChain(item.digests, item.ends, item.answer, item.template)
-            self._index.book(item.call_id, chain, member.id, item.prompt_tokens, now)
+            self._index.book(item.call_id, chain, member.id, item.prompt_tokens, now, reports=item.reports)
             if item.is_whole:
                 self._waiting.put(item.call_id, chain)
 

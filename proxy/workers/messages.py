@@ -40,6 +40,8 @@ class Booked(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
     """Whether the chain is; of a longer one the first boundaries are told, and nothing can be learned from its end."""
     answer: LastAnswer | None = None
     template: Digest = Digest(b"")
+    reports: bool = False
+    """Whether the replica was told to report all blocks of the prompt."""
 
 
 class Settled(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
@@ -121,7 +123,15 @@ def encode(datagram: Datagram) -> Iterator[bytes]:
         yield from encode(Datagram(datagram.sender, loads=datagram.loads[middle:]))
 
 
-def booked(call_id: CallId, chain: PromptChain | None, replica: ReplicaId, prompt_tokens: int, assigned_s: float) -> Booked:
+def booked(
+    call_id: CallId,
+    chain: PromptChain | None,
+    replica: ReplicaId,
+    prompt_tokens: int,
+    assigned_s: float,
+    *,
+    reports: bool,
+) -> Booked:
     """The news of a booking; of a chain with too many boundaries, the first ones and their share of the tokens."""
     if chain is None or not chain.digests:
         return Booked(call_id, replica, 0, assigned_s, (), (), is_whole=True)
@@ -131,4 +141,4 @@ def booked(call_id: CallId, chain: PromptChain | None, replica: ReplicaId, promp
         digests, ends = digests[:MAX_BOUNDARIES], ends[:MAX_BOUNDARIES]
         prompt_tokens = prompt_tokens * ends[-1] // max(1, chain.num_bytes)
         answer = answer if answer is not None and answer.last < MAX_BOUNDARIES else None
-    return Booked(call_id, replica, prompt_tokens, assigned_s, digests, ends, is_whole, answer, chain.template)
+    return Booked(call_id, replica, prompt_tokens, assigned_s, digests, ends, is_whole, answer, chain.template, reports)

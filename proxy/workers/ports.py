@@ -26,9 +26,19 @@ class Siblings(Protocol):
     """The other workers, as those who have news for them see them; nothing here waits."""
 
     def booked(
-        self, call_id: CallId, chain: PromptChain | None, replica: ReplicaId, prompt_tokens: int, assigned_s: float
+        self,
+        call_id: CallId,
+        chain: PromptChain | None,
+        replica: ReplicaId,
+        prompt_tokens: int,
+        assigned_s: float,
+        *,
+        reports: bool,
     ) -> None:
-        """A call of `prompt_tokens` goes to `replica`, which changes its load, and should keep it busy for `assigned_s`."""
+        """A call of `prompt_tokens` goes to `replica`, which changes its load, and should keep it busy for `assigned_s`.
+
+        `reports` is whether the replica was told to report all blocks of its prompt.
+        """
 
     def changed(self, replica: ReplicaId) -> None:
         """A call at `replica` got its first token or has ended: its load, maybe its breaker, is no longer what it was."""

@@ -122,6 +122,9 @@ INDEX_DOMAINS = Metric("turnwise_index_domains", "gauge", (), "Groups of replica
 INDEX_SPLITS = Metric(
     "turnwise_index_domain_splits_total", "counter", (), "Replicas that hashed a known prompt otherwise than their domain."
 )
+REPORTS_ASKED = Metric(
+    "turnwise_reports_asked_total", "counter", (), "Calls that were told to report all their KV, cached blocks too (a resync)."
+)
 INDEX_MISSING_HEADS = Metric(
     "turnwise_index_missing_heads_total", "counter", (), "Calls whose block chain began before the proxy listened."
 )

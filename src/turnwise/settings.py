@@ -170,6 +170,10 @@ class Edits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     include_usage: Annotated[
         bool, Meta(description="Ask a stream for usage, and hide the chunk if the client did not ask.")
     ] = True
+    resync: Annotated[
+        bool,
+        Meta(description="Ask one call for a full report of its KV (`vllm_xargs`) where a prompt's blocks are not known."),
+    ] = True
     debug_header: Annotated[bool, Meta(description="Explain each placement in `x-turnwise-placement` of every answer.")] = False
 
 

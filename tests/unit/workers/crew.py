@@ -45,8 +45,8 @@ class Worker:
         for callback in due:
             callback()
 
-    def book(self, replica=R0, *, chain=None, tokens=1000, call_id="c"):
-        request = Request(CallId(call_id), "r", DialectName.CHAT, "POST", "/", (), b"", 0.0, 0.0, chain=chain)
+    def book(self, replica=R0, *, chain=None, tokens=1000, call_id="c", **fields):
+        request = Request(CallId(call_id), "r", DialectName.CHAT, "POST", "/", (), b"", 0.0, 0.0, chain=chain, **fields)
         placement = Placement(replica, "kv_aware", "lowest_cost", tokens, False, Hit(), Terms())
         return self.fleet.book(request, placement, self.clock())
 

@@ -119,7 +119,7 @@ class Recording(KvIndex):
         self.told = []
 
     def book(self, call_id, chain, *rest, **more):
-        self.told.append(chain)
+        self.told.append((chain, more["reports"]))
         super().book(call_id, chain, *rest, **more)
 
     def settle(self, call_id, chain, replica, report, now):
@@ -131,13 +131,15 @@ def test_siblings_hear_what_a_prompt_repeats_and_what_its_answer_says(crew):
     first, second = workers = crew()
     index = Recording()
     second.bus.join(second.fleet, index)
-    prompt = msgspec.structs.replace(chain(3), answer=LastAnswer(1, 1, Answer(2**64 - 1, 5, 0)))
+    answer = LastAnswer(1, 1, Answer(2**64 - 1, 5, 0))
+    prompt = msgspec.structs.replace(chain(3), answer=answer, template=Digest(b"t" * 16))
     usage, said = Usage(prompt_tokens=600, completion_tokens=7, cached_tokens=96), Answer(1, 0, 2**63)
-    with first.book(chain=prompt, tokens=300):
-        pass
+    for asks_report in (False, True):
+        with first.book(chain=prompt, tokens=300, asks_report=asks_report):
+            pass
     first.bus.settled(CallId("c"), R0, usage, said, is_lesson=True)
     workers.settle()
-    assert index.told == [prompt, Report(600, 96, 7, said)]
+    assert index.told == [(prompt, False), (prompt, True), Report(600, 96, 7, said)]
 
 
 def test_a_chain_told_in_part_does_not_name_an_answer_behind_that_part(crew):
@@ -148,7 +150,7 @@ def test_a_chain_told_in_part_does_not_name_an_answer_behind_that_part(crew):
         prompt = msgspec.structs.replace(chain(MAX_BOUNDARIES + 1), answer=LastAnswer(last, last, Answer(1)))
         with first.book(chain=prompt, tokens=300):
             workers.settle()
-    assert [told.answer for told in index.told] == [LastAnswer(MAX_BOUNDARIES - 1, MAX_BOUNDARIES - 1, Answer(1)), None]
+    assert [told.answer for told, _ in index.told] == [LastAnswer(MAX_BOUNDARIES - 1, MAX_BOUNDARIES - 1, Answer(1)), None]
 
 
 @pytest.mark.parametrize("is_heard", [True, False])
@@ -237,8 +239,9 @@ def test_more_news_than_a_datagram_holds_come_in_several(crew):
 
 def test_the_largest_news_of_one_call_fit_a_datagram():
     ends = tuple(2**40 + number for number in range(MAX_BOUNDARIES))
-    large = PromptChain(tuple(Digest(bytes(16)) for _ in ends), ends)
-    news = messages.booked(CallId("x" * 64), large, ReplicaId("r" * 64), 2**40, 1e9)
+    said = LastAnswer(MAX_BOUNDARIES - 1, MAX_BOUNDARIES - 1, Answer(2**64 - 1, 2**64 - 1, 2**64 - 1))
+    large = PromptChain(tuple(Digest(bytes(16)) for _ in ends), ends, said, Digest(bytes(16)))
+    news = messages.booked(CallId("x" * 64), large, ReplicaId("r" * 64), 2**40, 1e9, reports=True)
     (data,) = messages.encode(Datagram(63, (), (news,)))
     assert len(data) <= MAX_DATAGRAM_BYTES
 

@@ -28,7 +28,7 @@ class Counts:
         self.num_contradicted = 0
         self.num_missing_heads = 0
         self.num_reports_asked = 0
-        self.answers: Counter[tuple[AnswerKind, AnswerFate]] = Counter()
+        self.answers: dict[AnswerKind, Counter[AnswerFate]] = {}
         self.num_splits = 0
         self.num_holes = 0
         self.num_evicted_blocks = 0

@@ -285,7 +285,7 @@ class KvIndex:
             num_missing_heads=counts.num_missing_heads,
             num_templates_whole_only=sum(domain.evidence.trust.num_whole_only for domain in domains),
             num_reports_asked=counts.num_reports_asked,
-            answers=dict(counts.answers),
+            answers={kind: dict(fates) for kind, fates in counts.answers.items()},
         )
 
     def _ask(self, replicas: tuple[ReplicaId, ...]) -> Asked:

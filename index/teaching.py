@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from turnwise.index.counts import Counts
@@ -119,7 +120,7 @@ class Teaching:
         if lesson.is_contradiction:
             self._counts.num_contradicted += 1
         if lesson.answer is not None and lesson.answer_kind is not None:
-            self._counts.answers[lesson.answer_kind, lesson.answer] += 1
+            self._counts.answers.setdefault(lesson.answer_kind, Counter())[lesson.answer] += 1
 
 
 def _unknown_head(domain: Domain, call: PendingCall) -> Digest:

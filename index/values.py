@@ -139,5 +139,5 @@ class IndexStats(msgspec.Struct, frozen=True, gc=False):
     num_templates_whole_only: int = 0
     """Templates that contradicted themselves, so that of their prompts only those that come again whole are believed."""
     num_reports_asked: int = 0
-    answers: Mapping[tuple[AnswerKind, AnswerFate], int] = {}
+    answers: Mapping[AnswerKind, Mapping[AnswerFate, int]] = {}
     """What became of answers when their next turn was taught."""

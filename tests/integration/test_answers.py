@@ -1,5 +1,7 @@
 """What an answer said goes through the whole pipeline, and the next turn of its client is known to repeat it."""
 
+import asyncio
+
 import msgspec
 import pytest
 
@@ -33,6 +35,10 @@ BODIES = {
         {"tools": [{"type": "function", **FUNCTION}], "tool_choice": "required"},
     ),
 }
+
+
+def words(salt):
+    return " ".join(f"{salt}{number}" for number in range(100))
 
 
 async def call(proxy, path, body):
@@ -73,3 +79,19 @@ def test_an_answer_of_several_choices_says_nothing(virtually, world, fields):
 
     outcome = virtually(main())
     assert (outcome.answer, outcome.is_complete) == (None, True)
+
+
+def test_what_became_of_answers_can_be_read_by_people_and_programs(virtually, world):
+    async def main():
+        async with world(1) as proxy:
+            texts = [words("question")]
+            for turn in range(4):
+                turns = [{"role": ("user", "assistant")[at % 2], "content": text} for at, text in enumerate(texts)]
+                _, client = await call(proxy, "/v1/chat/completions", {**CHAT, "messages": turns})
+                texts += [client.json()["choices"][0]["message"]["content"], words(f"turn{turn}")]
+                await asyncio.sleep(1)
+            return proxy.index.stats()
+
+    stats = virtually(main())
+    shown = msgspec.json.decode(msgspec.json.encode(stats))
+    assert shown["answers"] == {"plain": {"joined": 3}}

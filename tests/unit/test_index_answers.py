@@ -50,7 +50,7 @@ def test_a_turn_that_says_something_else_reaches_through_the_prompt_alone(turn):
     assert world.hit(follow_up(turn)) == (ASKED, CONFIRMED)
     lesson = world.call(follow_up(turn), PROMPT + b"other words" + NEXT)
     assert lesson.answer is AnswerFate.NOT_SAID
-    assert world.index.stats().answers == {(AnswerKind.PLAIN, AnswerFate.NOT_SAID): 1}
+    assert world.index.stats().answers == {AnswerKind.PLAIN: {AnswerFate.NOT_SAID: 1}}
     assert not lesson.is_contradiction
 
 
@@ -58,7 +58,7 @@ def test_once_an_answer_was_rendered_as_it_was_generated_the_next_of_its_kind_is
     world = World()
     lesson = converse(world, 1)
     assert (lesson.answer, lesson.answer_kind) == (AnswerFate.JOINED, AnswerKind.PLAIN)
-    assert world.index.stats().answers == {(AnswerKind.PLAIN, AnswerFate.JOINED): 1}
+    assert world.index.stats().answers == {AnswerKind.PLAIN: {AnswerFate.JOINED: 1}}
     world.call(chain(SYSTEM, ASK), PROMPT, REPLY, said=SAID)
     assert world.hit(follow_up()) == (ANSWERED, CONFIRMED)
 
@@ -85,7 +85,7 @@ def test_an_answer_that_is_rendered_otherwise_is_reported_and_its_kind_not_belie
     assert (lesson.answer, lesson.answer_kind, lesson.is_contradiction) == (AnswerFate.BROKEN, AnswerKind.PLAIN, False)
     world.call(chain(SYSTEM, ASK), PROMPT, REPLY, said=SAID)
     assert world.hit(follow_up()) == (ASKED, CONFIRMED)
-    assert world.index.stats().answers == {(AnswerKind.PLAIN, AnswerFate.BROKEN): 1}
+    assert world.index.stats().answers == {AnswerKind.PLAIN: {AnswerFate.BROKEN: 1}}
 
 
 def test_reasoning_that_the_client_drops_is_found_out_apart_from_reasoning_that_it_carries():

@@ -6,13 +6,27 @@ Pure: no clock, no randomness, no I/O; `now` arrives as an argument. See docs/ar
 its hash domain (`domains`); `lessons` and `evidence` learn from stamped events which engine blocks a digest stands for;
 `predicted` remembers in radix `runs` what was sent where, while no event says better; `estimate` guesses lengths nobody has
 counted; `asked` groups the replicas of a question by domain, and `hits` says what each holds of its prompt, slower media
-included.
+included. `calls` follows each call from its booking to what its engine found, `waiting` knows those that an engine has yet to
+look at, and the `closed_loop` weighs each source by how right it was.
 """
 
 from __future__ import annotations
 
 from turnwise.index.chains import prompt_chain
+from turnwise.index.closed_loop import Finding, SourceStats
 from turnwise.index.kv_index import KvIndex
 from turnwise.index.values import AnswerFate, AnswerKind, DomainKey, IndexStats, Lesson, ReplicaStats, Report
 
-__all__ = ["AnswerFate", "AnswerKind", "DomainKey", "IndexStats", "KvIndex", "Lesson", "ReplicaStats", "Report", "prompt_chain"]
+__all__ = [
+    "AnswerFate",
+    "AnswerKind",
+    "DomainKey",
+    "Finding",
+    "IndexStats",
+    "KvIndex",
+    "Lesson",
+    "ReplicaStats",
+    "Report",
+    "SourceStats",
+    "prompt_chain",
+]

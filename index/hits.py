@@ -1,4 +1,7 @@
-"""From what is known of a prompt to a hit for each replica: confirmed blocks, what bridges them, and slower media beyond."""
+"""From what is known of a prompt to a hit for each replica.
+
+Confirmed blocks as calls in flight will leave them, what bridges them, and slower media beyond.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,8 @@ def put_hits(
 ) -> None:
     """Put the hits of one domain's members on a prompt of `length` tokens into `hits`.
 
-    A prediction counts where it was booked at `since` or later, and at `since_events` where events should have confirmed it.
+    A prediction counts where it was booked at `since` or later. Where blocks refute it, only what a call that still waits for
+    its engine will bring counts, or, where no stamps tell who waits, what was booked at `since_events` or later.
     """
     domain = members.domain
     block_size = domain.block_size or 1
@@ -34,17 +38,38 @@ def put_hits(
             hits[members.by_slot[slot]] = _hit(depth, depth, taught, max_blocks, block_size)
     first = chain.digests[0]
     for replica, holdings, run_of, tokens_since in members.replicas:
-        run = run_of(first)
-        if run is None:
+        run, waiting = run_of(first), holdings.waiting
+        if run is None and not waiting.num_tokens:
             continue
         depth = depths.get(holdings.block_slot, 0) if depths else 0
+        # What will be held once all calls booked so far were looked at: engines evict in the order of predicted runs.
+        predicted = 0 if run is None else tokens_since(chain, since, run) // block_size
         # Where its blocks tell that the replica lacks some of what was taught of this prompt, a prediction only bridges the
         # time until its events come; where they cannot tell, a prediction is all there is.
-        is_refuted = depth < taught and holdings.is_confirmed and holdings.has_blocks
-        predicted = tokens_since(chain, since_events if is_refuted else since, run) // block_size
+        is_refuted = depth < taught and holdings.is_confirmed and (waiting.is_told or holdings.has_blocks)
+        if predicted < depth and waiting.is_told and holdings.room < waiting.num_tokens:
+            # Those that wait will evict it from its end, and no more than they need room for.
+            depth = max(predicted, depth - waiting.num_tokens // block_size)
+        elif is_refuted and predicted > depth:
+            predicted = tokens_since(chain, waiting.since if waiting.is_told else since_events, run) // block_size
         hits[replica] = _hit(depth, predicted, taught, max_blocks, block_size)
     if members.slower:
         _bring_up(members, known, max_blocks, block_size, hits)
+
+
+def put_predicted(members: Members, chain: PromptChain, length: int, since: float, hits: dict[ReplicaId, Hit]) -> None:
+    """Put the hits of members of whose domain nothing was taught into `hits`: what was booked at `since` or later."""
+    first, block_size = chain.digests[0], members.domain.block_size or 1
+    most = (length - 1) // block_size * block_size
+    last, hit = 0, NO_HIT  # many replicas hold the same part of a prompt, and share its hit
+    for replica, _, run_of, tokens_since in members.replicas:
+        run = run_of(first)
+        if run is not None and (tokens := tokens_since(chain, since, run)):
+            if tokens != last:
+                last = tokens
+                tokens = min(tokens // block_size * block_size, most)
+                hit = Hit(tokens, PREDICTED) if tokens > 0 else NO_HIT
+            hits[replica] = hit
 
 
 def _hit(depth: int, predicted: int, taught: int, max_blocks: int, block_size: int) -> Hit:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from turnwise.events import DISK, DRAM, FULL_ATTENTION, GPU, BlocksCleared, BlocksRemoved, BlocksStored, KvEvent
 from turnwise.index.block_runs import UNKNOWN_PARENT
+from turnwise.index.closed_loop import ClosedLoop
 from turnwise.index.domains import Domain, Domains
 from turnwise.index.lessons import Stamps
 from turnwise.index.predicted import PredictedRuns
 from turnwise.index.values import DomainKey, ReplicaStats
+from turnwise.index.waiting import Waiting
 from turnwise.settings import IndexSettings
 from turnwise.types import ReplicaId
 
@@ -39,7 +41,11 @@ class Holdings:
         self.has_events = has_events
         self.is_stale = False
         self.is_predicted_only = False
+        self.is_distrusted = False
+        """Whether what its events told was often not there lately."""
         self.stamps = Stamps()
+        self.loop = ClosedLoop()
+        self.waiting = Waiting()
         self.domain: Domain = domains.join(replica, key)
         self.replica = replica
         self._domains = domains
@@ -65,8 +71,8 @@ class Holdings:
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether its events tell what it holds."""
-        return self.can_teach and not self.is_stale and self.is_trusted
+        """Whether its events tell what it holds, and have told the truth lately."""
+        return self.can_teach and self.is_trusted and not (self.is_stale or self.is_distrusted)
 
     @property
     def can_teach(self) -> bool:
@@ -84,6 +90,11 @@ class Holdings:
         return {GPU: self.block_slot, **self.slower}
 
     @property
+    def room(self) -> int:
+        """Tokens of its cache that are not predicted to be in use: they are free, or hold what was used longest ago."""
+        return self._max_tokens - self.predicted.num_tokens
+
+    @property
     def stats(self) -> ReplicaStats:
         """Sizes and states for metrics and the admin API."""
         index, slower = self.domain.index, self.slower
@@ -98,6 +109,8 @@ class Holdings:
             is_stale=self.is_stale,
             is_predicted_only=self.is_predicted_only,
             is_split=self.is_split,
+            loop=self.loop.stats,
+            complaint=self.loop.complaint,
         )
 
     def apply(self, event: KvEvent, *, is_report: bool = False) -> None:

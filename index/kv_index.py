@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from turnwise.events import BlocksStored, EventBatch
-from turnwise.index.asked import NO_HIT, Asked, grouped
+from turnwise.index.asked import Asked, grouped
 from turnwise.index.bounds import trim_blocks, trim_predicted
+from turnwise.index.calls import Calls
 from turnwise.index.counts import Counts
 from turnwise.index.domains import Domains
 from turnwise.index.dump import Restored, dump
-from turnwise.index.hits import PREDICTED, put_hits
+from turnwise.index.hits import put_hits, put_predicted
 from turnwise.index.holdings import Holdings
 from turnwise.index.lessons import PendingCall
 from turnwise.index.reports import Reports
@@ -36,6 +39,7 @@ class KvIndex:
         self._restored = Restored()
         self._reports = Reports()
         self._teaching = Teaching(self._replicas, self._domains, self._counts, self._reports, settings)
+        self._calls = Calls(self._replicas, self._regroup)
         self._asked: dict[tuple[ReplicaId, ...], Asked] = {}
         self._stamping: list[Holdings] = []
         """Replicas whose events may bear the stamps of calls."""
@@ -66,6 +70,7 @@ class KvIndex:
         holdings = self._replicas.pop(replica, None)
         if holdings is not None:
             holdings.close()
+            self._calls.weighed.pop(replica, None)
             self._reports.forget(replica)
             self._regroup()
 
@@ -81,8 +86,9 @@ class KvIndex:
         num_moves = holdings.num_moves
         stamped: dict[str, None] = {}
         for event in batch.events:
-            call_id = event.call_id if isinstance(event, BlocksStored) else None
-            if call_id is not None:
+            call_id = None
+            if isinstance(event, BlocksStored) and (call_id := event.call_id) is not None and call_id not in stamped:
+                self._calls.look(call_id, holdings, event)
                 stamped[call_id] = None
             holdings.apply(event, is_report=call_id is not None and self._reports.is_booked(call_id))
         if batch.hides_removal:
@@ -145,7 +151,7 @@ class KvIndex:
         prompt_tokens: int | None = None
         is_taught = False
         surest: tuple[tuple[int, int], ...] = ()
-        first, num_bytes = chain.digests[0], chain.ends[-1]
+        num_bytes = chain.ends[-1]
         since, since_events = now - self._predicted_ttl_s, now - self._unconfirmed_ttl_s
         for members in asked.groups:
             domain = members.domain
@@ -160,20 +166,11 @@ class KvIndex:
             length = int(num_bytes / domain.rate.value)
             if prompt_tokens is None:
                 prompt_tokens = length
-            block_size = domain.block_size or 1
-            most = (length - 1) // block_size * block_size
-            last, hit = 0, NO_HIT  # many replicas hold the same part of a prompt, and share its hit
-            for replica, _, run_of, tokens_since in members.replicas:
-                run = run_of(first)
-                if run is not None and (tokens := tokens_since(chain, since, run)):
-                    if tokens != last:
-                        last = tokens
-                        tokens = tokens // block_size * block_size
-                        tokens = min(tokens, most)
-                        hit = Hit(tokens, PREDICTED) if tokens > 0 else NO_HIT
-                    hits[replica] = hit
+            put_predicted(members, chain, length, since, hits)
         if prompt_tokens is None:
             prompt_tokens = round(num_bytes / self._settings.bytes_per_token)
+        if self._calls.weighed:
+            self._calls.weigh(hits)
         return Residency(prompt_tokens, is_taught, hits)
 
     def book(
@@ -184,7 +181,7 @@ class KvIndex:
         prompt_tokens: int,
         now: float,
         *,
-        predicted: Hit | None = None,  # noqa: ARG002 - what the decision went by
+        predicted: Hit | None = None,
         reports: bool = False,
     ) -> None:
         """A prompt of about `prompt_tokens` goes to `replica`: predict at once that it will be held there.
@@ -199,6 +196,7 @@ class KvIndex:
             domain = holdings.domain
             anchors = domain.resolve(chain).anchors if domain.evidence.entries else ()
             holdings.predicted.book(chain, prompt_tokens, now, anchors)
+            self._calls.book(call_id, chain, holdings, prompt_tokens, predicted, now)
 
     def wants_report(self, chain: PromptChain | None, replica: ReplicaId) -> bool:
         """Whether a call with this prompt should be told to report all its blocks, cached ones too; counts as asked if so.
@@ -214,14 +212,7 @@ class KvIndex:
         self._counts.num_reports_asked += 1
         return True
 
-    def settle(
-        self,
-        call_id: CallId,
-        chain: PromptChain | None,
-        replica: ReplicaId,
-        report: Report,
-        now: float,
-    ) -> Lesson:
+    def settle(self, call_id: CallId, chain: PromptChain | None, replica: ReplicaId, report: Report, now: float) -> Lesson:
         """A call was answered: learn its lengths, correct what was predicted, and teach its block chain.
 
         Events that come later still teach.
@@ -237,16 +228,20 @@ class KvIndex:
         if cached_tokens is not None and holdings.has_events and holdings.is_confirmed and domain.resolve(chain).is_taught:
             cached_tokens = None  # its events tell more
         holdings.predicted.settle(chain, prompt_tokens, cached_tokens, now)
-        if not holdings.has_events:
+        finding = self._calls.settle(call_id, holdings, report, now)
+        if holdings.has_events:
+            lesson = self._teaching.settle(call_id, PendingCall(chain, replica, report, now))
+        else:
             self._counts.num_untaught += 1
-            return UNTAUGHT
-        return self._teaching.settle(call_id, PendingCall(chain, replica, report, now))
+            lesson = UNTAUGHT
+        return lesson if finding is None else replace(lesson, finding=finding)
 
     def forget_call(self, call_id: CallId) -> None:
         """A call failed: drop what its stamps collected, wherever it was tried."""
         for holdings in self._stamping:
             holdings.stamps.forget(call_id)
         self._teaching.forget(call_id)
+        self._calls.drop(call_id)
 
     def sweep(self, now: float, max_blocks: int = 128) -> bool:
         """A slice of background work: retired blocks, expired predictions, calls that waited too long; True if more is left."""
@@ -260,6 +255,7 @@ class KvIndex:
         predicted = [holdings.predicted for holdings in self._replicas.values()]
         left = trim_predicted(predicted, self._settings.max_predicted_bytes, left)
         left = self._teaching.sweep(now, left)
+        left = self._calls.sweep(now, left, self._predicted_ttl_s)
         self._domains.prune()
         return left <= 0
 

@@ -120,6 +120,10 @@ class MaskIndex:
         holder = self._holders[slot]
         self._runs.remove(holder, holder.without_copies(hashes) if holder.copies else hashes)
 
+    def holds(self, slot: int, block: BlockHash) -> bool:
+        """Whether `slot` holds a block."""
+        return self._runs.values.get(block, 0) & self._holders[slot].bit != 0
+
     def depths(self, chain: array[int], num_blocks: int, wanted: int) -> dict[int, int]:
         """Number of leading blocks of `chain[:num_blocks]` that each slot of mask `wanted` holds, where it is above zero.
 

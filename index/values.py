@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
+from turnwise.index.closed_loop import Finding, SourceStats
 from turnwise.types import Answer, ReplicaId, Usage
 
 
@@ -86,6 +87,8 @@ class Lesson(msgspec.Struct, frozen=True, gc=False):
     answer: AnswerFate | None = None
     """What it showed of the answer before it; None where it showed nothing."""
     answer_kind: AnswerKind | None = None
+    finding: Finding | None = None
+    """How the decision's belief compares with what the engine found; None where that is not known, or not yet."""
 
 
 UNTAUGHT = Lesson()
@@ -115,6 +118,10 @@ class ReplicaStats(msgspec.Struct, frozen=True, gc=False):
     """It hashed a known prompt otherwise than its domain, and stands alone since."""
     num_headless: int = 0
     """Beginnings of prompts that it holds and of which no block is known."""
+    loop: tuple[SourceStats, ...] = ()
+    """How what was believed of it compares with what its engine reports, for each source that decided a call."""
+    complaint: str = ""
+    """Which of its sources are distrusted, and why; empty where none is."""
 
 
 class IndexStats(msgspec.Struct, frozen=True, gc=False):

@@ -52,9 +52,10 @@ class Agent:
         turn = next(self._turns)
         index, chain, home = self._index, turn.chain, self._replicas[0]
         residency = index.residency(chain, self._replicas, turn.now)
-        index.book(turn.call_id, chain, home, residency.prompt_tokens, turn.now)
+        hit = residency.hits[home]
+        index.book(turn.call_id, chain, home, residency.prompt_tokens, turn.now, predicted=hit)
         index.apply(home, turn.events, turn.now)
-        cached_tokens = residency.hits[home].tokens
+        cached_tokens = hit.tokens
         index.settle(turn.call_id, chain, home, Report(turn.prompt_tokens, cached_tokens), turn.now)
 
 

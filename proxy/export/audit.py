@@ -11,6 +11,7 @@ from typing import overload
 
 import msgspec
 
+from turnwise.index import Finding
 from turnwise.types import Outcome
 
 logger = logging.getLogger("turnwise.calls")
@@ -50,9 +51,9 @@ class RecentCalls(Sequence[dict[str, object]]):
     """The lines of the calls that ended last, oldest first; a line is made when somebody looks at it."""
 
     def __init__(self) -> None:
-        self._calls: deque[tuple[Outcome, str]] = deque(maxlen=RECENT_CALLS)
+        self._calls: deque[tuple[Outcome, str, Finding | None]] = deque(maxlen=RECENT_CALLS)
         self.append = self._calls.append
-        """Keep a call and its lesson, and forget the oldest where there are too many."""
+        """Keep a call, its lesson and its finding, and forget the oldest where there are too many."""
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -90,15 +91,17 @@ class Audit:
             }
         )
 
-    def call_ended(self, outcome: Outcome, lesson: str) -> None:
+    def call_ended(self, outcome: Outcome, lesson: str, finding: Finding | None) -> None:
         """Keep a call, and write its line where anybody wants it."""
-        self.recent.append((outcome, lesson))
+        self.recent.append((outcome, lesson, finding))
         if logger.isEnabledFor(logging.INFO):
-            logger.info(call_line(outcome, lesson))
+            logger.info(call_line(outcome, lesson, finding))
 
 
-def call_line(call: Outcome, lesson: str) -> dict[str, object]:
+def call_line(call: Outcome, lesson: str, finding: Finding | None) -> dict[str, object]:
     """Say what became of a call; times in milliseconds since the request's head was complete.
+
+    `finding` is null where nothing was found out by then: where its events had not come, or nobody counted.
 
     `ended_at` is seconds on the machine's monotonic clock, which puts the calls of several workers in order.
     """
@@ -140,6 +143,7 @@ def call_line(call: Outcome, lesson: str) -> dict[str, object]:
         },
         "usage": call.usage,
         "lesson": lesson,
+        "finding": finding,
         "finish_reason": call.finish_reason,
         "read_ms": since_start_ms(call.read_at),
         "placed_ms": since_start_ms(call.booked_at),

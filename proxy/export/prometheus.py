@@ -133,6 +133,21 @@ class Gauges(Collector):
         yield gauge(names.INDEX_COPIES, {(name,): replica.num_copies for name, replica in replicas})
         yield counter(names.INDEX_EVICTED, {(): stats.num_evicted_blocks})
         yield gauge(names.INDEX_PREDICTED, {(name,): replica.num_predicted_tokens for name, replica in replicas})
+        sources = {(name, source.source.value): source for name, replica in replicas for source in replica.loop}
+        yield counter(
+            names.SOURCE_HITS,
+            {(*labels, "predicted"): source.predicted_tokens for labels, source in sources.items()}
+            | {(*labels, "reported"): source.reported_tokens for labels, source in sources.items()},
+        )
+        yield counter(
+            names.SOURCE_ERRORS,
+            {
+                (*labels, kind.value): tokens
+                for labels, source in sources.items()
+                for kind, tokens in source.error_tokens_by_verdict.items()
+            },
+        )
+        yield gauge(names.SOURCE_WEIGHT, {labels: source.weight for labels, source in sources.items()})
         yield gauge(names.INDEX_UNIQUE_BLOCKS, {(): stats.num_unique_blocks})
         yield gauge(names.INDEX_EVIDENCE, {(): stats.num_evidence_entries})
         sizes = {

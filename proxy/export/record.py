@@ -43,7 +43,7 @@ class Recorder:
     def settle(self, request: Request, outcome: Outcome, work_tokens: float) -> None:
         """Record the last attempt of a call; `work_tokens` is what stood before its first token when it was booked."""
         usage, answer = outcome.usage, outcome.answer
-        lesson = "untaught"
+        lesson, finding = "untaught", None
         is_lesson = request.chain is not None and outcome.is_complete and outcome.status == 200
         if is_lesson:
             learned = self._index.settle(
@@ -53,6 +53,7 @@ class Recorder:
                 Report.of(usage, answer),
                 self._clock(),
             )
+            finding = learned.finding
             if learned.is_contradiction:
                 lesson = "contradicted"
             elif learned.is_taught:
@@ -65,4 +66,4 @@ class Recorder:
             self._siblings.settled(request.call_id, outcome.placement.replica, usage, answer, is_lesson=is_lesson)
         self._fleet.learn(outcome, work_tokens)
         self._metrics.calls.add(outcome)
-        self._audit.call_ended(outcome, lesson)
+        self._audit.call_ended(outcome, lesson, finding)

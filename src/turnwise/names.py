@@ -53,6 +53,24 @@ PREDICTION_ERROR_TOKENS = Metric(
     ("replica", "direction"),
     "Tokens by which the prediction was over or under.",
 )
+SOURCE_HITS = Metric(
+    "turnwise_source_hit_tokens_total",
+    "counter",
+    ("replica", "source", "kind"),
+    "Prompt tokens in KV by the source that decided: predicted, and what the engine then reported.",
+)
+SOURCE_ERRORS = Metric(
+    "turnwise_source_error_tokens_total",
+    "counter",
+    ("replica", "source", "kind"),
+    "Tokens by which a source was off by more than a block: evicted_while_waiting, arrived_while_waiting or wrong.",
+)
+SOURCE_WEIGHT = Metric(
+    "turnwise_source_weight",
+    "gauge",
+    ("replica", "source"),
+    "What a token that a source claims is worth: 1 unless its claims were often not there lately.",
+)
 UNHASHED_BYTES = Metric(
     "turnwise_unhashed_prompt_bytes_total",
     "counter",

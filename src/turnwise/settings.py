@@ -146,7 +146,9 @@ class IndexSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         int, Meta(ge=1, description="Predicted tokens kept for each replica whose cache size is unknown.")
     ] = 1_000_000
     predicted_ttl_s: Annotated[float, Meta(gt=0, description="Life of a prediction where nothing confirms it.")] = 600.0
-    unconfirmed_ttl_s: Annotated[float, Meta(gt=0, description="Life of a prediction where events should confirm it.")] = 5.0
+    unconfirmed_ttl_s: Annotated[
+        float, Meta(gt=0, description="Life of a prediction where events come, but bear no stamps.")
+    ] = 5.0
     max_blocks_per_replica: Annotated[
         int, Meta(ge=1, description="Blocks kept for each replica whose cache size is unknown; else 1.25 times its size.")
     ] = 2_000_000

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from turnwise.engines.sim.api import CONTROL_PATHS
+from turnwise.proxy.export.prometheus import Gauges
 from turnwise.proxy.memory import MemoryClient
 from turnwise.settings import Edits, Fleet, PolicySettings, UpstreamSettings
 
@@ -63,6 +64,64 @@ def test_what_is_predicted_is_what_the_engine_finds(virtually, world):
     off = [call for call in later if abs(call["predicted"]["cached_tokens"] - call["usage"].cached_tokens) > 16]
     assert len(off) <= 0.05 * len(later)
     assert proxy.index.stats().num_taught >= 24
+
+
+def test_every_call_has_a_finding_and_the_replicas_add_them_up(virtually, world):
+    calls, _, proxy = run_sessions(virtually, world)
+    replicas = proxy.index.stats().replicas
+    loops = [told for replica in replicas.values() for told in replica.loop]
+    assert sum(told.num_calls for told in loops) == len(calls)
+    assert sum(told.reported_tokens for told in loops) == sum(call["usage"].cached_tokens for call in calls)
+    assert sum(told.predicted_tokens for told in loops) == sum(call["predicted"]["cached_tokens"] for call in calls)
+    assert sum(told.num_checked for told in loops) >= 24
+    assert all(told.num_right_when_scheduled == told.num_checked for told in loops)
+    assert all(replica.complaint == "" for replica in replicas.values())
+    later = [call for call in calls if call["predicted"]["source"] == "confirmed"]
+    assert {call["finding"].verdict for call in later} == {"right"}
+
+    gauges = Gauges(proxy.fleet, proxy.index, clock=lambda: 0.0, num_connections=lambda: 0)
+    samples = {
+        (sample.name, sample.labels.get("source"), sample.labels.get("kind"), sample.labels.get("replica")): sample.value
+        for family in gauges.collect()
+        for sample in family.samples
+    }
+    for name, replica in replicas.items():
+        for told in replica.loop:
+            source = told.source.value
+            assert samples["turnwise_source_hit_tokens_total", source, "predicted", name] == told.predicted_tokens
+            assert samples["turnwise_source_hit_tokens_total", source, "reported", name] == told.reported_tokens
+            assert samples["turnwise_source_error_tokens_total", source, "wrong", name] == told.wrong_tokens
+            assert samples["turnwise_source_weight", source, None, name] == 1.0
+
+
+def test_where_eviction_never_stops_the_index_is_right_when_an_engine_looks_and_nearly_so_at_the_decision(virtually, world):
+    """Forty conversations, of which sixteen live, eight calls at once, on caches that hold a few of them.
+
+    Without what calls in flight will evict, the error at the decision is above a tenth of all prompt tokens.
+    """
+
+    async def main():
+        async with world(2, num_blocks=400) as proxy:
+            slots, live = asyncio.Semaphore(8), asyncio.Semaphore(16)
+            async with asyncio.TaskGroup() as group:
+                for number in range(40):
+                    group.create_task(live_on(proxy, number, slots, live))
+            return [told for replica in proxy.index.stats().replicas.values() for told in replica.loop]
+
+    async def live_on(proxy, number, slots, live):
+        texts, system = [words(120, f"n{number}q")], words(120, f"s{number % 4}")
+        async with live:
+            for turn in range(5):
+                async with slots:
+                    client = await proxy.call(chat(*texts, system=system))
+                assert client.head.status == 200
+                texts += [words(10, f"n{number}a{turn}"), words(60, f"n{number}t{turn}q")]
+
+    loops = virtually(main())
+    assert sum(told.num_calls for told in loops) == 200
+    assert sum(told.num_checked for told in loops) >= 0.9 * 200
+    assert sum(told.num_right_when_scheduled for told in loops) >= 0.99 * sum(told.num_checked for told in loops)
+    assert sum(told.error_tokens for told in loops) <= 0.04 * sum(told.prompt_tokens for told in loops)
 
 
 def test_without_events_placements_are_remembered_instead(virtually, world):

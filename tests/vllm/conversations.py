@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import httpx
 import msgspec
 
-FIRST_TOKENS = 1200
-TURN_TOKENS = 250
 ANSWER_TOKENS = 16
 TEMPLATE_TOKENS = 5
 """What the chat template adds around one message."""
@@ -27,6 +25,18 @@ Choose = Callable[[int, int], str]
 """Base URL for (session, turn): the fleet's own address, or the one address of the proxy."""
 
 
+class Shape(msgspec.Struct, frozen=True):
+    """How long conversations are, in tokens, and how many system prompts they share, none if 0."""
+
+    first_tokens: int = 1200
+    turn_tokens: int = 250
+    num_systems: int = 0
+    system_tokens: int = 0
+
+
+PLAIN = Shape()
+
+
 class Turn(msgspec.Struct, frozen=True):
     """One answered call: who asked, what the engine counted, when the first text came (seconds), and the response head."""
 
@@ -39,34 +49,76 @@ class Turn(msgspec.Struct, frozen=True):
     headers: dict[str, str]
 
 
+class Interlude(msgspec.Struct, frozen=True):
+    """Something that happens once `after_calls` calls were answered, while none is in flight.
+
+    `calls_alone` calls follow it one at a time.
+    """
+
+    after_calls: int
+    act: Callable[[], Awaitable[None]]
+    calls_alone: int = 0
+
+
 class Driver(msgspec.Struct, frozen=True):
     """Holds what all calls of one run share; `salt` makes every token of a run its own, so no run finds another's blocks."""
 
     client: httpx.AsyncClient
     choose: Choose
     slots: asyncio.Semaphore
+    live: asyncio.Semaphore
+    answered: asyncio.Queue[Turn]
     salt: str
     model: str
+    shape: Shape
 
     async def hold_session(self, session: int, num_turns: int) -> list[Turn]:
+        """Speak one conversation to its end, once it may live."""
+        async with self.live:
+            return await self.speak(session, num_turns)
+
+    async def speak(self, session: int, num_turns: int) -> list[Turn]:
         """Speak one conversation to its end.
 
         The history holds answers of fixed length in place of the engine's own: a random model's text becomes an unforeseeable
         number of tokens when it is read again.
         """
-        words = random.Random(f"{self.salt}/{session}")
-
-        def say(num_tokens: int) -> str:
-            return "".join(f" {words.choice(WORDS)}" for _ in range(num_tokens))
-
-        messages = [{"role": "user", "content": say(FIRST_TOKENS - TEMPLATE_TOKENS)}]
+        shape, words = self.shape, random.Random(f"{self.salt}/{session}")
+        messages = []
+        if shape.num_systems:
+            system = random.Random(f"{self.salt}/system/{session % shape.num_systems}")
+            messages.append({"role": "system", "content": say(system, shape.system_tokens - TEMPLATE_TOKENS)})
+        messages.append({"role": "user", "content": say(words, shape.first_tokens - TEMPLATE_TOKENS)})
         spoken: list[Turn] = []
         for number in range(num_turns):
             async with self.slots:
                 spoken.append(await self.call(session, number, messages))
-            messages.append({"role": "assistant", "content": say(ANSWER_TOKENS)})
-            messages.append({"role": "user", "content": say(TURN_TOKENS - ANSWER_TOKENS - 2 * TEMPLATE_TOKENS)})
+                self.answered.put_nowait(spoken[-1])
+            messages.append({"role": "assistant", "content": say(words, ANSWER_TOKENS)})
+            messages.append({"role": "user", "content": say(words, shape.turn_tokens - ANSWER_TOKENS - 2 * TEMPLATE_TOKENS)})
         return spoken
+
+    async def interrupt(self, interludes: Sequence[Interlude], num_at_once: int) -> None:
+        """Wait for each interlude's time, take all the slots, and let it happen."""
+        num_answered = 0
+
+        async def answered_calls(count: int) -> None:
+            nonlocal num_answered
+            while num_answered < count:
+                await self.answered.get()
+                num_answered += 1
+
+        for interlude in interludes:
+            await answered_calls(interlude.after_calls)
+            await asyncio.gather(*(self.slots.acquire() for _ in range(num_at_once)))
+            await interlude.act()
+            await answered_calls(num_answered + self.answered.qsize())
+            if interlude.calls_alone:
+                self.slots.release()
+                await answered_calls(num_answered + interlude.calls_alone)
+                await self.slots.acquire()
+            for _ in range(num_at_once):
+                self.slots.release()
 
     async def call(self, session: int, number: int, messages: Sequence[dict[str, str]]) -> Turn:
         """Send one streamed call; a status other than 200 and an error event raise."""
@@ -110,14 +162,37 @@ class Driver(msgspec.Struct, frozen=True):
         )
 
 
+def say(words: random.Random, num_tokens: int) -> str:
+    """Speak so many tokens."""
+    return "".join(f" {words.choice(WORDS)}" for _ in range(num_tokens))
+
+
 async def hold_conversations(
-    choose: Choose, *, salt: str, model: str = "lab", num_sessions: int = 5, num_turns: int = 5, num_at_once: int = 2
+    choose: Choose,
+    *,
+    salt: str,
+    model: str = "lab",
+    num_sessions: int = 5,
+    num_turns: int = 5,
+    num_at_once: int = 2,
+    num_live: int | None = None,
+    shape: Shape = PLAIN,
+    interludes: Sequence[Interlude] = (),
 ) -> list[Turn]:
-    """Hold all conversations, `num_at_once` calls in flight at most and turns interleaved fairly; return every turn."""
-    async with httpx.AsyncClient(timeout=120.0) as client, asyncio.TaskGroup() as group:
-        driver = Driver(client=client, choose=choose, slots=asyncio.Semaphore(num_at_once), salt=salt, model=model)
+    """Hold all conversations and return every turn.
+
+    At most `num_at_once` calls are in flight and `num_live` conversations unfinished (all, if None), and turns are interleaved
+    fairly. An interlude that lies after the last call does not happen.
+    """
+    slots, live = asyncio.Semaphore(num_at_once), asyncio.Semaphore(num_live or num_sessions)
+    async with httpx.AsyncClient(timeout=600.0) as client, asyncio.TaskGroup() as group:
+        driver = Driver(
+            client=client, choose=choose, slots=slots, live=live, answered=asyncio.Queue(), salt=salt, model=model, shape=shape
+        )
+        interruption = group.create_task(driver.interrupt(interludes, num_at_once))
         sessions = [group.create_task(driver.hold_session(session, num_turns)) for session in range(num_sessions)]
         await asyncio.gather(*sessions)
+        interruption.cancel()
     return [turn for session in sessions for turn in session.result()]
 
 

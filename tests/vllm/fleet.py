@@ -36,22 +36,28 @@ POLL_EVERY_S = 0.5
 class Replica:
     """One engine server: its process group, its address and its log."""
 
-    def __init__(self, cache: Path, name: str, core: int) -> None:
+    def __init__(self, cache: Path, name: str, core: int, num_blocks: int = NUM_BLOCKS) -> None:
         port, events_port = free_ports()
         self.name = name
         self.url = f"http://127.0.0.1:{port}"
         self.log = cache / "logs" / f"{name}.log"
+        self._command = engine_command(cache, port, events_port, num_blocks)
+        self._core = core
+        self.start()
+
+    def start(self) -> None:
+        """Begin to start the engine, at the address that it always had."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                engine_command(cache, port, events_port),
-                env=os.environ | engine_environment(core),
+                self._command,
+                env=os.environ | engine_environment(self._core),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # an engine is four processes; its group is what ends them all
             )
-        os.sched_setaffinity(self.process.pid, {core})
+        os.sched_setaffinity(self.process.pid, {self._core})
 
     def is_ready(self) -> bool:
         """Say whether the engine serves; a dead one raises with the end of its log."""
@@ -73,6 +79,10 @@ class Replica:
         self.process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(STOP_DEADLINE_S)
+        self.kill()
+
+    def kill(self) -> None:
+        """End its process group at once."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -91,7 +101,7 @@ def free_ports() -> tuple[int, int]:
                 return api.getsockname()[1], events_port
 
 
-def engine_command(cache: Path, port: int, events_port: int) -> list[str]:
+def engine_command(cache: Path, port: int, events_port: int, num_blocks: int) -> list[str]:
     """Return the command line of one replica; a publisher binds only an endpoint that has `*` in it."""
     events = {
         "enable_kv_cache_events": True,
@@ -109,7 +119,7 @@ def engine_command(cache: Path, port: int, events_port: int) -> list[str]:
         "max-model-len": 8192,
         "max-num-seqs": 16,
         "block-size": BLOCK_SIZE,
-        "num-gpu-blocks-override": NUM_BLOCKS,
+        "num-gpu-blocks-override": num_blocks,
         "prefix-caching-hash-algo": "sha256_cbor",
         "kv-events-config": json.dumps(events),
         "tool-call-parser": "hermes",
@@ -135,6 +145,7 @@ def engine_environment(core: int) -> dict[str, str]:
     return {
         "VLLM_CPU_OMP_THREADS_BIND": str(core),
         "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_SERVER_DEV_MODE": "1",  # for `POST /reset_prefix_cache`
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
@@ -143,13 +154,13 @@ def engine_environment(core: int) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def running(cache: Path) -> Iterator[list[Replica]]:
-    """Start the replicas, wait until all serve, and stop them however the block is left."""
+def running(cache: Path, num_blocks: int = NUM_BLOCKS) -> Iterator[list[Replica]]:
+    """Start the replicas, each with so many blocks of KV, wait until all serve, and stop them however the block is left."""
     cores = sorted(os.sched_getaffinity(0))
     with contextlib.ExitStack() as started:
         replicas = []
         for number in range(NUM_REPLICAS):
-            replica = Replica(cache, f"replica-{number}", cores[number % len(cores)])
+            replica = Replica(cache, f"replica-{number}", cores[number % len(cores)], num_blocks)
             started.callback(replica.stop)
             replicas.append(replica)
         wait_until_ready(replicas)

@@ -52,13 +52,13 @@ def serving(replicas: Sequence[str], *arguments: str, log: Path, feed: str = "li
             process.kill()
 
 
-def wait_for_feeds(sidecar: Sidecar, feed: str) -> None:
+def wait_for_feeds(sidecar: Sidecar, feed: str, deadline_s: float = START_DEADLINE_S) -> None:
     """Return when every replica is routable and its feed of KV events is in state `feed`."""
-    deadline = time.monotonic() + START_DEADLINE_S
+    deadline = time.monotonic() + deadline_s
     while True:
         replicas = httpx.get(f"{sidecar.admin_url}/v1/replicas").json()["replicas"]
         if all(replica["is_routable"] and replica["feed"] == feed for replica in replicas):
             return
         if time.monotonic() > deadline:
-            raise TimeoutError(f"not every feed is {feed} after {START_DEADLINE_S:.0f} s: {replicas}")
+            raise TimeoutError(f"not every feed is {feed} after {deadline_s:.0f} s: {replicas}")
         time.sleep(POLL_EVERY_S)

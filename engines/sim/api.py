@@ -72,7 +72,10 @@ _Handler = Callable[[bytes, Mapping[str, str]], Awaitable[SimAnswer]]
 
 
 class SimEngine:
-    """One embedded engine. Entering it starts its loop; leaving it ends every call under way."""
+    """One embedded engine. Entering it starts its loop; leaving it ends every call under way.
+
+    It may be entered again while it runs, as by one proxy after another: the last to leave ends it.
+    """
 
     def __init__(self, options: SimOptions) -> None:
         self.options = options
@@ -85,6 +88,7 @@ class SimEngine:
         self._numbers = count(1)
         """Numbers of calls; they go on over restarts, so that no id comes twice."""
         self._running: asyncio.Task[None] | None = None
+        self._num_users = 0
         self._started_at = 0.0
         self._boot()
 
@@ -112,15 +116,19 @@ class SimEngine:
         self._paths = {RESET_PATH, *(path for _method, path in self._routes)}
 
     async def __aenter__(self) -> Self:
-        """Start the engine's loop."""
-        self._start()
+        """Start the engine's loop, unless it runs."""
+        if not self._num_users:
+            self._start()
+        self._num_users += 1
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop the engine's loop; a bug that had ended it is raised here."""
-        await self._stop()
+        """Stop the engine's loop, if nobody else needs it; a bug that had ended it is raised here."""
+        self._num_users -= 1
+        if not self._num_users:
+            await self._stop()
 
     async def restart(self) -> None:
         """Do as a process that ends and comes back: calls under way break off, the cache is empty, event sequences begin at 0.

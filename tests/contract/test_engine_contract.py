@@ -7,6 +7,7 @@ import secrets
 import pytest
 
 from turnwise.engines.vllm import ZmqEventSource
+from turnwise.events import BlocksCleared, BlocksStored
 
 PATIENCE_S = 60.0
 VOCABULARY_FROM, VOCABULARY_SIZE = 100, 3000
@@ -211,6 +212,56 @@ async def test_a_full_report_stamps_a_cached_prompt_again(engine):
     async with asyncio.timeout(PATIENCE_S):
         events = await engine.stamped(stamp)
     assert any(event.parent is None for event in events if event.call_id == stamp)
+
+
+async def test_a_full_report_names_the_reused_blocks_first_and_the_new_ones_behind_them(engine):
+    if not engine.is_direct:
+        pytest.skip("a proxy stamps calls with ids of its own")
+    prompt, stamp = tokens(4 * engine.block_size), secrets.token_hex(8)
+    await engine.complete(prompt, "first")
+    longer = prompt + tokens(2 * engine.block_size)
+    answer = await engine.complete(longer, stamp, vllm_xargs={"kv_cache_report_mode": "full"})
+    async with asyncio.timeout(PATIENCE_S):
+        stamped = []
+        while sum(len(event.hashes) for event in stamped) < 6:
+            stamped = [event for event in await engine.stamped(stamp) if event.call_id == stamp]
+    reused, new = stamped[0], stamped[1]
+    assert cached(answer) == len(reused.hashes) * engine.block_size
+    assert (reused.parent, new.parent) == (None, reused.hashes[-1])
+
+
+async def test_a_block_computed_beside_its_copy_is_told_of_again(engine):
+    if not engine.is_direct:
+        pytest.skip("a proxy stamps calls with ids of its own")
+    prompt, stamps = tokens(4 * engine.block_size), [secrets.token_hex(8) for _ in range(2)]
+    for stamp in stamps:
+        await engine.complete(prompt, stamp)
+    async with asyncio.timeout(PATIENCE_S):
+        first, second = [next(event for event in await engine.stamped(stamp) if event.call_id == stamp) for stamp in stamps]
+    # The last token of a prompt is always computed, and with it its block.
+    assert second.hashes == first.hashes[3:]
+
+
+async def test_a_reset_forgets_everything_and_is_told_of_with_the_next_call(engine):
+    if not engine.is_direct:
+        pytest.skip("a proxy resets nobody")
+    prompt, stamp = tokens(4 * engine.block_size), secrets.token_hex(8)
+    await engine.complete(prompt)
+    async with asyncio.timeout(PATIENCE_S):
+        while not (answer := await engine.post("/reset_prefix_cache", b"")).is_error and not answer.json()["success"]:
+            pass  # a call that a client has left may hold its blocks a little longer
+    if answer.status_code == 404:
+        pytest.skip("this engine is not in development mode")
+    (quiet,) = await engine.replay()
+    assert cached(await engine.complete(prompt, stamp)) == 0
+    async with asyncio.timeout(PATIENCE_S):
+        await engine.stamped(stamp)
+    (batches,) = await engine.replay()
+    told = [batch for batch in batches if any(isinstance(event, BlocksCleared) for event in batch.events)][-1]
+    kinds = [type(event) for event in told.events]
+    assert told.sequence > quiet[-1].sequence
+    assert kinds.index(BlocksCleared) < kinds.index(BlocksStored)
+    assert [event.call_id for event in told.events if isinstance(event, BlocksStored)] == [stamp]
 
 
 def chain_of(events, stamp):

@@ -1,0 +1,38 @@
+"""What the proxy knows of embedded engines whose templates break prefixes, and of engines that were warm before it came."""
+
+import pytest
+from bench.knowledge import templates, warm
+
+from turnwise.engines.sim.template import TEMPLATE_STYLES
+
+EXTENDING = ("plain", "tools_after_system", "tools_before_system")
+
+
+def study(style):
+    return templates.measure(templates.TemplatePlan(style=style, num_conversations=12, num_turns=4, day_s=20.0))
+
+
+@pytest.mark.parametrize("style", TEMPLATE_STYLES)
+def test_a_wrong_belief_about_a_prefix_is_not_acted_upon_twice(style):
+    figures = study(style)
+    assert figures.num_wrong_again == 0
+    assert figures.num_confirmed > 0
+    if style in EXTENDING:
+        assert figures.num_wrong == 0
+
+
+def test_the_study_meets_wrong_beliefs():
+    for style in ("drops_reasoning", "dated"):
+        assert study(style).num_wrong > 0
+
+
+def test_a_proxy_before_warm_engines_knows_them_at_once_by_replay():
+    figures = warm.measure(warm.WarmPlan(num_conversations=6, num_turns_after=3, event_buffer=10_000))
+    assert [turn.num_known for turn in figures.turns] == [6, 6, 6]
+    assert figures.num_missing_heads == figures.num_surplus == 0
+
+
+def test_without_replay_the_heads_that_are_missing_are_counted_and_nothing_false_is_believed():
+    figures = warm.measure(warm.WarmPlan(num_conversations=6, num_turns_after=3))
+    assert figures.num_missing_heads > 0
+    assert figures.num_surplus == 0

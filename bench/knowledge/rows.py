@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.knowledge import feeding, knowing, relaying
+from bench.knowledge import faults, feeding, knowing, relaying
 from bench.knowledge.row import Row
 
 ROWS: dict[str, Callable[[int, Path], Row]] = {
     "knowing": lambda seed, _: knowing.measure(seed),
     "feeding": lambda seed, _: feeding.measure(seed),
     "relaying": relaying.measure,
+    "lossy": lambda seed, _: faults.measure_lossy(seed),
+    "templates": lambda seed, _: faults.measure_templates(seed),
+    "warm": lambda seed, _: faults.measure_warm(seed),
 }
 """Each measures with a seed, and may keep what it compiles in a cache folder."""

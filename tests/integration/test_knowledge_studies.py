@@ -1,7 +1,7 @@
 """What the proxy knows of embedded engines whose templates break prefixes, and of engines that were warm before it came."""
 
 import pytest
-from bench.knowledge import templates, warm
+from bench.knowledge import faults, templates, warm
 
 from turnwise.engines.sim.template import TEMPLATE_STYLES
 
@@ -36,3 +36,17 @@ def test_without_replay_the_heads_that_are_missing_are_counted_and_nothing_false
     figures = warm.measure(warm.WarmPlan(num_conversations=6, num_turns_after=3))
     assert figures.num_missing_heads > 0
     assert figures.num_surplus == 0
+
+
+def test_the_row_of_a_lossy_feed_holds_and_says_what_was_done():
+    row = faults.measure_lossy(seed=3, num_runs=2)
+    assert row.holds
+    assert row.measured.startswith("0 of ")
+    assert row.figures["blocks evicted"] > 100
+    assert row.figures["wrong depths"] == 0
+
+
+def test_the_row_of_warm_engines_holds_only_once_all_is_known():
+    row = faults.measure_warm(seed=3)
+    assert row.holds == (row.measured in {"1", "2"})
+    assert row.figures["blocks falsely believed"] == 0

@@ -116,3 +116,16 @@ async def test_several_workers_tell_every_state_that_any_of_them_finds():
     merged = merged_replicas(pages)
     assert [[state["state"] for state in row["states"]] for row in merged] == [[], ["stale"]]
     assert printed(merged, 100)
+
+
+async def test_trust_is_that_of_the_source_most_calls_went_by_and_accuracy_is_of_all():
+    async with admin_port(stale) as url:
+        rows = await asyncio.to_thread(replicas.asked, url)
+    loop = [
+        {"source": "confirmed", "num_calls": 30, "weight": 0.75, "prompt_tokens": 9000, "error_tokens": 600},
+        {"source": "predicted", "num_calls": 2, "weight": 1.0, "prompt_tokens": 1000, "error_tokens": 400},
+    ]
+    rows[0]["cache"]["loop"] = loop
+    first, second = (line.split() for line in printed(rows, 120).splitlines()[1:3])
+    assert first[6:8] == ["0.75", "90.0%"]
+    assert second[6:8] == ["-", "-"]

@@ -35,6 +35,7 @@ class State(StrEnum):
     NO_CACHED_TOKENS = "no_cached_tokens"
     MISSING_HEADS = "missing_heads"
     NONSENSE_EVENTS = "nonsense_events"
+    DISTRUSTED_SOURCE = "distrusted_source"
     PREDICTED_ONLY = "predicted_only"
     SPLIT_DOMAIN = "split_domain"
 
@@ -120,6 +121,11 @@ EXPLAINED = {
         "They are left out and counted; where one may have been a removal, what was known of the replica was dropped.",
         "See turnwise_feed_events_dropped_total and the log, and make sure that the events endpoint is this engine's own.",
     ),
+    State.DISTRUSTED_SOURCE: Explained(
+        "What was believed of it by its events, or by placements, was lately not there when its engine looked.",
+        "Hits by that source count for less, until its claims are borne out again.",
+        "See the trust and accuracy of `turnwise replicas`, and make sure that the events endpoint is this engine's own.",
+    ),
     State.PREDICTED_ONLY: Explained(
         "Its cache has several groups or a kind other than full attention, such as a sliding window.",
         "Block chains do not tell what it can reuse, so what it holds is predicted.",
@@ -179,6 +185,8 @@ def _of_cache(cache: ReplicaStats) -> list[State]:
     found: list[State] = []
     if cache.is_predicted_only:
         found.append(State.PREDICTED_ONLY)
+    if cache.complaint:
+        found.append(State.DISTRUSTED_SOURCE)
     if cache.num_headless:
         found.append(State.MISSING_HEADS)
     if cache.is_split:

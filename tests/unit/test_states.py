@@ -45,6 +45,7 @@ CASES = {
     State.NO_CACHED_TOKENS: (member(), cache(), Answered(MIN_CALLS, MIN_CALLS, 0)),
     State.MISSING_HEADS: (member(), cache(num_headless=2), WELL),
     State.NONSENSE_EVENTS: (member(num_nonsense=1), cache(), WELL),
+    State.DISTRUSTED_SOURCE: (member(), cache(complaint="confirmed is distrusted"), WELL),
     State.PREDICTED_ONLY: (member(), cache(is_predicted_only=True), WELL),
     State.SPLIT_DOMAIN: (member(), cache(is_split=True), WELL),
 }

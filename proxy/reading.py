@@ -66,6 +66,7 @@ class Reader:
         else:
             call = ReadCall(raw.body)
         prompt, fields = call.prompt, raw.fields
+        session = _named_session(fields)
         chain = None if prompt is None else prompt_chain(prompt)
         # By position, in the order of `Request`: by name, twenty arguments take a microsecond more.
         return Request(
@@ -83,23 +84,30 @@ class Reader:
             call.is_stream,
             call.num_choices,
             call.max_tokens,
-            _session(fields, prompt, chain),
+            _session(prompt, chain) if session is None else session,
             not call.adds_usage,
             self._explains or fields.get(names.HEADER_DEBUG) in _TRUE,
             call.continues if route.response_id is None else (route.response_id,),
             call.is_stored,
             call.unhashed_bytes,
             call.asks_report,
+            prompt,
+            session is not None,
         )
 
 
-def _session(fields: Mapping[bytes, bytes], prompt: Prompt | None, chain: PromptChain | None) -> str | None:
-    """Name the session: by the client's header, else by the prompt up to its first user turn, which a session keeps."""
+def _named_session(fields: Mapping[bytes, bytes]) -> str | None:
+    """The session as the client names it in a header."""
     if not _SESSION_HEADERS.isdisjoint(fields):
         for name in SESSION_HEADERS:
             value = fields.get(name)
             if value:
                 return value.decode("latin-1")
+    return None
+
+
+def _session(prompt: Prompt | None, chain: PromptChain | None) -> str | None:
+    """Name the session by the prompt up to its first user turn, which a session keeps."""
     if prompt is None or chain is None:
         return None
     for position, kind in enumerate(prompt.kinds):

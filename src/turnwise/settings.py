@@ -161,6 +161,15 @@ class IndexSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     ] = 300.0
 
 
+class LintSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The prefix-stability linter; see docs/prefix-stability.md."""
+
+    max_bytes: Annotated[
+        int,
+        Meta(ge=0, description="Memory for the last prompt of each conversation, which the next is compared with; 0 is none."),
+    ] = 64 * 1024 * 1024
+
+
 class Edits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The closed list of changes to what passes through; see docs/edits.md."""
 
@@ -202,6 +211,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     fleet: Fleet = Fleet()
     policy: PolicySettings = PolicySettings()
     index: IndexSettings = IndexSettings()
+    lint: LintSettings = LintSettings()
     edits: Edits = Edits()
     surface: Surface = Surface()
     log: Log = Log()

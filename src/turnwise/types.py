@@ -178,6 +178,10 @@ class Request(msgspec.Struct, frozen=True):
     """Bytes that the engine's template may see and `chain` does not cover."""
     asks_report: bool = False
     """Whether the client itself asks the engine to announce again what it has cached of this prompt."""
+    prompt: Prompt | None = None
+    """The segments of which `chain` holds the digests: views of the body."""
+    is_session_named: bool = False
+    """Whether the client gave `session` its name."""
 
 
 class HitSource(StrEnum):

@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 from turnwise import names, settings_sources
+from turnwise.proxy.lint import ADVICE
 from turnwise.proxy.states import EXPLAINED
 
 ROOT = Path(__file__).parents[2]
-PAPERS = tuple(ROOT / "docs" / name for name in ("settings.md", "metrics.md", "edits.md", "states.md"))
+NAMES = ("settings.md", "metrics.md", "edits.md", "states.md", "prefix-stability.md")
+PAPERS = tuple(ROOT / "docs" / name for name in NAMES)
 PART = re.compile(r"(?P<begin><!-- made from code: (?P<name>[a-z]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
 
 
@@ -47,7 +49,20 @@ def states_table():
     return table(head, [[code(state), text.means, text.does, text.remedy] for state, text in EXPLAINED.items()])
 
 
-TABLES = {"states": states_table, "settings": settings_table, "edits": edits_table, "metrics": metrics_table}
+def causes_table():
+    return table(
+        ["cause", "what it means", "what helps"],
+        [[code(cause), advice.meaning, advice.remedy] for cause, advice in ADVICE.items()],
+    )
+
+
+TABLES = {
+    "states": states_table,
+    "settings": settings_table,
+    "edits": edits_table,
+    "metrics": metrics_table,
+    "causes": causes_table,
+}
 
 
 def renewed(text):

@@ -17,10 +17,12 @@ from turnwise.proxy import collector, warm
 from turnwise.proxy.admin.api import AdminApi
 from turnwise.proxy.discovery import Discovery
 from turnwise.proxy.export.audit import Audit
+from turnwise.proxy.export.breaks import LinterFigures
 from turnwise.proxy.export.prometheus import Gauges, Metrics
 from turnwise.proxy.export.record import Recorder
 from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.front import Front
+from turnwise.proxy.lint import Linter
 from turnwise.proxy.pipeline import Pipeline
 from turnwise.proxy.sweep import keep_swept
 from turnwise.proxy.wire import malloc
@@ -63,7 +65,10 @@ async def run(
     bus = None if seat is None else bus_at(seat, clock=clock, schedule=asyncio.get_running_loop().call_later)
     fleet = Fleet(settings, index, bus)
     metrics = Metrics()
-    recorder = Recorder(index, fleet, metrics, Audit(), clock, bus)
+    linter = Linter.of(settings)
+    if linter is not None:
+        metrics.watch(LinterFigures(linter))
+    recorder = Recorder(index, fleet, metrics, Audit(), clock, bus, linter)
     pool = Pool(settings.upstream, clock=clock)
     pipeline = Pipeline(settings, fleet, pool, recorder, clock)
     front = Front(pipeline, fleet, metrics, allow_paths=settings.surface.allow_paths, clock=clock)

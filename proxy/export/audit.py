@@ -12,9 +12,12 @@ from typing import overload
 import msgspec
 
 from turnwise.index import Finding
+from turnwise.proxy.lint import ADVICE
+from turnwise.proxy.lint import Finding as Break
 from turnwise.types import Outcome
 
 logger = logging.getLogger("turnwise.calls")
+break_logger = logging.getLogger("turnwise.lint")
 
 RECENT_CALLS = 256
 """Calls that the admin API can still explain; about 1 KB each."""
@@ -51,9 +54,9 @@ class RecentCalls(Sequence[dict[str, object]]):
     """The lines of the calls that ended last, oldest first; a line is made when somebody looks at it."""
 
     def __init__(self) -> None:
-        self._calls: deque[tuple[Outcome, str, Finding | None]] = deque(maxlen=RECENT_CALLS)
+        self._calls: deque[tuple[Outcome, str, Finding | None, Break | None]] = deque(maxlen=RECENT_CALLS)
         self.append = self._calls.append
-        """Keep a call, its lesson and its finding, and forget the oldest where there are too many."""
+        """Keep a call, its lesson, its finding and how it broke its prefix, and forget the oldest where there are too many."""
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -91,14 +94,29 @@ class Audit:
             }
         )
 
-    def call_ended(self, outcome: Outcome, lesson: str, finding: Finding | None) -> None:
+    def prefix_broken(self, outcome: Outcome, broken: Break) -> None:
+        """Write that a call broke the prefix of its conversation, if that was not just written."""
+        if not broken.is_repeated:
+            break_logger.info(
+                {
+                    "event": "prefix_break",
+                    "request_id": outcome.request_id,
+                    "call_id": outcome.call_id,
+                    **_break(broken),
+                    "message": f"{ADVICE[broken.cause].meaning} {ADVICE[broken.cause].remedy}",
+                }
+            )
+
+    def call_ended(
+        self, outcome: Outcome, lesson: str, finding: Finding | None = None, broken: Break | None = None
+    ) -> None:
         """Keep a call, and write its line where anybody wants it."""
-        self.recent.append((outcome, lesson, finding))
+        self.recent.append((outcome, lesson, finding, broken))
         if logger.isEnabledFor(logging.INFO):
-            logger.info(call_line(outcome, lesson, finding))
+            logger.info(call_line(outcome, lesson, finding, broken))
 
 
-def call_line(call: Outcome, lesson: str, finding: Finding | None) -> dict[str, object]:
+def call_line(call: Outcome, lesson: str, finding: Finding | None = None, broken: Break | None = None) -> dict[str, object]:
     """Say what became of a call; times in milliseconds since the request's head was complete.
 
     `finding` is null where nothing was found out by then: where its events had not come, or nobody counted.
@@ -144,6 +162,7 @@ def call_line(call: Outcome, lesson: str, finding: Finding | None) -> dict[str, 
         "usage": call.usage,
         "lesson": lesson,
         "finding": finding,
+        "prefix_break": None if broken is None else _break(broken),
         "finish_reason": call.finish_reason,
         "read_ms": since_start_ms(call.read_at),
         "placed_ms": since_start_ms(call.booked_at),
@@ -156,6 +175,19 @@ def call_line(call: Outcome, lesson: str, finding: Finding | None) -> dict[str, 
         "ended_ms": since_start_ms(call.ended_at),
         "ended_at": round(call.ended_at, 6),
         "body_bytes": call.body_bytes,
+    }
+
+
+def _break(broken: Break) -> dict[str, object]:
+    """Where, why and at what cost a prefix was broken."""
+    return {
+        "conversation": broken.conversation,
+        "cause": broken.cause,
+        "segment": broken.segment,
+        "kind": broken.kind,
+        "segment_byte": broken.segment_byte,
+        "prompt_byte": broken.prompt_byte,
+        "tokens_lost": broken.tokens_lost,
     }
 
 

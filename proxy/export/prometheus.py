@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from turnwise import names
 from turnwise.errors import Reason
 from turnwise.index import KvIndex
+from turnwise.proxy.export.breaks import BreakTotals
 from turnwise.proxy.export.calls import CallTotals
 from turnwise.proxy.export.families import counter, gauge
 from turnwise.proxy.fleet import Fleet
@@ -28,6 +29,8 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.calls = CallTotals()
         self.registry.register(self.calls)
+        self.breaks = BreakTotals()
+        self.registry.register(self.breaks)
         self._refused = self._counter(names.REFUSED)
         self._attempts_failed = self._counter(names.ATTEMPTS_FAILED)
         self._feed_batches = self._counter(names.FEED_BATCHES)

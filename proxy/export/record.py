@@ -8,12 +8,17 @@ from turnwise.index import KvIndex, Report
 from turnwise.proxy.export.audit import Audit
 from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.fleet import Fleet
+from turnwise.proxy.lint import Finding as Break
+from turnwise.proxy.lint import Linter
 from turnwise.proxy.workers.ports import Siblings
 from turnwise.types import Outcome, Request
 
 
 class Recorder:
-    """Settles calls; the only place that knows all who want to hear of an outcome (`siblings` is None where there are none)."""
+    """Settles calls; the only place that knows all who want to hear of an outcome.
+
+    `siblings` is None where there are none, `linter` where prompts are not compared.
+    """
 
     def __init__(
         self,
@@ -23,6 +28,7 @@ class Recorder:
         audit: Audit,
         clock: Callable[[], float],
         siblings: Siblings | None = None,
+        linter: Linter | None = None,
     ) -> None:
         self._index = index
         self._fleet = fleet
@@ -30,6 +36,7 @@ class Recorder:
         self._audit = audit
         self._clock = clock
         self._siblings = siblings
+        self.linter = linter
         self.recent = audit.recent
 
     def failed(self, outcome: Outcome) -> None:
@@ -44,6 +51,7 @@ class Recorder:
         """Record the last attempt of a call; `work_tokens` is what stood before its first token when it was booked."""
         usage, answer = outcome.usage, outcome.answer
         lesson, finding = "untaught", None
+        broken: Break | None = None
         is_lesson = request.chain is not None and outcome.is_complete and outcome.status == 200
         if is_lesson:
             learned = self._index.settle(
@@ -60,10 +68,15 @@ class Recorder:
                 lesson = "taught"
             elif learned.is_pending:
                 lesson = "pending"
+            if self.linter is not None:
+                broken = self.linter.check(request, outcome.ended_at, usage, learned)
+                if broken is not None:
+                    self._metrics.breaks.add(broken)
+                    self._audit.prefix_broken(outcome, broken)
         else:
             self._index.forget_call(request.call_id)
         if self._siblings is not None:
             self._siblings.settled(request.call_id, outcome.placement.replica, usage, answer, is_lesson=is_lesson)
         self._fleet.learn(outcome, work_tokens)
         self._metrics.calls.add(outcome)
-        self._audit.call_ended(outcome, lesson, finding)
+        self._audit.call_ended(outcome, lesson, finding, broken)

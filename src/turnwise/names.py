@@ -80,6 +80,20 @@ UNHASHED_BYTES = Metric(
 LESSONS = Metric(
     "turnwise_lessons_total", "counter", ("result",), "Calls by what their KV events taught: taught, untaught or contradicted."
 )
+PREFIX_BREAKS = Metric(
+    "turnwise_prefix_breaks_total", "counter", ("cause",), "Prompts that broke the prefix of their conversation, by why."
+)
+PREFIX_LOST_TOKENS = Metric(
+    "turnwise_prefix_lost_tokens_total",
+    "counter",
+    ("cause",),
+    "Prompt tokens behind such breaks, which could have been reused; an estimate by bytes where engines do not say.",
+)
+LINT_BYTES = Metric("turnwise_lint_bytes", "gauge", (), "Memory for prompts that the linter compares the next ones with.")
+LINT_PROMPTS = Metric("turnwise_lint_prompts", "gauge", (), "Prompts that the linter compares the next ones with.")
+LINT_TOO_LARGE = Metric(
+    "turnwise_lint_too_large_total", "counter", (), "Prompts not kept, as they take more than a quarter of `lint.max_bytes`."
+)
 RUNNING = Metric("turnwise_running_calls", "gauge", ("replica",), "Calls booked on a replica that have not ended.")
 PENDING_PREFILL = Metric(
     "turnwise_pending_prefill_tokens", "gauge", ("replica",), "Uncached prompt tokens booked whose answer has not begun."

@@ -21,7 +21,7 @@ import uvloop
 from turnwise import __version__, settings_sources
 from turnwise.engines.sim import server as sim
 from turnwise.errors import SettingsError
-from turnwise.proxy import app, demo, doctor, replay, replicas
+from turnwise.proxy import app, demo, doctor, lint_captures, replay, replicas
 from turnwise.proxy.export import audit
 from turnwise.proxy.workers import supervisor
 from turnwise.proxy.workers.process import WorkersFailed
@@ -116,6 +116,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     replay.add_arguments(replay_parser)
     replay_parser.set_defaults(run=replay.run, parser=replay_parser)
+
+    lint_parser = commands.add_parser(
+        "lint", help="find what breaks the prompt prefixes of captured calls", description=lint_captures.DESCRIPTION
+    )
+    lint_captures.add_arguments(lint_parser)
+    lint_parser.set_defaults(run=lint_captures.run, parser=lint_parser)
     return parser
 
 

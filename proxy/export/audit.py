@@ -107,9 +107,7 @@ class Audit:
                 }
             )
 
-    def call_ended(
-        self, outcome: Outcome, lesson: str, finding: Finding | None = None, broken: Break | None = None
-    ) -> None:
+    def call_ended(self, outcome: Outcome, lesson: str, finding: Finding | None = None, broken: Break | None = None) -> None:
         """Keep a call, and write its line where anybody wants it."""
         self.recent.append((outcome, lesson, finding, broken))
         if logger.isEnabledFor(logging.INFO):

@@ -79,7 +79,7 @@ def test_every_call_has_a_finding_and_the_replicas_add_them_up(virtually, world)
     later = [call for call in calls if call["predicted"]["source"] == "confirmed"]
     assert {call["finding"].verdict for call in later} == {"right"}
 
-    gauges = Gauges(proxy.fleet, proxy.index, clock=lambda: 0.0, num_connections=lambda: 0)
+    gauges = Gauges(proxy.fleet, proxy.index, proxy.metrics.calls, clock=proxy.clock, num_connections=int)
     samples = {
         (sample.name, sample.labels.get("source"), sample.labels.get("kind"), sample.labels.get("replica")): sample.value
         for family in gauges.collect()

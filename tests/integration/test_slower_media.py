@@ -29,8 +29,9 @@ def test_what_comes_back_from_dram_is_predicted_and_costs_its_transfer(virtually
     assert min(line["usage"].cached_tokens for line in lines) > 4 * BLOCK
     brought_up = [line for line in lines if line["predicted"]["dram_tokens"]]
     assert len(brought_up) > len(lines) // 2
+    # The first of all second turns reaches through an answer before any was seen to join its chain.
+    assert [line["predicted"]["source"] for line in brought_up].count("predicted") <= 1
     for line in brought_up:
-        assert line["predicted"]["source"] == "confirmed"
         assert line["predicted"]["dram_tokens"] <= line["predicted"]["cached_tokens"]
         assert line["cost_s"]["transfer"] > 0
     assert stats.replicas["r0"].num_dram_blocks > stats.replicas["r0"].num_blocks

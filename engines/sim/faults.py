@@ -40,6 +40,10 @@ class LossyLine(Generic[Item]):
             self._delayed.append((rng.randint(1, MAX_BEHIND), item))
         return out
 
+    def cut(self) -> None:
+        """Lose what is still on the line: it has broken off, and whoever connects anew hears nothing of it."""
+        self._delayed.clear()
+
 
 class Liar:
     """Puts nonsense into batches of encoded events: into a `share` of them, one event of a kind chosen at random."""

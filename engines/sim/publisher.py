@@ -74,6 +74,8 @@ class EventLog:
         """Begin anew at 0 with nothing kept, as a new process does; subscribers are told that the old one has ended."""
         self.kept.clear()
         self._next = 0
+        if self.line is not None:
+            self.line.cut()
         for subscriber in self._subscribers:
             subscriber(None)
 

@@ -38,6 +38,12 @@ def test_without_replay_the_heads_that_are_missing_are_counted_and_nothing_false
     assert figures.num_surplus == 0
 
 
+def test_without_replay_one_full_report_a_conversation_brings_the_heads_that_are_missing():
+    turns = warm.measure(warm.WarmPlan(num_conversations=6, num_turns_after=3)).turns
+    assert [turn.num_known for turn in turns] == [0, 6, 6]
+    assert [turn.num_full_reports for turn in turns] == [0, 6, 0]
+
+
 def test_the_row_of_a_lossy_feed_holds_and_says_what_was_done():
     row = faults.measure_lossy(seed=3, num_runs=2)
     assert row.holds

@@ -44,6 +44,13 @@ def test_a_delayed_item_comes_after_some_later_ones_and_once():
     assert max(behind) <= MAX_BEHIND
 
 
+def test_what_was_delayed_is_lost_with_the_line():
+    over = line(reorder=1.0)
+    over.send(1)
+    over.cut()
+    assert not {out for item in range(10, 30) for out in over.send(item)} & {1}
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_one_seed_gives_one_history_of_faults(seed):
     shares = {"drop": 0.2, "reorder": 0.2, "duplicate": 0.2}

@@ -4,10 +4,11 @@ Pure: no clock, no randomness, no I/O; `now` arrives as an argument. See docs/ar
 
 `KvIndex` is the face. Behind it, `chains` gives prompts digests; `holdings` lets one replica's events into the `mask_index` of
 its hash domain (`domains`); `lessons` and `evidence` learn from stamped events which engine blocks a digest stands for;
-`predicted` remembers in radix `runs` what was sent where, while no event says better; `estimate` guesses lengths nobody has
-counted; `asked` groups the replicas of a question by domain, and `hits` says what each holds of its prompt, slower media
-included. `calls` follows each call from its booking to what its engine found, `waiting` knows those that an engine has yet to
-look at, and the `closed_loop` weighs each source by how right it was.
+`predicted` remembers in radix `runs` (`run_tree`, by `recency`) what was sent where, as far as the `capacity` that `losses`
+teach reaches, while no event says better; `estimate` guesses lengths nobody has counted; `asked` groups the replicas of a
+question by domain, and `hits` says what each holds of its prompt, slower media included. `calls` follows each call from its
+booking to what its engine found, `waiting` knows those that an engine has yet to look at, and the `closed_loop` weighs each
+source by how right it was.
 """
 
 from __future__ import annotations

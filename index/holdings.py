@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from turnwise.events import DISK, DRAM, FULL_ATTENTION, GPU, BlocksCleared, BlocksRemoved, BlocksStored, KvEvent
 from turnwise.index.block_runs import UNKNOWN_PARENT
+from turnwise.index.capacity import Capacity
 from turnwise.index.closed_loop import ClosedLoop
 from turnwise.index.domains import Domain, Domains
 from turnwise.index.lessons import Stamps
 from turnwise.index.predicted import PredictedRuns
-from turnwise.index.values import DomainKey, ReplicaStats
+from turnwise.index.values import DomainKey, ReplicaStats, Report
 from turnwise.index.waiting import Waiting
 from turnwise.settings import IndexSettings
 from turnwise.types import ReplicaId
@@ -59,13 +60,13 @@ class Holdings:
         """False where its blocks are from before a restart of the proxy, and nobody has checked that its engine still lives."""
         self._max_blocks = settings.max_blocks_per_replica
         self._max_slower_blocks = settings.max_blocks_per_replica
-        self._max_tokens = settings.max_predicted_tokens
         if num_blocks is not None:
             self._max_blocks = max(1, int(num_blocks * BLOCKS_SLACK))
-            if key.block_size is not None:
-                self._max_tokens = num_blocks * key.block_size
         self.block_slot = self.domain.index.open_slot(self._max_blocks)
-        self.predicted = PredictedRuns(self._max_tokens)
+        stated = None if num_blocks is None or key.block_size is None else num_blocks * key.block_size
+        self.capacity = Capacity(stated, settings.max_predicted_tokens)
+        """What its cache holds in effect; it outlives what is predicted."""
+        self.predicted = PredictedRuns(self.capacity)
         self.num_moves = 0
         """How often a slot, the domain or the predicted runs were replaced, or whether blocks tell anything changed."""
 
@@ -92,12 +93,12 @@ class Holdings:
     @property
     def room(self) -> int:
         """Tokens of its cache that are not predicted to be in use: they are free, or hold what was used longest ago."""
-        return self._max_tokens - self.predicted.num_tokens
+        return self.capacity.tokens - self.predicted.num_tokens
 
     @property
     def stats(self) -> ReplicaStats:
         """Sizes and states for metrics and the admin API."""
-        index, slower = self.domain.index, self.slower
+        index, slower, capacity = self.domain.index, self.slower, self.capacity
         return ReplicaStats(
             num_blocks=index.num_blocks(self.block_slot),
             num_dram_blocks=index.num_blocks(slower[DRAM]) if DRAM in slower else 0,
@@ -111,7 +112,16 @@ class Holdings:
             is_split=self.is_split,
             loop=self.loop.stats,
             complaint=self.loop.complaint,
+            effective_tokens=capacity.tokens,
+            offload_tokens=capacity.offload_tokens,
+            evicted_tokens_per_s=capacity.evicted_tokens_per_s,
+            num_silent_restarts=capacity.num_restarts,
+            num_unexplained_losses=capacity.num_unexplained,
         )
+
+    def answer_tokens(self, report: Report) -> int:
+        """Generated tokens to predict after a prompt; none where blocks tell of them."""
+        return 0 if self.has_events else report.completion_tokens or 0
 
     def apply(self, event: KvEvent, *, is_report: bool = False) -> None:
         """Take in one event of its engine; `is_report` says that it may repeat what is held, as its call asked for."""
@@ -128,7 +138,7 @@ class Holdings:
         self.is_trusted = True
         self.stamps.clear()
         self._drop_blocks()
-        self.predicted = PredictedRuns(self._max_tokens)
+        self.predicted = PredictedRuns(self.capacity)
 
     def take_over(self, domain: Domain, slots: dict[str, int], *, is_split: bool, is_predicted_only: bool) -> None:
         """Hold what was restored of it: `slots` of `domain` by medium. Nothing of it is believed before it is trusted."""

@@ -227,7 +227,7 @@ class KvIndex:
             domain.rate.learn(chain.ends[-1], prompt_tokens)
         if cached_tokens is not None and holdings.has_events and holdings.is_confirmed and domain.resolve(chain).is_taught:
             cached_tokens = None  # its events tell more
-        holdings.predicted.settle(chain, prompt_tokens, cached_tokens, now)
+        holdings.predicted.settle(chain, prompt_tokens, cached_tokens, now, holdings.answer_tokens(report))
         finding = self._calls.settle(call_id, holdings, report, now)
         if holdings.has_events:
             lesson = self._teaching.settle(call_id, PendingCall(chain, replica, report, now))

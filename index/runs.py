@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from math import inf
+from collections.abc import Sequence
 from operator import itemgetter
 
 import msgspec
@@ -40,16 +40,27 @@ class Run(msgspec.Struct, gc=False, eq=False):
     booked_at: float
     num_settled: int = 0
     """Leading segments that an answer has proved resident."""
-    settled_at: float = inf
-    """When one last did."""
     counted: int = 0
     """Depth up to which its tokens come from counts of engines, and not from an estimate of a whole prompt."""
     num_children: int = 0
+    answer_tokens: int = 0
+    """Tokens that were generated after its end and that no prompt has carried yet; 0 where it has children."""
+    was: Sequence[tuple[int, int, int]] = ()
+    """Of the prompt that was last booked to end here, until it is answered: for each run on its way that an answer had proved
+    resident, the tokens up to its start, those up to its end, and the use before."""
+    was_answer: int = 0
+    """Generated tokens expected to follow them then."""
+    num_lost: int = 0
+    """Tokens at its end that are not believed to be held any more."""
+    sent: int = 0
+    """The use by which a prompt was last sent that ends here."""
+    num_filled: int = 0
+    """Tokens that had been put into the cache, all in all, when it had last been booked."""
 
     @property
     def size(self) -> int:
         """Tokens of its own."""
-        return self.tokens - self.base
+        return self.tokens - self.base + self.answer_tokens
 
     def tokens_at(self, depth: int) -> int:
         """Tokens of the prompt up to `depth`, which lies in this run or at its start."""
@@ -107,8 +118,10 @@ class Run(msgspec.Struct, gc=False, eq=False):
 
     def cut(self, depth: int) -> int:
         """Lose what lies after `depth`, which is within the run and not its start; returns how many tokens that is."""
-        had, kept = self.tokens, depth - self.first
+        had, kept = self.tokens + self.answer_tokens, depth - self.first
         self.tokens = tokens = self.tokens_at(depth)
+        self.answer_tokens = 0
+        self.num_lost = max(0, self.num_lost - (had - tokens))
         if self.anchors:
             self.anchors = self.anchors[: bisect_left(self.anchors, (depth,))]
         self.digests, self.ends = self.digests[:kept], self.ends[:kept]
@@ -135,11 +148,12 @@ class Run(msgspec.Struct, gc=False, eq=False):
             booking=self.booking,
             booked_at=self.booked_at,
             num_settled=min(self.num_settled, leading),
-            settled_at=self.settled_at,
             counted=min(self.counted, depth),
             num_children=1,
         )
         self.parent, self.first = head, depth
+        head.num_lost = max(0, self.num_lost - (self.tokens + self.answer_tokens - tokens))
+        self.num_lost -= head.num_lost
         self.digests, self.ends, self.start_bytes = self.digests[leading:], self.ends[leading:], head.ends[-1]
         self.base, self.anchors = tokens, anchors[bisect_left(anchors, (depth + 1,)) :]
         self.num_settled = max(0, self.num_settled - leading)

@@ -122,6 +122,16 @@ class ReplicaStats(msgspec.Struct, frozen=True, gc=False):
     """How what was believed of it compares with what its engine reports, for each source that decided a call."""
     complaint: str = ""
     """Which of its sources are distrusted, and why; empty where none is."""
+    effective_tokens: int = 0
+    """Tokens that its cache holds in effect: as stated at first, then as its reports of cached tokens show."""
+    offload_tokens: int = 0
+    """Those of them beyond the size it states: a slower tier."""
+    evicted_tokens_per_s: float = 0.0
+    """Tokens believed to leave its cache a second, over the last minute or so."""
+    num_silent_restarts: int = 0
+    """How often its cache was found empty though nobody had told."""
+    num_unexplained_losses: int = 0
+    """Reports of fewer cached tokens than evictions or a restart explain: it renders otherwise, or it lies."""
 
 
 class IndexStats(msgspec.Struct, frozen=True, gc=False):

@@ -1,13 +1,13 @@
 """Predicted runs against one record for each segment, over random histories; in these prompts a byte is a token."""
 
 from collections import OrderedDict
-from math import inf
 from types import SimpleNamespace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turnwise.index.predicted import PredictedRuns
+from turnwise.index.capacity import Capacity
+from turnwise.index.predicted import KEPT_SHARE, PredictedRuns
 from turnwise.types import PromptChain
 
 NAMES = "abc"
@@ -32,59 +32,93 @@ def chain_of(path):
     )
 
 
+class FixedCapacity(Capacity):
+    """One that learns nothing."""
+
+    def sure(self, *, is_suspected):
+        return 0.0
+
+    def found(self, distance):
+        pass
+
+    def missed(self, distance):
+        pass
+
+    def fits(self, num_tokens):
+        pass
+
+
 class Model:
-    """One record a segment, the first to go first."""
+    """One record a segment, the first to go first; of its tokens some are lost."""
 
     def __init__(self, max_tokens):
         self.max_tokens = max_tokens
         self.held = OrderedDict()
+        self.running = set()
 
     def num_tokens(self):
-        return sum(map(size_of, self.held))
+        return sum(size_of(prefix) - segment.lost for prefix, segment in self.held.items())
+
+    def use(self, path):
+        for prefix in reversed(prefixes(path)):
+            segment = self.held.setdefault(prefix, SimpleNamespace())
+            segment.lost, segment.used_for = 0, path
+            self.held.move_to_end(prefix)
 
     def book(self, path, now):
-        for prefix in reversed(prefixes(path)):
-            segment = self.held.setdefault(prefix, SimpleNamespace(settled_at=inf))
-            segment.booked_at = now
-            self.held.move_to_end(prefix)
-        while self.num_tokens() > self.max_tokens:
-            self.held.popitem(last=False)
-
-    def settle(self, path, cached_tokens, now):
-        if cached_tokens is not None and path in self.held:
-            self.correct(path, cached_tokens)
+        self.use(path)
         for prefix in prefixes(path):
-            if prefix in self.held:
-                self.held[prefix].settled_at = now
+            self.held[prefix].booked_at = now
+        self.running = {other for other in self.running if not path.startswith(other)} | {path}
+        self.bound()
 
-    def correct(self, path, cached_tokens):
-        booked_at = self.held[path].booked_at
-        lost = {prefix for prefix in prefixes(path) if 2 * cached_tokens < 2 * length_of(prefix) - size_of(prefix)}
-        own = set(prefixes(path))
-        hanging = []
-        for other in sorted(self.held, key=len):
-            segment = self.held[other]
-            if other[:-1] in lost and other not in own and max(segment.booked_at, segment.settled_at) < booked_at:
-                lost.add(other)
-                hanging.append(other)
-        for other in reversed(hanging):
-            if not any(longer[:-1] == other for longer in self.held):
-                del self.held[other]
+    def bound(self):
+        renewed = set()
+        while (excess := self.num_tokens() - self.max_tokens) > 0:
+            prefix = next(prefix for prefix, segment in self.held.items() if size_of(prefix) > segment.lost)
+            segment = self.held[prefix]
+            if segment.used_for in self.running - renewed:
+                renewed.add(segment.used_for)
+                self.use(segment.used_for)
+            else:
+                segment.lost += min(excess, size_of(prefix) - segment.lost)
+        while sum(map(size_of, self.held)) > KEPT_SHARE * self.max_tokens:
+            self.drop(next(iter(self.held)))
+
+    def drop(self, prefix):
+        dropped = self.held.pop(prefix)
+        self.running.discard(prefix)
+        for segment in self.held.values():
+            if segment.used_for == prefix == dropped.used_for:
+                segment.used_for = prefix[:-1]
+
+    def settle(self, path):
+        if path in self.held:
+            self.running.discard(path)
+        found = [prefix for prefix in prefixes(path) if prefix in self.held]
+        if found:
+            self.use(found[-1])
+        self.bound()
 
     def sweep(self, before, max_segments):
         while self.held and max_segments:
             oldest = next(iter(self.held))
             if self.held[oldest].booked_at >= before:
                 break
-            del self.held[oldest]
+            self.drop(oldest)
             max_segments -= 1
         return max_segments
 
     def tokens_since(self, path, since):
-        return max(
-            (length_of(prefix) for prefix in prefixes(path) if prefix in self.held and self.held[prefix].booked_at >= since),
-            default=0,
-        )
+        tokens = 0
+        for prefix in prefixes(path):
+            segment = self.held.get(prefix)
+            if segment is None or segment.booked_at < since:
+                break
+            tokens += size_of(prefix) - segment.lost
+            if segment.lost:
+                break
+        return tokens
 
 
 paths = st.text(NAMES, min_size=1, max_size=8)
@@ -96,7 +130,7 @@ sweeps = st.tuples(st.just("sweep"), st.integers(0, 20), st.integers(1, 12))
 @given(st.lists(st.one_of(books, books, settles, sweeps), max_size=40), st.sampled_from([60, 150, 10_000]), st.integers(1, 3))
 @settings(deadline=None, max_examples=200)
 def test_what_is_held_and_how_old_it_is_equals_the_naive_count(history, max_tokens, calls_per_s):
-    runs, model = PredictedRuns(max_tokens), Model(max_tokens)
+    runs, model = PredictedRuns(FixedCapacity(None, max_tokens)), Model(max_tokens)
     asked = set()
     for step, (kind, what, number) in enumerate(history):
         now = float(step // calls_per_s)
@@ -107,7 +141,7 @@ def test_what_is_held_and_how_old_it_is_equals_the_naive_count(history, max_toke
         elif kind == "settle":
             asked.add(what)
             runs.settle(chain_of(what), length_of(what), number, now)
-            model.settle(what, number, now)
+            model.settle(what)
         else:
             assert runs.sweep(now - what, number) == model.sweep(now - what, number)
         assert (runs.num_segments, runs.num_tokens) == (len(model.held), model.num_tokens())
@@ -123,18 +157,20 @@ def test_what_is_held_and_how_old_it_is_equals_the_naive_count(history, max_toke
 )
 @settings(deadline=None, max_examples=100)
 def test_whatever_lengths_are_told_they_add_up_stay_bounded_and_never_fall_along_a_run(history, max_tokens):
-    runs = PredictedRuns(max_tokens)
+    runs = PredictedRuns(Capacity(None, max_tokens))
     for step, (kind, path, number) in enumerate(history):
         chain = chain_of(path)
         if kind == "book":
             runs.book(chain, length_of(path) if number is None else number, float(step))
         else:
             runs.settle(chain, number, None, float(step))
-            if number is not None and runs.num_tokens <= max_tokens and path.encode() in _segments(runs):
+            if number is not None and runs.num_kept_tokens <= max_tokens and path.encode() in _segments(runs):
                 assert runs.tokens_since(chain, 0.0) == number
-        assert runs.num_tokens == sum(run.size for run in runs.heads.values()) >= 0
-        if kind == "book":
-            assert runs.num_tokens <= max_tokens
+        assert runs.num_kept_tokens == sum(run.size for run in runs.heads.values())
+        assert runs.num_tokens == sum(run.size - run.num_lost for run in runs.heads.values())
+        assert all(0 <= run.num_lost <= run.size for run in runs.heads.values())
+        assert runs.num_tokens <= runs.capacity.tokens
+        assert runs.num_kept_tokens <= KEPT_SHARE * runs.capacity.tokens
         for run in runs.heads.values():
             tokens = [run.tokens_at(depth) for depth in range(run.first, run.end + 1)]
             assert tokens == sorted(tokens)

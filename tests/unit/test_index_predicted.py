@@ -5,6 +5,7 @@ import tracemalloc
 import pytest
 import xxhash
 
+from turnwise.index.capacity import Capacity
 from turnwise.index.predicted import MAX_SEGMENTS, PredictedRuns
 from turnwise.types import PromptChain
 
@@ -29,7 +30,7 @@ def held(runs, chain, since=0.0):
 
 @pytest.fixture
 def runs():
-    return PredictedRuns(ROOMY)
+    return PredictedRuns(Capacity(None, ROOMY))
 
 
 def test_what_was_booked_is_held_up_to_the_last_shared_segment(runs):
@@ -62,13 +63,13 @@ def test_a_session_is_one_run_that_grows_and_is_split_where_another_prompt_parts
 
 
 def test_past_its_tokens_the_oldest_prompt_goes_tail_first():
-    runs = PredictedRuns(250)
+    runs = PredictedRuns(Capacity(None, 250))
     first = prompt("sys", "a", "aa", num_bytes=[100, 50, 50])
     second = prompt("sys", "b", num_bytes=[100, 60])
     third = prompt("sys", "c", num_bytes=[100, 90])
     runs.book(first, 200, now=1.0)
     runs.book(second, 160, now=2.0)
-    assert held(runs, first) == 150
+    assert held(runs, first) == 190
     assert held(runs, second) == 160
     runs.book(third, 190, now=3.0)
     assert held(runs, first) == 100
@@ -77,10 +78,10 @@ def test_past_its_tokens_the_oldest_prompt_goes_tail_first():
 
 
 def test_a_prompt_larger_than_the_cache_keeps_its_head():
-    runs = PredictedRuns(120)
+    runs = PredictedRuns(Capacity(None, 120))
     chain = prompt("sys", "a", "b", num_bytes=[100, 50, 30])
     runs.book(chain, 180, now=1.0)
-    assert held(runs, chain) == 100
+    assert held(runs, chain) == 120
 
 
 def test_age_is_told_by_segment(runs):
@@ -92,7 +93,7 @@ def test_age_is_told_by_segment(runs):
 
 
 def test_a_prompt_that_ends_within_another_outlives_its_tail():
-    runs = PredictedRuns(30)
+    runs = PredictedRuns(Capacity(None, 30))
     runs.book(AA, 30, now=1.0)
     runs.book(SYS, 10, now=2.0)
     runs.book(prompt("x"), 10, now=3.0)
@@ -113,7 +114,7 @@ def test_a_sweep_drops_what_expired_a_slice_at_a_time(runs):
 
 
 def test_the_number_of_segments_is_bounded_whatever_their_tokens():
-    runs = PredictedRuns(10**12)
+    runs = PredictedRuns(Capacity(None, 10**12))
     digests = tuple(number.to_bytes(4, "big") for number in range(MAX_SEGMENTS + 100))
     runs.book(PromptChain(digests=digests, ends=tuple(range(1, len(digests) + 1))), len(digests), now=1.0)
     assert runs.num_segments == MAX_SEGMENTS
@@ -160,53 +161,15 @@ def test_lengths_that_contradict_one_another_never_fall_along_a_prompt(runs, cou
     assert runs.num_tokens == sum(run.size for run in runs.heads.values())
 
 
-@pytest.fixture
-def shared(runs):
-    """Where a prompt was answered and another one, which shares its system prompt, is booked after it."""
+@pytest.mark.parametrize("cached_tokens", [0, 96])
+def test_one_report_of_a_loss_drops_nothing_that_others_had_sent(runs, cached_tokens):
     first = prompt("sys", "a", "aa", num_bytes=[100, 50, 50])
     second = prompt("sys", "b", num_bytes=[100, 40])
     runs.book(first, 200, now=1.0)
     runs.settle(first, 200, None, now=2.0)
     runs.book(second, 140, now=3.0)
-    return runs, first, second
-
-
-def test_what_hung_on_a_lost_part_is_dropped_and_what_the_call_filled_anew_stays(shared):
-    runs, first, second = shared
-    runs.settle(second, 140, 0, now=4.0)
-    assert held(runs, first) == 100
-    assert held(runs, second) == 140
-    assert runs.num_tokens == 140
-
-
-def test_nothing_is_dropped_where_the_shared_part_was_cached(shared):
-    runs, first, second = shared
-    runs.settle(second, 140, 96, now=4.0)
-    assert held(runs, first) == 200
-
-
-def test_a_call_that_was_merely_slower_is_no_loss(runs):
-    runs.book(A, 20, now=1.0)
-    runs.book(B, 20, now=1.5)
-    runs.settle(B, 20, 0, now=2.0)
-    assert held(runs, A) == 20
-
-
-def test_what_a_slower_call_goes_through_stays_with_it(runs):
-    runs.book(A, 20, now=1.0)
-    runs.settle(A, 20, None, now=2.0)
-    runs.book(AA, 30, now=2.5)
-    runs.book(B, 20, now=3.0)
-    runs.settle(B, 20, 0, now=4.0)
-    assert held(runs, AA) == 30
-    assert held(runs, A) == 20
-
-
-def test_what_was_booked_after_the_corrected_call_stays(shared):
-    runs, first, second = shared
-    runs.book(first, 200, now=4.0)
-    runs.settle(second, 140, 0, now=5.0)
-    assert held(runs, first) == 200
+    runs.settle(second, 140, cached_tokens, now=4.0)
+    assert (held(runs, first), held(runs, second)) == (200, 140)
 
 
 @pytest.mark.parametrize(("num_segments", "max_bytes"), [(1, 900), (3, 360), (200, 110)])
@@ -215,7 +178,7 @@ def test_memory_is_bounded_by_segments(num_segments, max_bytes):
     for session in range(9000 // num_segments):
         digests = tuple(xxhash.xxh3_128_digest(b"%d %d" % (session, at)) for at in range(num_segments))
         prompts.append(PromptChain(digests=digests, ends=tuple(range(1000, 1000 * (num_segments + 1), 1000))))
-    runs = PredictedRuns(10**12)
+    runs = PredictedRuns(Capacity(None, 10**12))
     tracemalloc.start()
     try:
         for chain in prompts:

@@ -1,0 +1,146 @@
+"""What an engine's report of cached tokens says of what it has lost: evicted, restarted, or never the same prompt."""
+
+from __future__ import annotations
+
+from turnwise.index.capacity import Capacity
+from turnwise.index.recency import Recency
+from turnwise.index.runs import Run
+
+SLACK_TOKENS = 64
+"""Tokens that a report may fall short by without anything being lost: engines count whole blocks."""
+
+PROVE_EVERY = 16
+"""Reports of which one is measured though nothing was missing, to know what the cache holds for sure."""
+
+RESTART_POINTS, STRONG_POINTS, WEAK_POINTS, SILENT_POINTS = 6, 4, 2, 1
+"""Points at which a restart is certain; those of a loss that no eviction explains, of one that it hardly does, and of a report
+that refutes nothing after the first."""
+
+LEAST_WHOLE = 2
+"""Sessions found whole since the last restart, without which a loss is no restart: the replica never finds them."""
+
+ANSWER_GAIN = 0.2
+"""Share of what a next turn shows that is taken into how much of an answer stays."""
+
+
+class Losses:
+    """Learns from the reports of one replica; it outlives no restart that others tell of."""
+
+    __slots__ = (
+        "_answer_share",
+        "_capacity",
+        "_gone_before",
+        "_lost_use",
+        "_num_reports",
+        "_num_whole",
+        "_points",
+        "_recency",
+        "_struck_sent",
+        "believes_answers",
+        "gone_sent",
+    )
+
+    def __init__(self, capacity: Capacity, recency: Recency) -> None:
+        self.believes_answers = True
+        """Whether the next turn finds the tokens that were generated in the turn before."""
+        self.gone_sent = 0
+        """What was sent before this use is gone, though it be answered later."""
+        self._answer_share = 1.0
+        self._capacity = capacity
+        self._recency = recency
+        self._gone_before = 0
+        self._lost_use = 0
+        self._struck_sent = 0
+        self._points = 0
+        self._num_reports = 0
+        self._num_whole = 0
+
+    def note(self, last: Run, cached_tokens: int) -> None:
+        """Take in that a prompt which was booked up to the end of the run `last` found `cached_tokens`."""
+        enough = cached_tokens + SLACK_TOKENS
+        found_use = -1
+        found = base = 0
+        for base, tokens, use in last.was:
+            if use < self._gone_before:
+                break
+            if enough < tokens:
+                if cached_tokens > base + SLACK_TOKENS:
+                    self._suspect(last, use)
+                self._miss(last, base, use, cached_tokens)
+                return
+            found_use, found = use, tokens
+        if self._points:
+            self._suspect(last, found_use)
+        if found_use < 0:
+            return
+        if base == last.base:
+            self._num_whole += 1
+            if last.was_answer:
+                self._learn_answer(last, cached_tokens, found)
+        self._num_reports += 1
+        if found_use <= self._recency.edge or not self._num_reports % PROVE_EVERY:
+            distance = self._distance(last, found_use, found)
+            if distance is not None:
+                self._learn(distance, is_found=True)
+
+    def _miss(self, last: Run, base: int, use: int, cached_tokens: int) -> None:
+        """Of a run that began with `base` tokens and was last used by `use`, not all was found."""
+        capacity = self._capacity
+        distance = self._distance(last, use, max(base, cached_tokens))
+        if distance is None:
+            return
+        is_whole = cached_tokens <= base + SLACK_TOKENS
+        is_plausible = capacity.is_plausible(distance)
+        if is_whole and distance < capacity.sure(is_suspected=self._points > 0) and self._num_whole >= LEAST_WHOLE:
+            self._struck_sent = min(self._struck_sent, last.sent) if self._points else last.sent
+            self._lost_use = max(self._lost_use, use)
+            self._points += WEAK_POINTS if is_plausible else STRONG_POINTS
+            if self._points >= RESTART_POINTS:
+                self._restart()
+        elif is_plausible:
+            self._learn(distance, is_found=False)
+            if not is_whole:
+                self._learn(distance, is_found=True)
+        else:
+            capacity.num_unexplained += 1
+
+    def _learn(self, distance: int, *, is_found: bool) -> None:
+        capacity = self._capacity
+        before = capacity.tokens
+        if is_found:
+            capacity.found(distance)
+        else:
+            capacity.missed(distance)
+        if capacity.tokens > before:
+            self._recency.recall(capacity.tokens - before, self._gone_before)
+
+    def _suspect(self, last: Run, found_use: int) -> None:
+        """A restart is suspected, and something was found of what `found_use` had last used, -1 where nothing was claimed."""
+        if 0 <= found_use <= self._lost_use:
+            if last.sent > self._struck_sent:
+                self._points = self._lost_use = 0
+        elif self._points >= STRONG_POINTS:
+            self._points += SILENT_POINTS
+            if self._points >= RESTART_POINTS:
+                self._restart()
+
+    def _restart(self) -> None:
+        self._gone_before, self.gone_sent = self._lost_use + 1, self._struck_sent
+        self._recency.lose_before(self._gone_before, self.gone_sent)
+        self._points = self._lost_use = self._num_whole = 0
+        self._capacity.num_restarts += 1
+
+    def _learn_answer(self, last: Run, cached_tokens: int, held: int) -> None:
+        found = min(max(cached_tokens + 1 - held, 0), last.was_answer)
+        share = min(1.0, (found + SLACK_TOKENS / 4) / last.was_answer)
+        self._answer_share += ANSWER_GAIN * (share - self._answer_share)
+        self.believes_answers = self._answer_share > 1 / 2
+
+    def _distance(self, last: Run, use: int, at_tokens: int) -> int | None:
+        """How many tokens had been used after one that `use` had used, when the prompt that ends in `last` was booked."""
+        recency = self._recency
+        used = recency.used_after(use)
+        if used is None:
+            return None
+        filled_since = recency.num_filled - last.num_filled
+        return used - filled_since - (last.tokens + last.answer_tokens) + at_tokens

@@ -1,0 +1,39 @@
+"""Replicas that tell neither their size nor their events, and restart in silence: what is predicted of them."""
+
+import pytest
+from bench.hidden_capacity import WARM_UP_CALLS, Shape, measure
+
+RESTARTED = measure()
+
+
+def test_after_200_calls_predictions_are_right_in_the_sum_across_a_silent_restart():
+    assert len(RESTARTED.calls) == Shape().calls
+    assert abs(RESTARTED.predicted_of_reported - 1) <= 0.05
+    assert RESTARTED.error_of_reported <= 0.05
+    assert RESTARTED.error_of_prompt <= 0.05
+
+
+def test_the_cache_is_small_enough_that_a_plain_guess_would_be_wrong():
+    calls = RESTARTED.calls[WARM_UP_CALLS:]
+    assert 0.2 <= sum(call.reported for call in calls) / sum(call.prompt for call in calls) <= 0.7
+
+
+def test_the_size_of_the_cache_is_learned_within_a_tenth():
+    (stats,) = RESTARTED.replicas.values()
+    assert stats.effective_tokens == pytest.approx(Shape().num_blocks * 16, rel=0.1)
+    assert stats.evicted_tokens_per_s > 0
+
+
+def test_a_silent_restart_is_noticed_within_three_answers_and_told_once():
+    (stats,) = RESTARTED.replicas.values()
+    assert stats.num_silent_restarts == 1
+    after = [call for call in RESTARTED.calls if call.answers_since is not None]
+    lost = [call.predicted - call.reported for call in after[:40] if call.answers_since >= 3]
+    assert len(lost) > 25
+    # Calls under way when the cache was lost go on in the embedded engine; what they held is lost unseen.
+    assert sum(tokens > 64 for tokens in lost) <= 1
+
+
+def test_no_restart_is_seen_where_there_was_none():
+    (stats,) = measure(Shape(restart_at=None, calls=300)).replicas.values()
+    assert stats.num_silent_restarts == 0

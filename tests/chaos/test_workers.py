@@ -121,7 +121,8 @@ async def test_a_conversation_begun_at_one_worker_is_placed_by_the_other_where_i
         turns = [("user", "a long question " * 100)]
         one = await first.ask("/v1/chat/completions", chat(*turns), JSON)
         await admin.until(lambda index: index["num_taught"] == 1, "/v1/index", worker=1)
-        turns += [("assistant", json.loads(one.body)["choices"][0]["message"]["content"]), ("user", "and then?")]
+        # Not what it answered: a hit through an answer counts as predicted until one of its kind was found again.
+        turns += [("assistant", "as it was asked"), ("user", "and then?")]
         two = await second.ask("/v1/chat/completions", chat(*turns), JSON)
         calls = await admin.until(lambda page: len(page["calls"]) == 2, "/v1/calls")
     assert [call["worker"] for call in calls["calls"]] == [1, 0]

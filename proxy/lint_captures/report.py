@@ -101,10 +101,10 @@ class Report(msgspec.Struct, frozen=True):
 
 def _file(file: FileReport) -> RenderableType:
     share = "" if file.stable_share is None else f", {file.stable_share:.0%} of those that follow another are stable"
-    head = f"{file.path}: {file.num_calls} calls, {file.num_conversations} conversations{share}"
+    head = f"{file.path}: {_count(file.num_calls, 'call')}, {_count(file.num_conversations, 'conversation')}{share}"
     lines: list[RenderableType] = [Text(head, style="bold")]
     if file.num_other:
-        lines.append(Text(f"  {file.num_other} lines have no turns to follow"))
+        lines.append(Text(f"  {_count(file.num_other, 'line')} without turns to follow"))
     lines += [Text(f"  line {number} is refused: {why}") for number, why in file.refused]
     if file.findings:
         lines.append(Padding(_table(file.findings[:MAX_ROWS]), (0, 0, 0, 2)))
@@ -138,3 +138,7 @@ def _excerpt(line: int, excerpt: Excerpt) -> Text:
 
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -46,7 +46,7 @@ def run(capsys, *argv):
 def test_a_broken_prefix_is_named_with_what_helps_and_exits_1(capsys, capture):
     status, out, err = run(capsys, capture(UNSTABLE))
     assert (status, err) == (1, "")
-    assert "2 calls, 1 conversations, 0% of those that follow another are stable" in out
+    assert "2 calls, 1 conversation, 0% of those that follow another are stable" in out
     assert "timestamp_in_system: once" in out
     assert "Take it out, round it to the day" in out
 
@@ -110,7 +110,7 @@ def test_a_conversation_goes_on_in_the_next_file_plain_or_gzip(capsys, capture, 
     second.write_bytes(gzip.compress(json.dumps(UNSTABLE[1]).encode()))
     status, out, _ = run(capsys, first, second)
     assert status == 1
-    assert "second.jsonl.gz: 1 calls, 0 conversations" in out
+    assert "second.jsonl.gz: 1 call, 0 conversations" in out
 
 
 def test_what_the_proxy_refuses_is_named_and_what_has_no_turns_is_counted(capsys, capture):
@@ -122,7 +122,7 @@ def test_what_the_proxy_refuses_is_named_and_what_has_no_turns_is_counted(capsys
     status, out, _ = run(capsys, capture(lines))
     assert status == 0
     assert "0 calls" in out
-    assert "2 lines have no turns to follow" in out
+    assert "2 lines without turns to follow" in out
     assert "line 2 is refused: `model` is missing" in out
 
 

@@ -101,7 +101,7 @@ def test_bare_bodies_are_read_by_what_they_hold(capsys, capture, head):
 def test_bare_bodies_are_chat_or_what_is_said(capsys, capture):
     path = capture([body("12:00", 1), body("12:01", 3)])
     assert "timestamp_in_system" in run(capsys, path)[1]
-    assert "1 conversations" in run(capsys, path, "--api", "messages")[1]
+    assert "1 conversation," in run(capsys, path, "--api", "messages")[1]
 
 
 def test_a_conversation_goes_on_in_the_next_file_plain_or_gzip(capsys, capture, tmp_path):

@@ -29,14 +29,20 @@ def prompt_chain(prompt: Prompt) -> PromptChain:
     """Chain the segments of `prompt` into one 16-byte digest each; `ends` counts raw bytes.
 
     The chain starts from the tagged root, and every raw part is length-prefixed, so bytes cannot move between segments,
-    kinds or roots and still agree. The digest is a hint about caches: it authorises nothing.
+    kinds or roots and still agree. The digest is a hint about caches: it authorises nothing. What is known of a prompt read
+    before is gone on from.
     """
     root = digest = _digest_by_root.get(prompt.root) or _learn_root(prompt.root)
     digests: list[bytes] = []
     ends: list[int] = []
     end = 0
-    kinds = prompt.kinds
-    for position, raw in enumerate(prompt.raws):
+    known_digests: tuple[Digest, ...] = ()
+    known_ends: tuple[int, ...] = ()
+    kinds, raws, num_known = prompt.kinds, prompt.raws, prompt.num_known
+    if prompt.known is not None:
+        known_digests, known_ends = prompt.known.digests[:num_known], prompt.known.ends[:num_known]
+        digest, end, raws = known_digests[-1], known_ends[-1], raws[num_known:]
+    for position, raw in enumerate(raws, num_known):
         tag, num_bytes = _KIND_TAGS[kinds[position]], len(raw)
         if num_bytes <= COPIED_UP_TO_BYTES:
             digest = xxh3_128_digest(b"".join((digest, tag, _pack_length(num_bytes), raw)))
@@ -47,11 +53,14 @@ def prompt_chain(prompt: Prompt) -> PromptChain:
         end += num_bytes
         digests.append(digest)
         ends.append(end)
+    all_digests, all_ends = cast("tuple[Digest, ...]", tuple(digests)), tuple(ends)
+    if prompt.known is not None:
+        all_digests, all_ends = known_digests + all_digests, known_ends + all_ends
     if not kinds or kinds[-1] in _BARE:
         template = _NO_TEMPLATE
     else:
-        template = cast("Digest", digests[0] if kinds[0] is SegmentKind.TEMPLATE else root)
-    return PromptChain(cast("tuple[Digest, ...]", tuple(digests)), tuple(ends), prompt.answer, template)
+        template = all_digests[0] if kinds[0] is SegmentKind.TEMPLATE else cast("Digest", root)
+    return PromptChain(all_digests, all_ends, prompt.answer, template)
 
 
 def _learn_root(root: bytes) -> bytes:

@@ -68,6 +68,8 @@ class Reader:
         prompt, fields = call.prompt, raw.fields
         session = _named_session(fields)
         chain = None if prompt is None else prompt_chain(prompt)
+        if call.growth is not None and prompt is not None and chain is not None:
+            call.growth.keep(prompt.kinds, chain)
         # By position, in the order of `Request`: by name, twenty arguments take a microsecond more.
         return Request(
             CallId(self._new_call_id()),

@@ -7,7 +7,7 @@ Times are seconds on one monotonic clock, real or virtual, that is handed to who
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import NewType
 
@@ -86,9 +86,12 @@ class Prompt(msgspec.Struct, frozen=True, gc=False):
 
     root: bytes
     kinds: tuple[SegmentKind, ...]
-    raws: tuple[Raw, ...]
+    raws: Sequence[Raw]
     answer: LastAnswer | None = None
     """None where no assistant turn is in it, or where what that says cannot be told."""
+    known: PromptChain | None = None
+    """Digests of a prompt read before, which begins with the first `num_known` segments of this one; None where none did."""
+    num_known: int = 0
 
     @classmethod
     def of(cls, root: bytes, segments: Iterable[Segment]) -> Prompt:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import msgspec
 
+from turnwise.dialects.grown import Growth
 from turnwise.errors import TurnwiseError
 from turnwise.types import Answer, DialectName, Headers, Prompt, Usage
 
@@ -32,6 +33,8 @@ class ReadCall(msgspec.Struct, frozen=True):
     """Bytes that the engine's template may see and `prompt` does not hold; anything but 0 is a defect of the dialect."""
     asks_report: bool = False
     """Whether the body asks the engine to announce again what it has cached of the prompt."""
+    growth: Growth | None = None
+    """What is to be given the chain of the prompt, so that the next body is read from where this one ends; None for nothing."""
 
 
 class Watcher(Protocol):

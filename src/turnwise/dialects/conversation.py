@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
 from turnwise.dialects import markers, turns
 from turnwise.dialects.assistant import Heard
 from turnwise.dialects.base import ReadCall
+from turnwise.dialects.beginnings import MIN_BYTES, Beginning, Beginnings, Trail
 from turnwise.dialects.body import Body
 from turnwise.dialects.fold import HEAD_BYTES, Folder
 from turnwise.dialects.frame import Frame, Frames
+from turnwise.dialects.grown import GrownRaws, Growth
 from turnwise.dialects.last_answer import last_answer
 from turnwise.dialects.prompt import WHOLE_UP_TO_BYTES, Parts
 from turnwise.errors import ClientFault
@@ -30,6 +32,7 @@ class ConversationDialect:
         self._turns_name = name
         self._noun = noun
         self._fold = Folder(name).fold
+        self.beginnings = Beginnings()
         self.frames = tuple(Frames(name, self.frame, splice_usage=splice_usage) for splice_usage in (False, True))
         """Those of bodies that are forwarded as they are, and of those whose streams are asked for usage."""
 
@@ -50,6 +53,12 @@ class ConversationDialect:
 
         Checked is what routing acts on. Everything else is left to the engine, whose words about it are better.
         """
+        trail = None
+        if len(body) >= MIN_BYTES:
+            trail = Trail(body)
+            known = self.beginnings.find(body, trail)
+            if known is not None and (call := self._go_on(body, trail, known, splice_usage=splice_usage)) is not None:
+                return call
         fold = self._fold(body)
         if fold is None:
             return self.read_in_full(body, splice_usage=splice_usage)
@@ -62,11 +71,60 @@ class ConversationDialect:
         if len(raws) > turns.MAX_TURNS:
             raise self._too_many()
         kinds = self.kinds(raws, fold.heads)
+        marked: Collection[int] = ()
         if marks:
-            raws = turns.unmarked(raws, starts, marks)
+            marked = turns.marked(starts, fold.end, marks)
+            raws = turns.unmarked(raws, marked)
+        growth = None
+        if trail is not None:
+            growth = Growth(self.beginnings, None, trail, frame, fold.turns, raws, starts, marked)
         if frame.splice is not None:
             body = frame.splice.into(body, fold.end - starts[0] if frame.splice.start >= starts[0] else 0)
-        return self._call(body, frame, kinds, raws)
+        return self._call(body, frame, kinds, raws, growth)
+
+    def _go_on(self, body: bytes, trail: Trail, known: Beginning, *, splice_usage: bool) -> ReadCall | None:
+        """Read the turns behind a known beginning; None where the body must be read in full, if only to say what is wrong.
+
+        What is read is the body without the turns that are known. It is JSON just where the body is, for a parser is in the
+        same state before and behind what was left out, and it folds to the same frame.
+        """
+        place, num_known = known.place, known.num_segments
+        start = place.starts[0]
+        cut = place.end + (2 if body.startswith(b" ", place.end + 1) else 1)
+        shorter = body[:start] + body[cut:]
+        fold = self._fold(shorter)
+        if fold is None or place.num_turns + len(fold.turns) > turns.MAX_TURNS:
+            return None
+        frames = self.frames[splice_usage]
+        try:
+            marks = markers.find(shorter, start, fold.end)
+            frame = frames.known.get(fold.rest) or frames.learn(fold.rest)
+            if frame is None or frame.digest != place.frame:
+                return None
+            kinds = self.kinds(fold.turns, fold.heads)
+        except ClientFault:
+            return None
+        view, shift = memoryview(body), cut - start
+        starts = [at + shift for at in fold.starts]
+        given: list[Raw] = [view[at : at + len(turn)] for at, turn in zip(starts, fold.turns, strict=True)]
+        raws, marked = given, set[int]()
+        if marks:
+            marked = turns.marked(fold.starts, fold.end, marks)
+            raws = turns.unmarked(given, marked)
+        spliced = body
+        if frame.splice is not None:
+            spliced = frame.splice.into(body, fold.end + shift - start if frame.splice.start >= start else 0)
+        call = self._call(
+            spliced, frame, kinds, raws, Growth(self.beginnings, known, trail, frame, given, raws, starts, marked)
+        )
+        read = call.prompt
+        if read is None or read.answer is None:
+            return None
+        if read.answer.first == num_known and place.kinds[num_known - 1] is SegmentKind.ASSISTANT:
+            return None  # the last answer begins among the turns that are known
+        all_raws = GrownRaws(frame.raws, body, known, tuple(read.raws))
+        prompt = Prompt(frame.root, read.kinds, all_raws, read.answer, known.chain, num_known)
+        return msgspec.structs.replace(call, prompt=prompt)
 
     def read_in_full(self, document: bytes, *, splice_usage: bool) -> ReadCall:
         """Read a request of any shape, its whole top level checked."""
@@ -92,15 +150,22 @@ class ConversationDialect:
         name = self._turns_name
         return ClientFault(f"`{name}` must not hold more than {turns.MAX_TURNS} {self._noun}", param=name)
 
-    def _call(self, body: bytes, frame: Frame, kinds: list[SegmentKind], raws: list[Raw]) -> ReadCall:
-        if len(body) <= WHOLE_UP_TO_BYTES or max(map(len, raws)) <= WHOLE_UP_TO_BYTES:
-            all_kinds, all_raws = (*frame.kinds, *kinds), (*frame.raws, *raws)
+    def _call(
+        self, body: bytes, frame: Frame, kinds: list[SegmentKind], raws: Sequence[Raw], growth: Growth | None = None
+    ) -> ReadCall:
+        """The call of a body with these turns. Behind a known beginning its prompt has the kinds of all, but new bytes only."""
+        if growth is None or growth.before is None:
+            kinds_before, raws_before = frame.kinds, frame.raws
         else:
-            parts = Parts(frame.kinds, frame.raws)
+            kinds_before, raws_before = growth.before.place.kinds[: growth.before.num_segments], ()
+        if len(body) <= WHOLE_UP_TO_BYTES or max(map(len, raws)) <= WHOLE_UP_TO_BYTES:
+            all_kinds, all_raws = kinds_before + tuple(kinds), raws_before + tuple(raws)
+        else:
+            parts = Parts(kinds_before, raws_before)
             for kind, raw in zip(kinds, raws, strict=True):
                 parts.add(kind, raw)
             all_kinds, all_raws = parts.kinds, parts.raws
-        answer = last_answer(kinds, raws, self.hear, len(frame.kinds), len(all_kinds))
+        answer = last_answer(kinds, raws, self.hear, len(kinds_before), len(all_kinds))
         return ReadCall(
             body,
             frame.model,
@@ -113,4 +178,5 @@ class ConversationDialect:
             frame.is_stored,
             frame.unhashed_bytes,
             frame.asks_report,
+            growth,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import msgspec
+from xxhash import xxh3_128_digest
 
 from turnwise.dialects.body import Body
 from turnwise.dialects.fold import PLACE
@@ -37,6 +38,8 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     splice: Splice | None = None
     """What asks the stream for its usage, at offsets of the folded body; None where nothing is to be spliced in."""
     asks_report: bool = False
+    digest: bytes = b""
+    """Equal for frames whose prompts agree up to their first turn; `Frames` give it."""
 
 
 class ReadFrame(Protocol):
@@ -62,8 +65,15 @@ class Frames:
         if bytes(body.values.get(self._name, b"")) != PLACE:
             return None
         frame = self._read(body, splice_usage=self._splice_usage)
+        frame = msgspec.structs.replace(frame, digest=_digest(frame))
         if len(rest) <= MAX_FRAME_BYTES:
             if len(self.known) >= MAX_FRAMES:
                 self.known.clear()
             self.known[rest] = frame
         return frame
+
+
+def _digest(frame: Frame) -> bytes:
+    parts = (frame.root, *(kind.value.encode() for kind in frame.kinds), *frame.raws)
+    digest: bytes = xxh3_128_digest(b"".join((b",".join(b"%d" % len(part) for part in parts), b":", *parts)))
+    return digest

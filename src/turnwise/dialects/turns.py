@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -71,10 +71,14 @@ def role(message: Raw, position: int) -> str:
         raise ClientFault(f"`{param}` must be {expected}", param=param) from None
 
 
-def unmarked(turns: Sequence[Raw], starts: Sequence[int], marks: Sequence[int]) -> list[Raw]:
-    """The raw turns less their `cache_control` markers; `starts` and `marks` are offsets in the body of both."""
+def marked(starts: Sequence[int], end: int, marks: Sequence[int]) -> set[int]:
+    """Which turns have what looks like a `cache_control` marker; all are offsets in the body, `end` that behind the turns."""
+    return {bisect_right(starts, mark) - 1 for mark in marks if starts[0] <= mark < end}
+
+
+def unmarked(turns: Sequence[Raw], positions: Iterable[int]) -> list[Raw]:
+    """The raw turns less the `cache_control` markers of those at `positions`."""
     raws = list(turns)
-    for position in {bisect_right(starts, mark) - 1 for mark in marks}:
-        if position >= 0:
-            raws[position] = markers.without_cache_control(turns[position])
+    for position in positions:
+        raws[position] = markers.without_cache_control(turns[position])
     return raws

@@ -9,17 +9,22 @@ import msgspec
 from turnwise.index.domains import Domain
 from turnwise.index.holdings import SLOWER, Holdings
 from turnwise.index.runs import Run
+from turnwise.index.waiting import Waiting
 from turnwise.types import Digest, Hit, PromptChain, ReplicaId
 
 NO_HIT = Hit()
+
+
+Member = tuple[ReplicaId, Holdings, Waiting, Callable[[Digest], Run | None], Callable[[PromptChain, float, Run | None], int]]
+"""A replica, the calls that wait for it, and two look-ups of what is predicted of it: the run that a prompt begins with, and
+`tokens_since`."""
 
 
 class Members(msgspec.Struct, frozen=True):
     """Those of one hash domain."""
 
     domain: Domain
-    replicas: list[tuple[ReplicaId, Holdings, Callable[[Digest], Run | None], Callable[[PromptChain, float, Run | None], int]]]
-    """Each with two look-ups of what is predicted of it: the run that a prompt begins with, and `tokens_since`."""
+    replicas: list[Member]
     confirmed: int
     """Mask of the slots of those whose events tell what they hold."""
     by_slot: dict[int, ReplicaId]
@@ -52,7 +57,8 @@ def _members(domain: Domain, holders: list[Holdings]) -> Members:
     return Members(
         domain=domain,
         replicas=[
-            (holdings.replica, holdings, holdings.predicted.heads.get, holdings.predicted.tokens_since) for holdings in holders
+            (holdings.replica, holdings, holdings.waiting, holdings.predicted.heads.get, holdings.predicted.tokens_since)
+            for holdings in holders
         ],
         confirmed=sum(1 << holdings.block_slot for holdings in confirmed),
         by_slot={holdings.block_slot: holdings.replica for holdings in confirmed},

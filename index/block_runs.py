@@ -43,9 +43,13 @@ class BlockRun(msgspec.Struct, gc=False):
     blocks: array[int]
     num_held: int
 
-    def back_from(self, block: BlockHash) -> Iterator[BlockHash]:
+    def back_from(self, block: BlockHash) -> list[BlockHash]:
         """The blocks from `block` back to the first."""
-        return cast("Iterator[BlockHash]", reversed(self.blocks[: self.blocks.index(block) + 1]))
+        part = cast("list[BlockHash]", self.blocks.tolist())
+        if part[-1] != block:
+            del part[part.index(block) + 1 :]
+        part.reverse()
+        return part
 
 
 class BlockRuns:

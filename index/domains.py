@@ -191,7 +191,9 @@ class Domains:
 
     def trim(self, max_bytes: int) -> None:
         """Forget what was used longest ago in whichever domain remembers most, until all evidence fits `max_bytes`."""
-        excess = sum(domain.evidence.num_bytes for domain in self) - max_bytes
+        excess = -max_bytes
+        for domain in (*self._shared.values(), *self._alone):
+            excess += domain.evidence.num_bytes
         while excess > 0:
             evidence = max((domain.evidence for domain in self), key=lambda evidence: evidence.num_bytes)
             before = evidence.num_bytes

@@ -26,25 +26,39 @@ class EntryTree:
 
     def deepest(self, digests: Sequence[Digest]) -> int:
         """The deepest boundary that is known, -1 where none is."""
-        low, high = -1, len(digests) - 1
+        entries = self.entries
+        low = high = len(digests) - 1
+        step = 1
+        # From the end, in ever longer steps: most prompts go on from one that was taught.
+        while low >= 0 and digests[low] not in entries:
+            high = low - 1
+            low -= step
+            step += step
+        low = max(low, -1)
         while low < high:
             middle = (low + high + 1) // 2
-            if digests[middle] in self.entries:
+            if digests[middle] in entries:
                 low = middle
             else:
                 high = middle - 1
         return low
 
-    def add(self, digests: Sequence[Digest], boundary: int, chain: BlockChain) -> Entry:
-        """A new entry for one boundary, all before which are known."""
-        digest, parent = digests[boundary], digests[boundary - 1] if boundary else None
-        entry = self.entries[digest] = self._leaves[digest] = Entry(chain=chain, parent=parent)
+    def add(self, digests: Sequence[Digest], first: int, chain: BlockChain) -> list[Entry]:
+        """New entries for the boundaries of a prompt from `first` on, all before which are known."""
+        parent = digests[first - 1] if first else None
         if parent is not None:
             self.entries[parent].num_children += 1
             self._leaves.pop(parent, None)
-        self.num_bytes += ENTRY_BYTES
-        self._hold(chain)
-        return entry
+        added: list[Entry] = []
+        for digest in digests[first:]:
+            entry = self.entries[digest] = Entry(chain=chain, parent=parent, num_children=1)
+            added.append(entry)
+            parent = digest
+        added[-1].num_children = 0
+        self._leaves[digests[-1]] = added[-1]
+        self.num_bytes += ENTRY_BYTES * len(added)
+        self._hold(chain, len(added))
+        return added
 
     def use(self, digest: Digest) -> None:
         """Note that a prompt ended here, now."""
@@ -187,14 +201,14 @@ class EntryTree:
         del chain.blocks[num_blocks:]
 
     def _extend(self, chain: BlockChain, blocks: Sequence[BlockHash]) -> None:
-        chain.blocks.extend(blocks)
+        chain.blocks += array("Q", blocks)  # in half the time that it takes to extend it by a list
         if chain.num_entries:
             self.num_bytes += BLOCK_BYTES * len(blocks)
 
-    def _hold(self, chain: BlockChain) -> None:
+    def _hold(self, chain: BlockChain, num_entries: int = 1) -> None:
         if chain.num_entries == 0:
             self.num_bytes += chain.num_bytes
-        chain.num_entries += 1
+        chain.num_entries += num_entries
 
     def _release(self, chain: BlockChain) -> None:
         chain.num_entries -= 1

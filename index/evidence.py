@@ -26,6 +26,8 @@ class Evidence:
         self.entries = self._tree.entries
         """What is known of each digest; for others to see whether there is anything."""
         self._resolved: tuple[PromptChain, Known] | None = None
+        self._reached: tuple[PromptChain, int] | None = None
+        """The deepest known boundary of the prompt that was looked at last, until one is learned or forgotten."""
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -49,11 +51,11 @@ class Evidence:
         """Blocks at which a walk along `prompt`'s chain may stop: what lies before them is `chain.blocks[:count]`.
 
         They lie close together at the prompt's known end and ever wider apart before it: so few are looked up, and a walk that
-        misses the first of them goes on for half its length at most.
+        misses the first of them goes on for as many segments again at most.
         """
         found: dict[BlockHash, tuple[BlockChain, int]] = {}
         digests = prompt.digests
-        deepest = self._tree.deepest(digests)
+        deepest = self._deepest(prompt)
         seen: BlockChain | None = None
         distance = 0
         while distance <= deepest:
@@ -65,7 +67,7 @@ class Evidence:
             count = entry.reach(block_size)
             if count:
                 found.setdefault(BlockHash(chain.blocks[count - 1]), (chain, count))
-            distance += max(1, distance // 2)
+            distance += distance + 1
         return found
 
     def teach(
@@ -92,17 +94,17 @@ class Evidence:
         digests = prompt.digests
         last = len(digests) - 1
         num_tokens = anchors[-1][1] if is_counted else None
-        deepest_known = tree.deepest(digests)
+        deepest_known = self._deepest(prompt)
+        self._reached = None
         awaited = None if prompt.answer is None else self._answers.awaited(prompt, deepest_known)
         chain, kept = tree.lengthen(base, kept, added)
         fate = None if awaited is None else self._answers.judge(prompt, awaited, base, kept, chain, num_blocks)
-        for boundary in range(deepest_known + 1, last + 1):
-            entry = tree.add(digests, boundary, chain)
-            if boundary < last:
+        if deepest_known < last:
+            *inner, whole = tree.add(digests, deepest_known + 1, chain)
+            for boundary, entry in enumerate(inner, deepest_known + 1):
                 tokens = tokens_at(prompt.ends, anchors, bytes_per_token, boundary)
                 entry.estimated_blocks = min(num_blocks, max(0, tokens // block_size - 1))
-            else:
-                entry.end_here(num_tokens, num_blocks, num_blocks)
+            whole.end_here(num_tokens, num_blocks, num_blocks)
         tree.use(digests[last])
         parting = self._compare(prompt, deepest_known, chain, min(kept, num_blocks), num_tokens, num_blocks, block_size)
         if parting is None:
@@ -128,7 +130,7 @@ class Evidence:
         trusts_growth = self.trust.trusts_growth(prompt.template)
         self.trust.contradicted(prompt.template)
         last = len(prompt.digests) - 1
-        for boundary in range(self._tree.deepest(prompt.digests), -1, -1):
+        for boundary in range(self._deepest(prompt), -1, -1):
             digest = prompt.digests[boundary]
             entry = self.entries[digest]
             was_believed = _taught_blocks(entry, block_size, is_exact=boundary == last, trusts_growth=trusts_growth) is not None
@@ -139,7 +141,7 @@ class Evidence:
 
     def evict_one(self) -> None:
         """Forget the entry used longest ago, and its chain if nothing else needs it."""
-        self._resolved = None
+        self._resolved = self._reached = None
         self._tree.evict_one()
 
     def state(self) -> tuple[TreeState, tuple[TemplateState, ...]]:
@@ -153,9 +155,17 @@ class Evidence:
 
     def clear(self) -> None:
         """Forget everything."""
-        self._resolved = None
+        self._resolved = self._reached = None
         self._tree.clear()
         self.trust.clear()
+
+    def _deepest(self, prompt: PromptChain) -> int:
+        """The deepest boundary of `prompt` that is known, -1 where none is."""
+        if self._reached is not None and self._reached[0] is prompt:
+            return self._reached[1]
+        deepest = self._tree.deepest(prompt.digests)
+        self._reached = (prompt, deepest)
+        return deepest
 
     def _compare(
         self,
@@ -201,7 +211,8 @@ class Evidence:
                 entry.end_here(num_tokens, num_blocks, common)
             elif whole is not None:
                 has_grown = True
-                entry.grow(common, whole // block_size)
+                if entry.grow(common, whole // block_size) and boundary == deepest_known and entry.chain is chain:
+                    break  # a turn goes on from the one before: all before that took in these blocks when it was taught
             elif boundary == deepest_known:
                 entry.pair(common)
             elif entry.shared_blocks is not None:
@@ -218,7 +229,7 @@ class Evidence:
     def _resolve(self, prompt: PromptChain, block_size: int) -> Known:
         digests = prompt.digests
         last = len(digests) - 1
-        deepest = self._tree.deepest(digests)
+        deepest = self._deepest(prompt)
         if deepest < 0:
             return UNKNOWN
         trusts_growth = self.trust.trusts_growth(prompt.template)

@@ -37,8 +37,8 @@ def put_hits(
         for slot, depth in depths.items():
             hits[members.by_slot[slot]] = _hit(depth, depth, taught, max_blocks, block_size)
     first = chain.digests[0]
-    for replica, holdings, run_of, tokens_since in members.replicas:
-        run, waiting = run_of(first), holdings.waiting
+    for replica, holdings, waiting, run_of, tokens_since in members.replicas:
+        run = run_of(first)
         if run is None and not waiting.num_tokens:
             continue
         depth = depths.get(holdings.block_slot, 0) if depths else 0
@@ -62,7 +62,7 @@ def put_predicted(members: Members, chain: PromptChain, length: int, since: floa
     first, block_size = chain.digests[0], members.domain.block_size or 1
     most = (length - 1) // block_size * block_size
     last, hit = 0, NO_HIT  # many replicas hold the same part of a prompt, and share its hit
-    for replica, _, run_of, tokens_since in members.replicas:
+    for replica, _, _, run_of, tokens_since in members.replicas:
         run = run_of(first)
         if run is not None and (tokens := tokens_since(chain, since, run)):
             if tokens != last:

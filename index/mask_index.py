@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Container, Sequence
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import cast
 
@@ -147,27 +147,29 @@ class MaskIndex:
         """How many blocks of `chain[start:end]`, without a gap from `start` on, each slot has that none before it has."""
         return self._runs.along(cast("Sequence[BlockHash]", chain), start, end, [self._holders[slot] for slot in slots])
 
-    def walk(self, last: BlockHash, stops: Container[BlockHash]) -> Walk:
+    def walk(self, last: BlockHash, stops: Iterable[BlockHash]) -> Walk:
         """Walk parents from `last` to the head of its chain, or to the first block in `stops`.
 
         Whoever holds them: a hash covers all before it, so all holders of a block know the same parent.
         """
         blocks: list[BlockHash] = []
         block: BlockHash | None = last
+        ends = frozenset(stops)
         passed: set[int] = set()
-        while block is not None and block not in stops and len(blocks) < MAX_WALK_BLOCKS:
+        while block is not None and block not in ends and len(blocks) < MAX_WALK_BLOCKS:
             run = self._runs.run_of(block)
             if run is None or id(run) in passed:
                 break  # nothing is known of it, or parents that cannot be true lead back to it
             passed.add(id(run))
             part, block = run.back_from(block), run.parent
-            for earlier in part:
-                if earlier in stops:
-                    block = earlier
-                    break
-                blocks.append(earlier)
+            met = ends.intersection(part)
+            if met:
+                count = min(map(part.index, met))
+                block = part[count]
+                del part[count:]
+            blocks += part
         blocks.reverse()
-        return Walk(blocks=blocks, stop=block, is_whole=block is None or block in stops)
+        return Walk(blocks=blocks, stop=block, is_whole=block is None or block in ends)
 
     def sweep(self, max_blocks: int) -> int:
         """Clean up after retired slots, `max_blocks` blocks at most; returns how many of them were not spent."""

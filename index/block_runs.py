@@ -191,12 +191,14 @@ class BlockRuns:
             return False
         run_id = value & RUN_MASK
         own = holder.bit | run_id
-        added = dict.fromkeys(hashes, value if value == own else self._interned(own))
-        values.update(added)
-        run.blocks.extend(added)
-        run.num_held += len(added)
-        self.extents[own] = self.extents.get(own, 0) + len(added)
-        holder.gain(run_id, len(added))
+        num_before = len(values)
+        # A dict takes them in so in half the time that it takes to be updated by another.
+        list(map(values.setdefault, hashes, repeat(value if value == own else self._interned(own))))
+        count = len(values) - num_before
+        run.blocks += array("Q", hashes if count == len(hashes) else dict.fromkeys(hashes))
+        run.num_held += count
+        self.extents[own] = self.extents.get(own, 0) + count
+        holder.gain(run_id, count)
         return True
 
     def _begin_run(self, holder: Holder, hashes: Sequence[BlockHash], parent: BlockHash | None) -> None:

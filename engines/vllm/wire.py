@@ -15,6 +15,7 @@ import msgspec
 import xxhash
 from msgspec import Meta
 
+from turnwise.engines.vllm.packed import first_integers, length
 from turnwise.events import (
     FULL_ATTENTION,
     GPU,
@@ -139,7 +140,6 @@ _decode_array = msgspec.msgpack.Decoder(_ArrayEvent).decode
 _decode_type = msgspec.msgpack.Decoder(_TypeOnly).decode
 _decode_list = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _decode_text = msgspec.msgpack.Decoder(str).decode
-_decode_tokens = msgspec.msgpack.Decoder(list[int]).decode
 _decode_extra_keys = msgspec.msgpack.Decoder(list[msgspec.Raw] | None).decode
 
 
@@ -235,10 +235,10 @@ def _stored(event: _StoredFields) -> BlocksStored:
         if parent is not None and hashes and parent in (hashes[0], hashes[-1]):
             raise _NonsenseError(Nonsense.CONTRADICTORY, "a block that follows itself")
         # Groups of other kinds leave out blocks, and name the tokens of all.
-        if spec_kind == FULL_ATTENTION and not group and _length(event.token_ids) != block_size * len(hashes):
+        if spec_kind == FULL_ATTENTION and not group and length(event.token_ids) != block_size * len(hashes):
             raise _NonsenseError(
                 Nonsense.CONTRADICTORY,
-                f"{_length(event.token_ids)} tokens in {len(hashes)} blocks of {block_size}",
+                f"{length(event.token_ids)} tokens in {len(hashes)} blocks of {block_size}",
             )
     stamp = event.session_id if isinstance(event, _StoredMap) else None
     return BlocksStored(
@@ -258,16 +258,6 @@ def _medium(name: str | None) -> str:
     return GPU if not name else name[:MAX_TEXT_CHARS].upper()
 
 
-def _length(raw: msgspec.Raw) -> int:
-    """Items of an array that is not decoded, by its head; raises `_NonsenseError` where it is none."""
-    head = bytes(memoryview(raw)[:5])
-    if head[0] & 0xF0 == 0x90:
-        return head[0] & 0x0F
-    if head[0] in {0xDC, 0xDD}:
-        return int.from_bytes(head[1:3] if head[0] == 0xDC else head[1:5], "big")
-    raise _NonsenseError(Nonsense.UNREADABLE, "token_ids is no array")
-
-
 def _hashes(values: tuple[WireHash, ...]) -> tuple[BlockHash, ...]:
     if len(values) > MAX_BLOCKS:
         raise _NonsenseError(Nonsense.OVERSIZE, f"{len(values)} blocks; {MAX_BLOCKS} are read at most")
@@ -284,7 +274,7 @@ def _hashes(values: tuple[WireHash, ...]) -> tuple[BlockHash, ...]:
 
 def _head_key(event: _StoredFields) -> int:
     """xxh3_64 over the first block's token ids (little-endian 32 bits each), extra keys and adapter name; low 60 bits."""
-    tokens = _decode_tokens(event.token_ids)[: event.block_size]
+    tokens = first_integers(event.token_ids, event.block_size)
     extra_keys = _decode_extra_keys(event.extra_keys)
     hasher = xxhash.xxh3_64(struct.pack(f"<{len(tokens)}I", *tokens))
     hasher.update(bytes(extra_keys[0]) if extra_keys else _NIL)

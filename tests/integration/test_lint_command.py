@@ -171,7 +171,7 @@ def test_deeply_nested_json_is_not_fatal(capsys, capture):
 def test_a_rate_that_cannot_be_is_refused(capsys, capture, rate):
     status, _, err = run(capsys, capture(UNSTABLE), f"--bytes-per-token={rate}")
     assert status == 2
-    assert "--bytes-per-token" in err
+    assert f"--bytes-per-token: must be a number above 0, not '{rate}'" in err
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)

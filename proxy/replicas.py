@@ -42,8 +42,9 @@ class _Page(msgspec.Struct, frozen=True):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's own flags."""
     parser.add_argument("--admin", metavar="URL", help="the proxy's admin port; as set for `serve` by default")
-    parser.add_argument("--json", action="store_true", help="print what the proxy says as JSON")
-    parser.add_argument("--watch", action="store_true", help=f"print it anew every {WATCH_S:g} seconds until interrupted")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="print what the proxy says as JSON")
+    how.add_argument("--watch", action="store_true", help=f"print it anew every {WATCH_S:g} seconds until interrupted")
 
 
 def run(args: argparse.Namespace, server: Server) -> int:
@@ -81,7 +82,7 @@ def shown(replicas: Sequence[Mapping[str, Any]]) -> RenderableType:
     table.add_column("replica", overflow="fold")
     table.add_column("health", no_wrap=True)
     table.add_column("events", no_wrap=True)
-    for heading in ("calls", "blocks", "predicted", "trust", "accuracy"):
+    for heading in ("running", "blocks", "predicted", "trust", "accuracy"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("states", overflow="fold")
     for replica in replicas:

@@ -74,6 +74,12 @@ async def test_json_is_what_the_admin_port_says(capsys):
     assert [(row["name"], [state["state"] for state in row["states"]]) for row in rows] == [("gpu-1", []), ("gpu-2", ["stale"])]
 
 
+def test_json_is_not_printed_anew_again_and_again(capsys):
+    with pytest.raises(SystemExit):
+        main(["replicas", "--json", "--watch"])
+    assert "not allowed with" in capsys.readouterr().err
+
+
 async def test_the_admin_port_is_the_one_that_is_set(capsys, tmp_path):
     async with admin_port(stale) as url:
         file = tmp_path / "t.toml"

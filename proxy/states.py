@@ -52,9 +52,9 @@ class Explained(msgspec.Struct, frozen=True):
 
 EXPLAINED = {
     State.NO_EVENTS: Explained(
-        "The replica publishes no KV events, or nobody is to listen.",
+        "The replica publishes no KV events, or nobody listens: events are off for it, or the policy has no use for them.",
         "What it holds is predicted from placements and corrected by the cached tokens it reports.",
-        "Start the engine with --kv-events-config and enable_kv_cache_events; `turnwise doctor` prints the whole flag.",
+        "Start the engine with --kv-events-config (see `turnwise doctor`); leave `events` at auto, `policy.name` at kv_aware.",
     ),
     State.SEVERAL_RANKS: Explained(
         "The replica has several data-parallel ranks, and the engine chooses the rank of a call.",
@@ -89,12 +89,12 @@ EXPLAINED = {
     State.STARTED_LATE: Explained(
         "Its engine had dropped its first KV events from the replay buffer before it was heard.",
         "Blocks stored before that are unknown: a miss where there may be a hit, never the other way round.",
-        "Nothing; it passes as the cache turns over. Raise buffer_steps in --kv-events-config, or set index.state_file.",
+        "Nothing; they go as the cache turns over. To know more next time raise buffer_steps, or set index.state_file.",
     ),
     State.EVENTS_LOST: Explained(
-        "Some of its KV events were lost, and replay could not give them again.",
+        "Some of its KV events were lost or could not be read, and replay could not give them again.",
         "What was known of it was dropped, for a lost removal would be a false hit; it is known from there on.",
-        "Raise buffer_steps in --kv-events-config, and see why the proxy could not keep up or was cut off.",
+        "Raise buffer_steps in --kv-events-config; see why the proxy could not keep up, was cut off, or could not read them.",
     ),
     State.NO_STAMPS: Explained(
         "KV events come, but none bears the id of a call of ours.",

@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 MAGIC = b"turnwise state\n"
 """How a state file begins; the index within has a header, a version and a checksum of its own."""
 
+UNEXPLAINED = 255
+"""Status of a child that could not write for a reason that has no number."""
+
 
 class Remembered(msgspec.Struct, frozen=True):
     """One replica's feed when the file was written: where it stood, and what it had lost before that."""
@@ -48,6 +51,9 @@ def read(path: str, index: KvIndex, now: float) -> dict[ReplicaId, Remembered]:
     """
     if not path:
         return {}
+    folder = Path(path).parent
+    if not os.access(folder, os.W_OK):
+        logger.warning("the state file %s will not be kept: the folder %s cannot be written to", path, folder)
     try:
         state = _decoded(Path(path).read_bytes())
         restored = index.restore(state.index, now)
@@ -113,15 +119,19 @@ async def keep_written(
             _half(path, child).unlink(missing_ok=True)
             raise
         if status:
-            logger.warning("the state file %s was not written; whoever wrote it ended with %d", path, status)
+            why = os.strerror(status) if 0 < status < UNEXPLAINED else f"its writer ended with {status}"
+            logger.warning("the state file %s was not written: %s", path, why)
 
 
 def fork_writer(path: str, index: KvIndex, feeds: Mapping[ReplicaId, Remembered]) -> int:
-    """Start a child process that writes the file, and give its id; raises `OSError` where there can be none."""
+    """Start a child process that writes the file, and give its id; raises `OSError` where there can be none.
+
+    It ends with the number of the system's error where that is why it could not write.
+    """
     child = os.fork()
     if child:
         return child
-    status = 1
+    status = UNEXPLAINED
     try:
         # It shares the memory and nothing else: a connection is closed only when nobody has it open any more, signals are for
         # the parent, and no object of the parent's may be finalized twice.
@@ -132,6 +142,8 @@ def fork_writer(path: str, index: KvIndex, feeds: Mapping[ReplicaId, Remembered]
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
         write(path, index, feeds)
         status = 0
+    except OSError as error:
+        status = error.errno or UNEXPLAINED
     finally:
         os._exit(status)  # nobody else's clean-up may run here
 

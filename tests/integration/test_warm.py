@@ -163,6 +163,22 @@ def test_no_file_yet_is_no_cause_for_a_warning(tmp_path, caplog):
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
+def test_a_file_that_can_never_be_written_is_said_at_the_start(tmp_path, caplog):
+    assert warm.read(str(tmp_path / "no such folder" / "state"), KvIndex(IndexSettings()), 0.0) == {}
+    assert "no such folder cannot be written to" in caplog.text
+
+
+async def test_why_a_child_could_not_write_is_told(tmp_path, caplog):
+    path = str(tmp_path / "no such folder" / "state")
+    keeping = asyncio.create_task(warm.keep_written(path, KvIndex(IndexSettings()), dict, interval_s=0.01))
+    async with asyncio.timeout(30):
+        while "was not written" not in caplog.text:  # noqa: ASYNC110 - nobody tells, and it is soon over
+            await asyncio.sleep(0)
+    keeping.cancel()
+    await asyncio.wait([keeping])
+    assert "was not written: No such file or directory" in caplog.text
+
+
 def test_a_file_that_cannot_be_written_stops_nobody_and_leaves_nothing(tmp_path, caplog):
     path = tmp_path / "no such folder" / "state"
     warm.write_last(str(path), KvIndex(IndexSettings()), {})

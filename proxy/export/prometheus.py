@@ -136,6 +136,9 @@ class Gauges(Collector):
         yield gauge(names.INDEX_COPIES, {(name,): replica.num_copies for name, replica in replicas})
         yield counter(names.INDEX_EVICTED, {(): stats.num_evicted_blocks})
         yield gauge(names.INDEX_PREDICTED, {(name,): replica.num_predicted_tokens for name, replica in replicas})
+        yield gauge(names.EFFECTIVE_TOKENS, {(name,): replica.effective_tokens for name, replica in replicas})
+        yield counter(names.SILENT_RESTARTS, {(name,): replica.num_silent_restarts for name, replica in replicas})
+        yield counter(names.UNEXPLAINED_LOSSES, {(name,): replica.num_unexplained_losses for name, replica in replicas})
         sources = {(name, source.source.value): source for name, replica in replicas for source in replica.loop}
         yield counter(
             names.SOURCE_HITS,
@@ -168,5 +171,10 @@ class Gauges(Collector):
         lessons: dict[tuple[str, ...], float] = {("taught",): stats.num_taught, ("untaught",): stats.num_untaught}
         lessons["contradicted",] = stats.num_contradicted
         yield counter(names.LESSONS, lessons)
+        yield gauge(names.TEMPLATES_WHOLE_ONLY, {(): stats.num_templates_whole_only})
+        yield counter(
+            names.ANSWERS,
+            {(kind.value, fate.value): num for kind, fates in stats.answers.items() for fate, num in fates.items()},
+        )
         yield gauge(names.HELD_RESPONSES, {(): len(self._fleet.held)})
         yield gauge(names.CONNECTIONS, {(): self._num_connections()})

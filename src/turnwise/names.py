@@ -80,6 +80,18 @@ UNHASHED_BYTES = Metric(
 LESSONS = Metric(
     "turnwise_lessons_total", "counter", ("result",), "Calls by what their KV events taught: taught, untaught or contradicted."
 )
+TEMPLATES_WHOLE_ONLY = Metric(
+    "turnwise_templates_whole_only",
+    "gauge",
+    (),
+    "Templates that contradicted what they had taught, so that only prompts that come again whole are believed of them.",
+)
+ANSWERS = Metric(
+    "turnwise_answers_total",
+    "counter",
+    ("kind", "fate"),
+    "Answers by what they held, and what the next turn showed of them: joined, broken or not_said.",
+)
 PREFIX_BREAKS = Metric(
     "turnwise_prefix_breaks_total", "counter", ("cause",), "Prompts that broke the prefix of their conversation, by why."
 )
@@ -140,6 +152,21 @@ INDEX_EVICTED = Metric(
 )
 INDEX_PREDICTED = Metric(
     "turnwise_index_predicted_tokens", "gauge", ("replica",), "Tokens predicted on a replica by placements."
+)
+EFFECTIVE_TOKENS = Metric(
+    "turnwise_cache_effective_tokens",
+    "gauge",
+    ("replica",),
+    "Tokens that a replica's cache holds in effect: as it states, then as its counts of cached tokens show.",
+)
+SILENT_RESTARTS = Metric(
+    "turnwise_silent_restarts_total", "counter", ("replica",), "Times a replica's cache was found empty though nobody had told."
+)
+UNEXPLAINED_LOSSES = Metric(
+    "turnwise_unexplained_losses_total",
+    "counter",
+    ("replica",),
+    "Counts of cached tokens too low for evictions or a restart: its template renders otherwise, or it miscounts.",
 )
 INDEX_UNIQUE_BLOCKS = Metric("turnwise_index_unique_blocks", "gauge", (), "Different KV blocks that some replica holds.")
 INDEX_EVIDENCE = Metric("turnwise_index_evidence_entries", "gauge", (), "Prompt prefixes of which something was taught.")

@@ -94,7 +94,6 @@ class Lesson(msgspec.Struct, frozen=True, gc=False):
 UNTAUGHT = Lesson()
 PENDING = Lesson(is_pending=True)
 TAUGHT = Lesson(is_taught=True)
-CONTRADICTED = Lesson(is_taught=True, is_contradiction=True)
 
 
 class ReplicaStats(msgspec.Struct, frozen=True, gc=False):

@@ -98,7 +98,8 @@ class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """How a replica is chosen."""
 
     name: Annotated[
-        PolicyName, Meta(description="`kv_aware` compares predicted seconds; the others are there to compare with.")
+        PolicyName,
+        Meta(description="`kv_aware` compares predicted seconds, and alone hears KV events; others are there to compare with."),
     ] = "kv_aware"
     miss_weight: Annotated[
         float,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +18,7 @@ import msgspec
 from bench.index.memory import measure_memory
 from bench.index.report import Origin, Result, bars, markdown, write_paper
 from bench.index.timing import time_events, time_lookup
+from bench.papers import commit
 
 WORKLOADS = ("sticky", "spread", "all")
 NUM_REPLICAS = (8, 64, 256)
@@ -57,7 +57,7 @@ def measure(seed: int, core: int) -> Result:
     _say("memory")
     memory = measure_memory(seed)
     origin = Origin(
-        commit=_commit(),
+        commit=commit(),
         machine=f"{_processor()}, {os.cpu_count()} cores",
         python=f"{platform.python_implementation()} {platform.python_version()}",
         dynamo=version("ai-dynamo-runtime"),
@@ -66,13 +66,6 @@ def measure(seed: int, core: int) -> Result:
         load_average=load_average,
     )
     return Result(origin=origin, lookups=lookups, events=events, memory=memory)
-
-
-def _commit() -> str:
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude", "*"], check=True, capture_output=True, text=True
-    )
-    return described.stdout.strip()
 
 
 def _processor() -> str:

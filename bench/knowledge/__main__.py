@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import msgspec
 from bench.knowledge.report import Result, markdown, write_paper
 from bench.knowledge.row import Row
 from bench.knowledge.rows import ROWS
+from bench.papers import commit
 from bench.proxy.measure import machine
 
 
@@ -37,7 +37,7 @@ def main() -> int:
         rows.append(ROWS[name](args.seed, args.cache))
     where = machine()
     result = Result(
-        commit=_commit(),
+        commit=commit(),
         machine=f"{where['cpu']}, {where['cores']} cores",
         python=f"{platform.python_implementation()} {where['python']}",
         seed=args.seed,
@@ -51,13 +51,6 @@ def main() -> int:
         write_paper(args.paper, result)
     print(markdown(result))
     return 0 if all(row.holds for row in rows) else 1
-
-
-def _commit() -> str:
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude", "*"], check=True, capture_output=True, text=True
-    )
-    return described.stdout.strip()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 from bench.knowledge.row import Row
+from bench.papers import renew
 
 BEGIN, END = "<!-- bench-knowledge:begin -->\n", "<!-- bench-knowledge:end -->\n"
 
@@ -30,12 +31,7 @@ def markdown(result: Result) -> str:
 
 def write_paper(paper: Path, result: Result) -> None:
     """Renew the part of `paper` between the marks; raises `ValueError` where it has none."""
-    text = paper.read_text(encoding="utf-8")
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{paper} has no part between {BEGIN.strip()} and {END.strip()}")
-    paper.write_text(f"{head}{begin}{markdown(result)}{end}{tail}", encoding="utf-8")
+    renew(paper, BEGIN, END, markdown(result))
 
 
 def _lines(result: Result) -> Iterator[str]:

@@ -41,12 +41,15 @@ def put_hits(
         run = run_of(first)
         if run is None and not waiting.num_tokens:
             continue
-        depth = depths.get(holdings.block_slot, 0) if depths else 0
-        # What will be held once all calls booked so far were looked at: engines evict in the order of predicted runs.
-        predicted = 0 if run is None else tokens_since(chain, since, run) // block_size
+        slot = holdings.block_slot
+        depth = depths.get(slot, 0)
         # Where its blocks tell that the replica lacks some of what was taught of this prompt, a prediction only bridges the
         # time until its events come; where they cannot tell, a prediction is all there is.
-        is_refuted = depth < taught and holdings.is_confirmed and (waiting.is_told or holdings.has_blocks)
+        is_refuted = depth < taught and slot in members.by_slot and (waiting.is_told or holdings.has_blocks)
+        if is_refuted and waiting.is_told and not waiting:
+            continue  # nobody waits, so its blocks tell all
+        # What will be held once all calls booked so far were looked at: engines evict in the order of predicted runs.
+        predicted = 0 if run is None else tokens_since(chain, since, run) // block_size
         if predicted < depth and waiting.is_told and holdings.room < waiting.num_tokens:
             # Those that wait will evict it from its end, and no more than they need room for.
             depth = max(predicted, depth - waiting.num_tokens // block_size)

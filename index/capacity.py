@@ -12,10 +12,13 @@ from math import exp
 GAIN = 0.125
 """Share of a surprise that is taken in once there were several; the first ones move it further."""
 
-PLAUSIBLE_SHARE = 0.7
-"""Share of the largest distance proved lately, below which a token cannot have been evicted: something else is amiss."""
+FIRST_SURPRISES, SURPRISES_IN_A_ROW = 8, 4
+"""Surprises that count in full: as many at first, as the gain falls, and later from so many in a row on one side on."""
 
-SURE_SHARE = 0.85
+PLAUSIBLE_SHARE = 0.6
+"""Share of the largest distance proved lately, and of what is believed, below which a token cannot have been evicted: something else is amiss."""
+
+SURE_SHARE = 0.75
 """Share of what was proved, and is believed, up to which hardly anything is evicted."""
 
 SUSPECTED_SHARE = 0.9
@@ -37,9 +40,11 @@ class Capacity:
     __slots__ = (
         "_evicted_at",
         "_num_found",
+        "_num_in_a_row",
         "_num_surprises",
         "_proved",
         "_proved_before",
+        "_was_larger",
         "evicted_tokens_per_s",
         "least",
         "num_restarts",
@@ -61,7 +66,8 @@ class Capacity:
         self._evicted_at = 0.0
         self.least = 1 if stated is None else int(stated * LEAST_SHARE)
         """Tokens that it holds for sure."""
-        self._num_surprises = 0
+        self._num_surprises = self._num_in_a_row = 0
+        self._was_larger = False
         self._num_found = 0
         self._proved = self._proved_before = 0
 
@@ -72,7 +78,7 @@ class Capacity:
 
     def is_plausible(self, distance: int) -> bool:
         """Whether a token at `distance` may have been evicted."""
-        return distance >= self.least and distance >= PLAUSIBLE_SHARE * max(self._proved, self._proved_before)
+        return distance >= self.least and distance >= PLAUSIBLE_SHARE * min(self.tokens, max(self._proved, self._proved_before))
 
     def sure(self, *, is_suspected: bool) -> float:
         """Distance up to which tokens are almost certainly held; less sure where a restart is suspected already."""
@@ -85,19 +91,19 @@ class Capacity:
         self.least = num_tokens
         self.tokens = max(self.tokens, num_tokens)
 
-    def found(self, distance: int) -> None:
-        """A token at `distance` was there."""
+    def found(self, distance: int, num_claimed: int) -> None:
+        """The last of `num_claimed` tokens was there, at `distance`."""
         self._num_found += 1
         if self._num_found % PROVED_FOR == 0:
             self._proved, self._proved_before = 0, self._proved
         self._proved = max(self._proved, distance)
         if distance > self.tokens:
-            self._move(distance)
+            self._move(distance - self.tokens, num_claimed)
 
-    def missed(self, distance: int) -> None:
-        """A token at `distance` had been evicted."""
+    def missed(self, distance: int, num_claimed: int) -> None:
+        """Of `num_claimed` tokens, that at `distance` and those after it had been evicted."""
         if distance < self.tokens:
-            self._move(distance)
+            self._move(distance - self.tokens, num_claimed)
 
     def note_evicted(self, num_tokens: int, now: float) -> None:
         """So many tokens are believed to have left."""
@@ -105,7 +111,16 @@ class Capacity:
         self._evicted_at = now
         self.evicted_tokens_per_s = self.evicted_tokens_per_s * exp(-passed_s / RATE_OVER_S) + num_tokens / RATE_OVER_S
 
-    def _move(self, distance: int) -> None:
+    def _move(self, by_tokens: int, num_claimed: int) -> None:
+        """Take in a surprise that would be none were the capacity larger by `by_tokens`.
+
+        It counts as many tokens as were predicted wrongly, so that what is predicted comes out right in the sum; the first ones
+        count in full, and so do several on one side, which say that the capacity is far off.
+        """
         self._num_surprises += 1
+        self._num_in_a_row = self._num_in_a_row + 1 if (by_tokens > 0) is self._was_larger else 1
+        self._was_larger = by_tokens > 0
+        if self._num_surprises > FIRST_SURPRISES and self._num_in_a_row < SURPRISES_IN_A_ROW:
+            by_tokens = max(-num_claimed, min(by_tokens, num_claimed))
         gain = max(GAIN, 1 / self._num_surprises)
-        self.tokens = max(self.least, int(self.tokens + gain * (distance - self.tokens)))
+        self.tokens = max(self.least, int(self.tokens + gain * by_tokens))

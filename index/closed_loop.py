@@ -134,12 +134,22 @@ class Score:
         missing = claimed - found
         self._claimed = self._claimed * KEPT_PER_CALL + CREDIT_TOKENS * (1 - KEPT_PER_CALL) + claimed
         self._missing = self._missing * KEPT_PER_CALL + (missing if missing > tolerance else 0)
-        share = self._missing / self._claimed
-        weight = 1.0 if share <= TOLERATED_SHARE else 1.0 - share
-        if weight == self.weight:
-            return False
-        self.weight = weight
-        return True
+        weight, self.weight = self.weight, self._weigh()
+        return weight != self.weight
+
+    @property
+    def state(self) -> tuple[float, float]:
+        """What its weight comes from, to be written down."""
+        return (self._claimed, self._missing)
+
+    def restore(self, state: tuple[float, float]) -> None:
+        """Weigh what was written down."""
+        self._claimed, self._missing = state
+        self.weight = self._weigh()
+
+    def _weigh(self) -> float:
+        share = self.missing_share
+        return 1.0 if share <= TOLERATED_SHARE else 1.0 - share
 
     @property
     def stats(self) -> SourceStats:

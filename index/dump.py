@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from itertools import chain
+from math import inf
 
 import msgspec
 from xxhash import xxh3_128_digest
@@ -19,7 +20,7 @@ from turnwise.index.holdings import Holdings
 from turnwise.index.states import DomainState, IndexState, ReplicaState
 from turnwise.types import ReplicaId
 
-HEADER = b"turnwise index " + sys.byteorder.encode() + b"\0\1"
+HEADER = b"turnwise index " + sys.byteorder.encode() + b"\0\2"
 """The format, the order of bytes in its arrays and, in its last two bytes, its version."""
 
 CHECKSUM_BYTES = 16
@@ -73,6 +74,9 @@ class Restored:
             waiting = {}
             for replica in state.replicas:
                 domain, slots = found[replica.domain]
+                for claimed, missing in replica.weighed.values():
+                    if not (0 <= missing <= claimed < inf and claimed):
+                        raise ValueError(f"{missing} of {claimed} claimed tokens are missing")
                 domain.members.add(replica.replica)
                 waiting[replica.replica] = (replica, domain, {medium: slots[at] for medium, at in replica.slots.items()})
         except (ValueError, LookupError) as error:
@@ -91,6 +95,8 @@ class Restored:
         facts = (state.key, state.num_blocks, state.has_events)
         if facts == (holdings.key, holdings.num_blocks, holdings.has_events):
             holdings.take_over(domain, slots, is_split=state.is_split, is_predicted_only=state.is_predicted_only)
+            for source, score in state.weighed.items():
+                holdings.loop.of(source).restore(score)
         else:
             _retire(domain, slots)
             if holdings.domain is not domain:
@@ -122,6 +128,7 @@ def _replica(holdings: Holdings, domain: int, slots: list[int]) -> ReplicaState:
         {medium: slots.index(slot) for medium, slot in holdings.slots.items()},
         holdings.is_split,
         holdings.is_predicted_only,
+        {score.source: score.state for score in (holdings.loop.confirmed, holdings.loop.predicted)},
     )
 
 

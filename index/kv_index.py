@@ -63,7 +63,7 @@ class KvIndex:
             settings=self._settings,
         )
         self._restored.hand_over(holdings)
-        self._regroup()
+        self._calls.reweigh(holdings)
 
     def remove_replica(self, replica: ReplicaId) -> None:
         """Forget a replica at once; `sweep` cleans up after it. An unknown one is ignored."""

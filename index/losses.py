@@ -36,6 +36,7 @@ class Losses:
         "_points",
         "_recency",
         "_struck_sent",
+        "_told_use",
         "believes_answers",
         "gone_sent",
     )
@@ -51,24 +52,28 @@ class Losses:
         self._gone_before = 0
         self._lost_use = 0
         self._struck_sent = 0
+        self._told_use = 0
         self._points = 0
         self._num_reports = 0
         self._num_whole = 0
 
     def note(self, last: Run, cached_tokens: int) -> None:
         """Take in that a prompt which was booked up to the end of the run `last` found `cached_tokens`."""
+        if last.sent <= self._told_use:
+            return  # what it claimed is from before the restart, and known to be gone
         enough = cached_tokens + SLACK_TOKENS
         found_use = -1
-        found = base = 0
+        found = found_base = base = 0
         for base, tokens, use in last.was:
             if use < self._gone_before:
                 break
             if enough < tokens:
-                if cached_tokens > base + SLACK_TOKENS:
-                    self._suspect(last, use)
-                self._miss(last, base, use, cached_tokens)
+                is_strike = self._miss(last, base, tokens, use, cached_tokens)
+                if self._points and not is_strike:
+                    self._suspect(last, use if cached_tokens > base + SLACK_TOKENS else found_use)
                 return
-            found_use, found = use, tokens
+            if 2 * cached_tokens >= base + tokens:  # else it may be lost, for all that the slack lets pass
+                found_use, found_base, found = use, base, tokens
         if self._points:
             self._suspect(last, found_use)
         if found_use < 0:
@@ -78,17 +83,19 @@ class Losses:
             if last.was_answer:
                 self._learn_answer(last, cached_tokens, found)
         self._num_reports += 1
-        if found_use <= self._recency.edge or not self._num_reports % PROVE_EVERY:
+        if found_use <= last.edge or not self._num_reports % PROVE_EVERY:
             distance = self._distance(last, found_use, found)
             if distance is not None:
-                self._learn(distance, is_found=True)
+                self._learn(distance, found - found_base, is_found=True)
 
-    def _miss(self, last: Run, base: int, use: int, cached_tokens: int) -> None:
-        """Of a run that began with `base` tokens and was last used by `use`, not all was found."""
+    def _miss(self, last: Run, base: int, tokens: int, use: int, cached_tokens: int) -> bool:
+        """Of a run from `base` tokens to `tokens`, last used by `use`, not all was found; returns whether that is a sign of
+        a restart.
+        """
         capacity = self._capacity
         distance = self._distance(last, use, max(base, cached_tokens))
         if distance is None:
-            return
+            return False
         is_whole = cached_tokens <= base + SLACK_TOKENS
         is_plausible = capacity.is_plausible(distance)
         if is_whole and distance < capacity.sure(is_suspected=self._points > 0) and self._num_whole >= LEAST_WHOLE:
@@ -97,20 +104,23 @@ class Losses:
             self._points += WEAK_POINTS if is_plausible else STRONG_POINTS
             if self._points >= RESTART_POINTS:
                 self._restart()
-        elif is_plausible:
-            self._learn(distance, is_found=False)
+            return True
+        if is_plausible:
+            if use >= last.edge:
+                self._learn(distance, tokens - base, is_found=False)
             if not is_whole:
-                self._learn(distance, is_found=True)
+                self._learn(distance, tokens - base, is_found=True)
         else:
             capacity.num_unexplained += 1
+        return False
 
-    def _learn(self, distance: int, *, is_found: bool) -> None:
+    def _learn(self, distance: int, num_claimed: int, *, is_found: bool) -> None:
         capacity = self._capacity
         before = capacity.tokens
         if is_found:
-            capacity.found(distance)
+            capacity.found(distance, num_claimed)
         else:
-            capacity.missed(distance)
+            capacity.missed(distance, num_claimed)
         if capacity.tokens > before:
             self._recency.recall(capacity.tokens - before, self._gone_before)
 
@@ -128,6 +138,7 @@ class Losses:
         self._gone_before, self.gone_sent = self._lost_use + 1, self._struck_sent
         self._recency.lose_before(self._gone_before, self.gone_sent)
         self._points = self._lost_use = self._num_whole = 0
+        self._told_use = self._recency.num_uses
         self._capacity.num_restarts += 1
 
     def _learn_answer(self, last: Run, cached_tokens: int, held: int) -> None:

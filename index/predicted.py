@@ -117,7 +117,8 @@ class PredictedRuns:
             order[booking] = last
             recency.running[last] = None
             recency.num_filled += filled
-            last.was, last.was_answer, last.sent, last.num_filled = was, answer_tokens, booking, recency.num_filled
+            last.was, last.was_answer, last.sent = was, answer_tokens, booking
+            last.edge, last.num_filled = recency.edge, recency.num_filled
         if filled:
             self._bound(now)
 

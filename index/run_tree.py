@@ -14,8 +14,8 @@ MAX_SEGMENTS = 32_768
 SEGMENT_BYTES = 120
 """Memory of one segment: its digest of 49 bytes, its place in bytes, and a share of the anchors."""
 
-RUN_BYTES = 400
-"""Memory of one run besides its segments."""
+RUN_BYTES = 500
+"""Memory of one run besides its segments, with its places among the heads and in the order of uses."""
 
 
 class RunTree:

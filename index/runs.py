@@ -54,6 +54,8 @@ class Run(msgspec.Struct, gc=False, eq=False):
     """Tokens at its end that are not believed to be held any more."""
     sent: int = 0
     """The use by which a prompt was last sent that ends here."""
+    edge: int = 0
+    """The use up to which all was believed lost then."""
     num_filled: int = 0
     """Tokens that had been put into the cache, all in all, when it had last been booked."""
 

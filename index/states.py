@@ -6,7 +6,7 @@ import msgspec
 
 from turnwise.index.entries import Answered
 from turnwise.index.values import AnswerKind, DomainKey
-from turnwise.types import BlockHash, Digest, ReplicaId
+from turnwise.types import BlockHash, Digest, HitSource, ReplicaId
 
 
 class RunState(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -90,6 +90,8 @@ class ReplicaState(msgspec.Struct, frozen=True, gc=False, array_like=True):
     slots: dict[str, int]
     is_split: bool
     is_predicted_only: bool
+    weighed: dict[HitSource, tuple[float, float]]
+    """Tokens that its sources claimed lately, and those of them that were missing."""
 
 
 class IndexState(msgspec.Struct, frozen=True, gc=False, array_like=True):

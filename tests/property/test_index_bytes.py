@@ -5,6 +5,7 @@ import tracemalloc
 
 import pytest
 
+from turnwise.index.capacity import Capacity
 from turnwise.index.counts import Counts
 from turnwise.index.mask_index import MaskIndex
 from turnwise.index.predicted import PredictedRuns
@@ -34,7 +35,7 @@ def test_the_bytes_of_blocks_are_within_a_quarter_of_what_is_allocated(num_block
 def test_the_bytes_of_predictions_are_within_a_quarter_of_what_is_allocated(num_segments, turns):
     rng = random.Random(3)
     tracemalloc.start(1)
-    runs = PredictedRuns(1 << 40)
+    runs = PredictedRuns(Capacity(None, 1 << 40))
     while runs.num_segments < 20_000:
         digests = tuple(rng.randbytes(16) for _ in range(num_segments))
         ends = tuple(900 + 1000 * end for end in range(num_segments))

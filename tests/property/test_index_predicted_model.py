@@ -38,10 +38,10 @@ class FixedCapacity(Capacity):
     def sure(self, *, is_suspected):
         return 0.0
 
-    def found(self, distance):
+    def found(self, distance, num_claimed):
         pass
 
-    def missed(self, distance):
+    def missed(self, distance, num_claimed):
         pass
 
     def fits(self, num_tokens):

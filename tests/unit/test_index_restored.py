@@ -120,7 +120,7 @@ def test_an_index_that_follows_replicas_is_not_restored(dump):
 
 
 def test_another_version_and_other_files_are_refused_by_their_beginning(dump):
-    for data in (b"", b"{}", dump[: len(HEADER) - 1], HEADER[:-1] + b"\2" + dump[len(HEADER) :]):
+    for data in (b"", b"{}", dump[: len(HEADER) - 1], HEADER[:-1] + b"\xff" + dump[len(HEADER) :]):
         with pytest.raises(ValueError, match="not an index of this version"):
             KvIndex(SETTINGS).restore(data, 0.0)
 

@@ -15,6 +15,7 @@ from collections import Counter
 import msgspec
 
 from turnwise.engines.sim.options import SimOptions
+from turnwise.engines.sim.template import TemplateStyle
 from turnwise.engines.sim.tokens import pseudo_sentence
 from turnwise.engines.sim.virtual_time import run_virtual
 from turnwise.events import EventSourceInfo, ReplicaFacts
@@ -28,6 +29,10 @@ WARM_UP_CALLS = 200
 
 PAUSE_S = 0.01
 """Between an answer and the next call in its place."""
+
+
+DAY_S = 0.001
+"""How long a day lasts where the template tells the date: less than a call takes."""
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +52,8 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     stated_blocks: int | None = None
     """What the replica says that it holds, None for nothing."""
     replicas: int = 1
+    template: TemplateStyle = "plain"
+    """How the engines render; one that tells the date has a new one for every call."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -139,7 +146,9 @@ def measure(shape: Shape | None = None, seed: int = 1) -> Figures:
 
 async def _drive(shape: Shape, seed: int) -> Figures:
     replicas = tuple(Replica(url=f"http://sim:{9000 + number}", name=f"r{number}") for number in range(shape.replicas))
-    options = SimOptions(model="sim", preset="h100-8b", num_blocks=shape.num_blocks, seed=seed)
+    options = SimOptions(
+        model="sim", preset="h100-8b", num_blocks=shape.num_blocks, seed=seed, template=shape.template, template_day_s=DAY_S
+    )
     engines = [_Sim(options, shape.stated_blocks) for _ in replicas]
     work, calls, numbers = _Work(shape, seed), list[Call](), iter(range(shape.calls))
     answers_since: Counter[str] | None = None

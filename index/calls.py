@@ -11,6 +11,7 @@ from turnwise.events import GPU, BlocksStored
 from turnwise.index.closed_loop import ClosedLoop, Finding, judge
 from turnwise.index.holdings import Holdings
 from turnwise.index.known import Known
+from turnwise.index.losses import SLACK_TOKENS
 from turnwise.index.values import Report
 from turnwise.types import BlockHash, CallId, Hit, PromptChain, ReplicaId
 
@@ -157,6 +158,11 @@ class Calls:
         else:
             self.weighed.pop(holdings.replica, None)
         self._on_weight()
+
+    def weigh_predicted(self, holdings: Holdings, expected: int, found: int) -> None:
+        """Weigh predictions of a replica by tokens that should have been found, whatever was evicted, and those that were."""
+        if holdings.loop.predicted.trust(expected, found, SLACK_TOKENS):
+            self.reweigh(holdings)
 
     def _conclude(self, call: Call, holdings: Holdings, report: Report) -> Finding | None:
         """Compare what was believed of a call with what its engine found, and weigh the sources by it."""

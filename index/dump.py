@@ -74,9 +74,7 @@ class Restored:
             waiting = {}
             for replica in state.replicas:
                 domain, slots = found[replica.domain]
-                for claimed, missing in replica.weighed.values():
-                    if not (0 <= missing <= claimed < inf and claimed):
-                        raise ValueError(f"{missing} of {claimed} claimed tokens are missing")
+                _check_weights(replica)
                 domain.members.add(replica.replica)
                 waiting[replica.replica] = (replica, domain, {medium: slots[at] for medium, at in replica.slots.items()})
         except (ValueError, LookupError) as error:
@@ -152,6 +150,12 @@ def _rate(state: tuple[float, float, float]) -> BytesPerToken:
     rate = BytesPerToken(state[0])
     rate.restore(state)
     return rate
+
+
+def _check_weights(replica: ReplicaState) -> None:
+    for claimed, missing in replica.weighed.values():
+        if not (0 <= missing <= claimed < inf and claimed):
+            raise ValueError(f"{missing} of {claimed} claimed tokens are missing")
 
 
 def _retire(domain: Domain, slots: dict[str, int]) -> None:

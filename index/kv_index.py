@@ -227,7 +227,9 @@ class KvIndex:
             domain.rate.learn(chain.ends[-1], prompt_tokens)
         if cached_tokens is not None and holdings.has_events and holdings.is_confirmed and domain.resolve(chain).is_taught:
             cached_tokens = None  # its events tell more
-        holdings.predicted.settle(chain, prompt_tokens, cached_tokens, now, holdings.answer_tokens(report))
+        expected = holdings.predicted.settle(chain, prompt_tokens, cached_tokens, now, holdings.answer_tokens(report))
+        if expected and cached_tokens is not None and not holdings.has_events:
+            self._calls.weigh_predicted(holdings, expected, cached_tokens)
         finding = self._calls.settle(call_id, holdings, report, now)
         if holdings.has_events:
             lesson = self._teaching.settle(call_id, PendingCall(chain, replica, report, now))

@@ -57,10 +57,13 @@ class Losses:
         self._num_reports = 0
         self._num_whole = 0
 
-    def note(self, last: Run, cached_tokens: int) -> None:
-        """Take in that a prompt which was booked up to the end of the run `last` found `cached_tokens`."""
+    def note(self, last: Run, cached_tokens: int) -> int:
+        """Take in that a prompt which was booked up to the end of the run `last` found `cached_tokens`.
+
+        Returns how many it should have found, 0 where evictions or a restart explain that it did not.
+        """
         if last.sent <= self._told_use:
-            return  # what it claimed is from before the restart, and known to be gone
+            return 0  # what it claimed is from before the restart, and known to be gone
         enough = cached_tokens + SLACK_TOKENS
         found_use = -1
         found = found_base = base = 0
@@ -68,16 +71,19 @@ class Losses:
             if use < self._gone_before:
                 break
             if enough < tokens:
+                num_unexplained = self._capacity.num_unexplained
                 is_strike = self._miss(last, base, tokens, use, cached_tokens)
                 if self._points and not is_strike:
                     self._suspect(last, use if cached_tokens > base + SLACK_TOKENS else found_use)
-                return
+                if self._capacity.num_unexplained == num_unexplained:
+                    return 0
+                return next((claimed for _, claimed, use in reversed(last.was) if use >= last.edge), tokens)
             if 2 * cached_tokens >= base + tokens:  # else it may be lost, for all that the slack lets pass
                 found_use, found_base, found = use, base, tokens
         if self._points:
             self._suspect(last, found_use)
         if found_use < 0:
-            return
+            return 0
         if base == last.base:
             self._num_whole += 1
             if last.was_answer:
@@ -87,11 +93,10 @@ class Losses:
             distance = self._distance(last, found_use, found)
             if distance is not None:
                 self._learn(distance, found - found_base, is_found=True)
+        return min(found, cached_tokens)
 
     def _miss(self, last: Run, base: int, tokens: int, use: int, cached_tokens: int) -> bool:
-        """Of a run from `base` tokens to `tokens`, last used by `use`, not all was found; returns whether that is a sign of
-        a restart.
-        """
+        """Of a run from `base` tokens to `tokens`, last used by `use`, not all was found; returns whether that is a strike."""
         capacity = self._capacity
         distance = self._distance(last, use, max(base, cached_tokens))
         if distance is None:

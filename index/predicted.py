@@ -148,11 +148,12 @@ class PredictedRuns:
 
     def settle(
         self, chain: PromptChain, num_tokens: int | None, cached_tokens: int | None, now: float, answer_tokens: int = 0
-    ) -> None:
+    ) -> int:
         """An answer came: what is left of the prompt is resident, and `num_tokens` replaces what was estimated.
 
         Where `cached_tokens` is given, the engine found only so many of them when the call came, which tells what it had lost;
-        the prompt itself it has filled anew. `answer_tokens` were generated after it.
+        the prompt itself it has filled anew. `answer_tokens` were generated after it. Returns how many it should have found, 0
+        where that is not known, or where evictions or a restart explain that it did not.
         """
         digests, heads, recency = chain.digests, self.heads, self._recency
         order = recency.order
@@ -181,14 +182,15 @@ class PredictedRuns:
             run.booking = use
             last = run
         if last is None:
-            return
+            return 0
+        expected = 0
         order[use] = last
         recency.num_lost -= filled
         is_whole = depth == length
         if is_whole:
             recency.running.pop(last, None)
             if cached_tokens is not None:
-                self._losses.note(last, cached_tokens)
+                expected = self._losses.note(last, cached_tokens)
                 last.was = ()
         if is_whole and num_tokens is not None:
             if not is_even:
@@ -212,6 +214,7 @@ class PredictedRuns:
         if last.sent < self._losses.gone_sent:
             recency.lose_run(last)
         self._bound(now)
+        return expected
 
     def sweep(self, before: float, max_segments: int) -> int:
         """Forget what was booked before `before`; returns how many of `max_segments` are not spent."""

@@ -3,6 +3,8 @@
 import pytest
 from bench.hidden_capacity import WARM_UP_CALLS, Shape, measure
 
+from turnwise.types import HitSource
+
 RESTARTED = measure()
 
 
@@ -45,3 +47,33 @@ def test_other_shapes_are_learned_as_well(shape):
 def test_no_restart_is_seen_where_there_was_none():
     (stats,) = measure(Shape(restart_at=None, calls=300)).replicas.values()
     assert stats.num_silent_restarts == 0
+
+
+def measure_roomy(template):
+    """Calls to a cache that loses nothing; 200 of them to learn."""
+    return measure(Shape(restart_at=None, calls=300, num_blocks=20_000, stated_blocks=20_000, template=template))
+
+
+def weight(figures):
+    (stats,) = figures.replicas.values()
+    return next(score.weight for score in stats.loop if score.source is HitSource.PREDICTED)
+
+
+def test_a_template_that_never_matches_again_is_noticed_within_200_calls_and_hardly_predicted_then():
+    figures = measure_roomy("dated")
+    (stats,) = figures.replicas.values()
+    assert weight(figures) < 0.15
+    assert "predicted claims are distrusted" in stats.complaint
+    assert (stats.num_silent_restarts, stats.effective_tokens) == (0, 320_000)
+    calls = figures.calls[WARM_UP_CALLS:]
+    assert sum(abs(call.predicted - call.reported) for call in calls) <= 0.1 * sum(call.prompt for call in calls)
+
+
+def test_a_template_that_extends_keeps_its_full_weight():
+    figures = measure_roomy("plain")
+    assert weight(figures) == 1.0
+    assert figures.replicas["r0"].complaint == ""
+
+
+def test_evictions_and_a_silent_restart_cost_no_weight():
+    assert weight(RESTARTED) == 1.0

@@ -138,6 +138,8 @@ def forged(dump, change):
     [
         lambda replicas, _domains, _rates: replicas[0].__setitem__(4, 7),
         lambda replicas, _domains, _rates: replicas[0].__setitem__(1, "no key"),
+        lambda replicas, _domains, _rates: replicas[0][8].update(confirmed=[1.0, 2.0]),
+        lambda replicas, _domains, _rates: replicas[0][8].update(confirmed=[0.0, 0.0]),
         lambda _replicas, domains, _rates: domains[0][4][2].append(domains[0][4][2][0]),
         lambda _replicas, domains, _rates: domains[0][4][2][0].__setitem__(2, [[1, 9]]),
         lambda _replicas, domains, _rates: domains[0][4][2][0].__setitem__(2, [[5, 50]]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.knowledge import faults, feeding, knowing, relaying
+from bench.knowledge import faults, feeding, hidden, knowing, relaying
 from bench.knowledge.row import Row
 
 ROWS: dict[str, Callable[[int, Path], Row]] = {
@@ -15,5 +15,6 @@ ROWS: dict[str, Callable[[int, Path], Row]] = {
     "lossy": lambda seed, _: faults.measure_lossy(seed),
     "templates": lambda seed, _: faults.measure_templates(seed),
     "warm": lambda seed, _: faults.measure_warm(seed),
+    "hidden": lambda seed, _: hidden.measure_row(seed),
 }
 """Each measures with a seed, and may keep what it compiles in a cache folder."""

@@ -137,6 +137,8 @@ class Gauges(Collector):
         yield counter(names.INDEX_EVICTED, {(): stats.num_evicted_blocks})
         yield gauge(names.INDEX_PREDICTED, {(name,): replica.num_predicted_tokens for name, replica in replicas})
         yield gauge(names.EFFECTIVE_TOKENS, {(name,): replica.effective_tokens for name, replica in replicas})
+        yield gauge(names.OFFLOAD_TOKENS, {(name,): replica.offload_tokens for name, replica in replicas})
+        yield gauge(names.EVICTION_RATE, {(name,): replica.evicted_tokens_per_s for name, replica in replicas})
         yield counter(names.SILENT_RESTARTS, {(name,): replica.num_silent_restarts for name, replica in replicas})
         yield counter(names.UNEXPLAINED_LOSSES, {(name,): replica.num_unexplained_losses for name, replica in replicas})
         sources = {(name, source.source.value): source for name, replica in replicas for source in replica.loop}

@@ -159,6 +159,18 @@ EFFECTIVE_TOKENS = Metric(
     ("replica",),
     "Tokens that a replica's cache holds in effect: as it states, then as its counts of cached tokens show.",
 )
+OFFLOAD_TOKENS = Metric(
+    "turnwise_cache_offload_tokens",
+    "gauge",
+    ("replica",),
+    "Tokens that a replica's cache holds in effect beyond the size it states: a slower tier.",
+)
+EVICTION_RATE = Metric(
+    "turnwise_cache_evicted_tokens_per_second",
+    "gauge",
+    ("replica",),
+    "Tokens believed to leave a replica's cache a second, over the last minute or so.",
+)
 SILENT_RESTARTS = Metric(
     "turnwise_silent_restarts_total", "counter", ("replica",), "Times a replica's cache was found empty though nobody had told."
 )

@@ -1,7 +1,7 @@
 """Replicas that tell neither their size nor their events, and restart in silence: what is predicted of them."""
 
 import pytest
-from bench.hidden_capacity import WARM_UP_CALLS, Shape, measure
+from bench.knowledge.hidden import WARM_UP_CALLS, Shape, measure
 
 from turnwise.types import HitSource
 

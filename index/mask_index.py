@@ -22,7 +22,7 @@ VERIFY_STRIDE = 64
 MAX_WALK_BLOCKS = 1 << 17
 """Longest chain walked: 2 M tokens at 16 a block."""
 
-_MAX_EVICTED_AT_ONCE = 4096
+_MAX_EVICTED_AT_ONCE = 1024
 _reach_of = itemgetter(1)
 
 
@@ -112,8 +112,9 @@ class MaskIndex:
                 self._runs.add(holder, hashes[start : start + MAX_RUN_BLOCKS], before, counts_copies=counts_copies)
         excess = holder.num_blocks - holder.max_blocks
         if excess > 0:
-            # In batches: each look at a dict's oldest keys passes over the graves of those deleted before.
-            self._evict(holder, excess + min(_MAX_EVICTED_AT_ONCE, holder.max_blocks // 16))
+            # In batches, since each look at a dict's oldest keys passes over the graves of those deleted before; small ones,
+            # since streams wait meanwhile.
+            self._evict(holder, excess + min(_MAX_EVICTED_AT_ONCE, holder.max_blocks // 128))
 
     def remove(self, slot: int, hashes: Sequence[BlockHash]) -> None:
         """Take one copy of each block, and so the block where it was the only one; unknown ones are ignored."""
@@ -246,7 +247,6 @@ class MaskIndex:
         holder.forget_copies(oldest)
         self._runs.remove(holder, oldest)
         self._counts.num_evicted_blocks += len(oldest)
-        return len(oldest)
         return len(oldest)
 
     def _verified(self, groups: list[tuple[int, int]], chain: Sequence[BlockHash]) -> list[tuple[int, int]]:

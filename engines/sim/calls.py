@@ -38,7 +38,7 @@ from turnwise.engines.sim.responses_body import ResponsesBody
 from turnwise.engines.sim.script import Script
 from turnwise.engines.sim.store import ResponseStore, StoredResponse
 from turnwise.engines.sim.template import render_chat
-from turnwise.engines.sim.tokens import decode, encode
+from turnwise.engines.sim.tokens import decode, encode, encode_to_show
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -150,7 +150,7 @@ class Calls:
         if call.messages is not None:
             tokens = self._conversation_tokens(call.messages, call.tools or ())
         elif call.prompt is not None:
-            tokens = encode(call.prompt)
+            tokens = encode_to_show(call.prompt)
         else:
             raise SimFault(400, "either prompt or messages is needed", param="prompt")
         answer = {"count": len(tokens), "max_model_len": self._preset.max_model_len, "tokens": tokens.tolist()}

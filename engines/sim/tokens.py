@@ -70,6 +70,14 @@ def encode(text: str) -> array[int]:
     return array("I", map(_ids.__getitem__, pieces(text)))
 
 
+def encode_to_show(text: str) -> array[int]:
+    """Token ids of a text whose pieces are given back by `decode` from now on, also where others have met the same id."""
+    found = pieces(text)
+    tokens = array("I", map(_ids.__getitem__, found))
+    _ids.texts.update(zip(tokens, found, strict=True))
+    return tokens
+
+
 def decode(tokens: Iterable[int]) -> str:
     """Text of token ids, as far as it has been met: ids are hashes, so others are given as U+FFFD."""
     return "".join(_ids.texts.get(token, "\ufffd") for token in tokens)

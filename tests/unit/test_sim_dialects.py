@@ -277,7 +277,8 @@ def test_nothing_cannot_be_embedded(given):
 def test_tokens_that_were_met_are_given_back_as_text():
     async def scenario(engine):
         text = "Hello world, 123 times!\n"
-        _status, tokens = await post(engine, "/tokenize", {"prompt": text})
+        for prompt in (text, "ruduli", text):  # of which one piece has the id of " 123"
+            _status, tokens = await post(engine, "/tokenize", {"prompt": prompt})
         _status, known = await post(engine, "/detokenize", {"tokens": tokens["tokens"]})
         _status, unknown = await post(engine, "/detokenize", {"tokens": [2**31]})
         return text, known["prompt"], unknown["prompt"]

@@ -148,7 +148,8 @@ class Calls:
             if hit is not None and hit.tokens:
                 weight = loop.of(hit.source).weight
                 if weight != 1.0:
-                    hits[replica] = Hit(int(hit.tokens * weight), hit.source)
+                    slower = int(hit.dram_tokens * weight), int(hit.disk_tokens * weight)
+                    hits[replica] = Hit(int(hit.tokens * weight), hit.source, *slower)
 
     def reweigh(self, holdings: Holdings) -> None:
         """Take in that the weight of one of a replica's sources has moved."""

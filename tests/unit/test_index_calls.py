@@ -5,8 +5,8 @@ import xxhash
 
 from turnwise.events import BlocksCleared, BlocksRemoved, BlocksStored, EventBatch
 from turnwise.index import DomainKey, KvIndex, Report, prompt_chain
-from turnwise.index.calls import MAX_CALLS, UNHEARD_TTL_S
-from turnwise.index.closed_loop import Verdict
+from turnwise.index.calls import MAX_CALLS, UNHEARD_TTL_S, Calls
+from turnwise.index.closed_loop import ClosedLoop, Verdict
 from turnwise.settings import IndexSettings
 from turnwise.types import BLOCK_HASH_MASK, Hit, HitSource, Prompt, Segment, SegmentKind
 
@@ -195,6 +195,18 @@ def test_a_confirmed_source_that_lies_is_distrusted_falls_back_to_predictions_an
     hit = engine.hit(*turns[: number + 2])
     assert hit.source is HitSource.CONFIRMED
     assert hit.tokens < 400 * (number + 1)  # still weighed
+
+
+def test_what_a_weighed_hit_must_still_bring_up_is_weighed_with_it():
+    loop = ClosedLoop()
+    assert loop.confirmed.trust(3000, 0, BLOCK)
+    calls = Calls({}, lambda: None)
+    calls.weighed["a"] = loop
+    hits = {"a": Hit(400, HitSource.CONFIRMED, 200, 100)}
+    calls.weigh(hits)
+    weight = loop.confirmed.weight
+    assert 0.0 < weight < 1.0
+    assert hits["a"] == Hit(int(400 * weight), HitSource.CONFIRMED, int(200 * weight), int(100 * weight))
 
 
 def test_a_replica_that_comes_anew_is_not_weighed_by_its_former_life():

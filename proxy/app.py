@@ -24,7 +24,8 @@ from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.front import Front
 from turnwise.proxy.lint import Linter
 from turnwise.proxy.pipeline import Pipeline
-from turnwise.proxy.sweep import keep_swept
+from turnwise.proxy.programs import Programs
+from turnwise.proxy.sweep import keep_swept, keep_told
 from turnwise.proxy.wire import malloc
 from turnwise.proxy.wire.server import RunningServer, serve
 from turnwise.proxy.wire.upstream import Pool
@@ -68,7 +69,8 @@ async def run(
     linter = Linter.of(settings)
     if linter is not None:
         metrics.watch(LinterFigures(linter))
-    recorder = Recorder(index, fleet, metrics, Audit(), clock, bus, linter)
+    programs = Programs(settings.programs, settings.traces) if settings.programs.enabled else None
+    recorder = Recorder(index, fleet, metrics, Audit(), clock, bus, linter, programs)
     pool = Pool(settings.upstream, clock=clock)
     pipeline = Pipeline(settings, fleet, pool, recorder, clock)
     front = Front(pipeline, fleet, metrics, allow_paths=settings.surface.allow_paths, clock=clock)
@@ -97,6 +99,7 @@ async def run(
             background = [
                 group.create_task(discovery.run(), name="discovery"),
                 group.create_task(keep_swept(index, clock, pause_s=SWEEP_INTERVAL_S), name="sweep"),
+                group.create_task(keep_told(recorder), name="programs"),
             ]
             if writes:
                 interval_s = settings.index.state_interval_s
@@ -117,6 +120,7 @@ async def run(
                 task.cancel()
     finally:
         await server.close()
+        recorder.sweep_programs(is_last=True)
         pool.close()
         if bus is not None:
             bus.close()

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from turnwise import names
 from turnwise.dialects.splice import with_report
+from turnwise.proxy.programs import Turn
+from turnwise.proxy.programs.spans import attempt_span
 from turnwise.proxy.wire.ports import Outgoing, ResponseHead
-from turnwise.settings import Edits
+from turnwise.settings import Edits, Replica
 from turnwise.types import Placement, Request
 
 
-def outgoing(request: Request, *, stamps: bool, asks_report: bool, edits: Edits) -> Outgoing:
+def outgoing(
+    request: Request, turn: Turn | None, attempt: int, replica: Replica, *, asks_report: bool, edits: Edits
+) -> Outgoing:
     """Build the request for a replica: the client's headers with ours put in their place.
 
-    `stamps` is whether this replica is to stamp its KV events with our call id, `asks_report` whether it is asked to announce
-    again what it has cached of the prompt.
+    `asks_report` is whether it is asked to announce again what it has cached of the prompt.
     """
     changes: dict[bytes, bytes | None] = {names.HEADER_DEBUG: None}
     if edits.request_id:
@@ -21,8 +24,13 @@ def outgoing(request: Request, *, stamps: bool, asks_report: bool, edits: Edits)
     if edits.accept_encoding:
         # Answers are relayed as they come, and an encoded one could not be watched.
         changes[b"accept-encoding"] = b"identity"
-    if edits.session_stamp and stamps and request.chain is not None:
+    if edits.session_stamp and replica.stamp and request.chain is not None:
         changes[names.HEADER_STAMP] = request.call_id.encode()
+    if turn is not None and edits.traceparent:
+        key = turn.key
+        span = attempt_span(request.call_id, attempt).hex()
+        changes[names.HEADER_TRACEPARENT] = f"00-{key.trace_id.hex()}-{span}-0{int(key.is_sampled)}".encode()
+        changes[names.HEADER_BAGGAGE] = None
     body = (with_report(request.body) or request.body) if asks_report else request.body
     return Outgoing(request.method, request.target, request.headers, changes, body)
 

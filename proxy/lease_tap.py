@@ -6,6 +6,7 @@ import msgspec
 
 from turnwise.dialects.base import Tap, Watcher
 from turnwise.proxy.member import Lease
+from turnwise.turns import ToolCall
 from turnwise.types import Answer, Usage
 
 
@@ -17,6 +18,9 @@ class Unwatched(msgspec.Struct, frozen=True):
     first_visible_at: float | None = None
     finish_reason: str | None = None
     answer: Answer | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    first_tool_at: float | None = None
+    response_id: str | None = None
 
 
 UNWATCHED = Unwatched()

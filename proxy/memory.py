@@ -32,6 +32,7 @@ from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.front import Front
 from turnwise.proxy.lint import Linter
 from turnwise.proxy.pipeline import Pipeline
+from turnwise.proxy.programs import Programs
 from turnwise.proxy.sweep import keep_swept
 from turnwise.proxy.wire.ports import ClientWatcher, Origin, Outgoing, RawRequest, ResponseHead, Sink
 from turnwise.settings import Settings
@@ -247,7 +248,16 @@ class MemoryProxy:
         self.index = KvIndex(settings.index)
         self.fleet = Fleet(settings, self.index)
         self.metrics = Metrics()
-        self.recorder = Recorder(self.index, self.fleet, self.metrics, Audit(), self.clock, linter=Linter.of(settings))
+        self.programs = Programs(settings.programs, settings.traces)
+        self.recorder = Recorder(
+            self.index,
+            self.fleet,
+            self.metrics,
+            Audit(),
+            self.clock,
+            linter=Linter.of(settings),
+            programs=self.programs if settings.programs.enabled else None,
+        )
         pipeline = Pipeline(settings, self.fleet, self.upstream, self.recorder, self.clock)
         self.front = Front(pipeline, self.fleet, self.metrics, allow_paths=settings.surface.allow_paths, clock=self.clock)
         adapter = MemoryAdapter(self.upstream, has_events=has_events)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from turnwise.dialects import DIALECTS, Route
+from turnwise.errors import TurnwiseError
 from turnwise.proxy import edits
 from turnwise.proxy.export.record import Recorder
 from turnwise.proxy.fleet import Fleet
@@ -13,6 +14,7 @@ from turnwise.proxy.lease_tap import UNWATCHED, LeaseTap
 from turnwise.proxy.member import Lease
 from turnwise.proxy.policy.place import place
 from turnwise.proxy.policy.retry import Attempt
+from turnwise.proxy.programs import Turn
 from turnwise.proxy.reading import Reader
 from turnwise.proxy.wire.ports import Client, RawRequest, Upstream
 from turnwise.proxy.wire.relay import relay
@@ -37,7 +39,15 @@ class Pipeline:
 
     async def handle(self, raw: RawRequest, route: Route, request_id: str, client: Client) -> Outcome:
         """Serve one call; raises `ClientFault` or `Overloaded` where no attempt could be made."""
-        request = self._reader.read(raw, route, request_id)  # 1 dialect and prompt chain, pure
+        request = self._reader.read(raw, route, request_id)  # 1 dialect and prompt chain, pure ...
+        turn = self._recorder.begin(request, raw.fields)  # ... and the program that it belongs to
+        try:
+            return await self._serve(request, turn, client)
+        except (TurnwiseError, asyncio.CancelledError) as error:
+            self._recorder.dropped(turn, error)
+            raise
+
+    async def _serve(self, request: Request, turn: Turn | None, client: Client) -> Outcome:
         if request.continues and self._fleet.siblings is not None:
             await self._fleet.held.seek(request, self._fleet.siblings)
         attempt = self._first_attempt  # 2 admission stands here once there is a gate
@@ -46,18 +56,18 @@ class Pipeline:
             view = self._fleet.view(request, exclude=attempt.failed, now=now)  # 3 frozen; no await from here ...
             placement = place(request, view, self._settings.policy)  # 4 pure
             with self._fleet.book(request, placement, now) as lease:  # 5 ... to here: load and predicted residency, at once
-                outcome = await self._forward(request, lease, attempt.number, client)  # 6 I/O
+                outcome = await self._forward(request, turn, lease, attempt.number, client)  # 6 I/O
             if outcome.is_retryable:
                 self._fleet.refused(placement.replica, self._clock())
                 # A call that continues what a replica holds asks once more, and is told that its holder is lost.
                 if not attempt.is_last and (len(view.replicas) > 1 or request.continues):
-                    self._recorder.failed(outcome)
+                    self._recorder.failed(turn, outcome)
                     attempt = attempt.after(placement.replica)
                     continue
-            self._recorder.settle(request, outcome, lease.work_tokens)  # 7 index, fleet, metrics, one log line
+            self._recorder.settle(request, turn, outcome, lease.work_tokens)  # 7 index, fleet, program, one log line
             return outcome
 
-    async def _forward(self, request: Request, lease: Lease, attempt: int, client: Client) -> Outcome:
+    async def _forward(self, request: Request, turn: Turn | None, lease: Lease, attempt: int, client: Client) -> Outcome:
         dialect = DIALECTS[request.dialect]
         member, placement = lease.member, lease.placement
         # An answer is of use where a later prompt can be told to repeat it.
@@ -65,7 +75,7 @@ class Pipeline:
         result = await relay(
             self._upstream,
             member.origin,
-            edits.outgoing(request, stamps=member.settings.stamp, asks_report=lease.asks_report, edits=self._settings.edits),
+            edits.outgoing(request, turn, attempt, member.settings, asks_report=lease.asks_report, edits=self._settings.edits),
             client,
             answer_headers=lambda head: edits.answer_head(head, request, placement),
             tap=LeaseTap(tap, lease, is_stored=request.is_stored),
@@ -106,4 +116,7 @@ class Pipeline:
             self._clock(),
             result.body_bytes,
             facts.answer,
+            facts.tool_calls,
+            facts.first_tool_at,
+            facts.response_id,
         )

@@ -95,6 +95,7 @@ class Reader:
             call.asks_report,
             prompt,
             session is not None,
+            call.hints,
         )
 
 

@@ -6,6 +6,10 @@ import asyncio
 from collections.abc import Callable
 
 from turnwise.index import KvIndex
+from turnwise.proxy.export.record import Recorder
+
+PROGRAMS_INTERVAL_S = 1.0
+"""Pause between two looks for programs whose time has come."""
 
 
 async def keep_swept(index: KvIndex, clock: Callable[[], float], *, pause_s: float) -> None:
@@ -13,3 +17,10 @@ async def keep_swept(index: KvIndex, clock: Callable[[], float], *, pause_s: flo
     while True:
         has_more = index.sweep(clock())
         await asyncio.sleep(0 if has_more else pause_s)
+
+
+async def keep_told(recorder: Recorder) -> None:
+    """Tell of programs as they end, until cancelled."""
+    while True:
+        await asyncio.sleep(PROGRAMS_INTERVAL_S)
+        recorder.sweep_programs()

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
+from turnwise.errors import Reason, TurnwiseError
 from turnwise.index import KvIndex, Report
 from turnwise.proxy.export.audit import Audit
 from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.lint import Finding as Break
 from turnwise.proxy.lint import Linter
+from turnwise.proxy.programs import Programs, Turn
+from turnwise.proxy.programs.values import Call, Ended, Key
 from turnwise.proxy.workers.ports import Siblings
 from turnwise.types import Outcome, Request
+
+
+class ProgramListener(Protocol):
+    """Hears of calls and programs as they end: traces, metrics."""
+
+    def call_ended(self, key: Key, call: Call) -> None:
+        """A call of this program has ended."""
+
+    def program_ended(self, ended: Ended) -> None:
+        """A program has ended; all its calls were told of before."""
 
 
 class Recorder:
@@ -29,6 +43,8 @@ class Recorder:
         clock: Callable[[], float],
         siblings: Siblings | None = None,
         linter: Linter | None = None,
+        programs: Programs | None = None,
+        listeners: Sequence[ProgramListener] = (),
     ) -> None:
         self._index = index
         self._fleet = fleet
@@ -37,17 +53,45 @@ class Recorder:
         self._clock = clock
         self._siblings = siblings
         self.linter = linter
+        self._programs = programs
+        self._listeners = listeners
         self.recent = audit.recent
 
-    def failed(self, outcome: Outcome) -> None:
+    def begin(self, request: Request, fields: Mapping[bytes, bytes]) -> Turn | None:
+        """Say to which program a call belongs; None where programs are not told apart, or it is no call."""
+        return None if self._programs is None else self._programs.begin(request, fields, request.read_at)
+
+    def dropped(self, turn: Turn | None, error: BaseException) -> None:
+        """Record a call of which no attempt could be made, or whose client did not wait for one."""
+        if self._programs is not None and turn is not None:
+            reason = error.reason if isinstance(error, TurnwiseError) else Reason.CLIENT_GONE
+            call = self._programs.drop(turn, reason.value, self._clock())
+            for listener in self._listeners:
+                listener.call_ended(turn.key, call)
+
+    def sweep_programs(self, *, is_last: bool = False) -> None:
+        """Tell of the programs whose time has come; of all of them where the proxy stops."""
+        if self._programs is not None:
+            now = self._clock()
+            for ended in self._programs.close(now) if is_last else self._programs.sweep(now):
+                self.program_ended(ended)
+
+    def program_ended(self, ended: Ended) -> None:
+        """Tell of a program that has ended."""
+        for listener in self._listeners:
+            listener.program_ended(ended)
+
+    def failed(self, turn: Turn | None, outcome: Outcome) -> None:
         """Record an attempt after which another replica is tried."""
+        if self._programs is not None and turn is not None:
+            self._programs.retried(turn, outcome)
         self._index.forget_call(outcome.call_id)
         if self._siblings is not None:
             self._siblings.settled(outcome.call_id, outcome.placement.replica, None, None, is_lesson=False)
         self._metrics.attempt_failed(outcome)
         self._audit.attempt_failed(outcome)
 
-    def settle(self, request: Request, outcome: Outcome, work_tokens: float) -> None:
+    def settle(self, request: Request, turn: Turn | None, outcome: Outcome, work_tokens: float) -> None:
         """Record the last attempt of a call; `work_tokens` is what stood before its first token when it was booked."""
         usage, answer = outcome.usage, outcome.answer
         lesson, finding = "untaught", None
@@ -77,6 +121,10 @@ class Recorder:
             self._index.forget_call(request.call_id)
         if self._siblings is not None:
             self._siblings.settled(request.call_id, outcome.placement.replica, usage, answer, is_lesson=is_lesson)
+        if self._programs is not None and turn is not None:
+            call = self._programs.settle(turn, outcome, self._clock())
+            for listener in self._listeners:
+                listener.call_ended(turn.key, call)
         self._fleet.learn(outcome, work_tokens)
         self._metrics.calls.add(outcome)
         self._audit.call_ended(outcome, lesson, finding, broken)

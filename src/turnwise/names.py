@@ -11,6 +11,12 @@ HEADER_REASON = b"x-turnwise-reason"
 HEADER_PLACEMENT = b"x-turnwise-placement"
 HEADER_DEBUG = b"x-turnwise-debug"
 HEADER_STAMP = b"x-session-id"
+HEADER_PROGRAM = b"x-turnwise-program"
+HEADER_SESSION = b"x-turnwise-session"
+HEADER_AGENT = b"x-turnwise-agent"
+HEADER_TRACEPARENT = b"traceparent"
+HEADER_BAGGAGE = b"baggage"
+BAGGAGE_PROGRAM = "turnwise.program.id"
 
 
 class Metric(msgspec.Struct, frozen=True):

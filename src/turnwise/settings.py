@@ -12,6 +12,7 @@ from msgspec import Meta
 
 PolicyName = Literal["kv_aware", "prefix", "session_hash", "least_request", "round_robin"]
 EventsMode = Literal["auto", "off"]
+TraceProtocol = Literal["http/protobuf", "grpc"]
 ENDPOINT = r"^((tcp://[^/\s]+:[0-9]{1,5}|ipc://\S+))?$"
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -171,6 +172,76 @@ class LintSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     ] = 64 * 1024 * 1024
 
 
+class ProgramSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is known of programs; see docs/programs.md."""
+
+    enabled: Annotated[
+        bool,
+        Meta(description="Tell programs apart, and account for their time. Off, calls are only calls, and nothing is traced."),
+    ] = True
+    tenant_headers: Annotated[
+        tuple[Annotated[str, Meta(pattern="^[a-z0-9-]+$")], ...],
+        Meta(
+            description="Headers whose first value tells tenants apart, kept as a digest; no id means anything across tenants."
+        ),
+    ] = ("authorization", "x-api-key")
+    session_headers: Annotated[
+        tuple[Annotated[str, Meta(pattern="^[a-z0-9-]+$")], ...],
+        Meta(description="Headers by which clients name a session, in the order in which they are believed."),
+    ] = ("x-turnwise-session", "x-opencode-session", "x-session-affinity", "x-session-id", "session-id", "thread-id",
+         "x-claude-code-session-id", "x-amp-thread-id")  # fmt: skip
+    final_answer_tools: Annotated[tuple[str, ...], Meta(description="Tools that an agent calls to give its final answer.")] = (
+        "final_answer",
+    )
+    quiet_s: Annotated[float, Meta(gt=0, description="Quiet time after a final answer that ends a program.")] = 60.0
+    max_age_s: Annotated[
+        float, Meta(gt=0, description="Age of a program, since its last call, at which it is ended unfinished.")
+    ] = 3600.0
+    max_programs: Annotated[
+        int, Meta(ge=1, description="Live programs remembered; past it the least recently used of the largest tenant ends.")
+    ] = 20_000
+    max_calls: Annotated[
+        int,
+        Meta(
+            ge=16,
+            description="Calls of one program whose records are kept; a longer program ends, and goes on as its next part.",
+        ),
+    ] = 10_000
+    replica_price_per_hour: Annotated[
+        float, Meta(ge=0, description="What an hour of one replica costs, in any currency; 0 tells no cost.")
+    ] = 0.0
+
+
+class TraceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """OpenTelemetry traces of programs."""
+
+    endpoint: Annotated[
+        str,
+        Meta(
+            pattern="^(https?://[^/\\s]+\\S*)?$",
+            description="OTLP endpoint, `http://host:4318`, or `http://host:4317` for gRPC; "
+            "empty takes that of `OTEL_EXPORTER_OTLP_*`, or sends nothing.",
+        ),
+    ] = ""
+    protocol: Annotated[TraceProtocol, Meta(description="How spans are sent.")] = "http/protobuf"
+    timeout_s: Annotated[float, Meta(gt=0, description="Time for one batch of spans to be taken.")] = 10.0
+    sample_ratio: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="Share of programs that are traced, by their trace id; a client's own decision goes before it.",
+        ),
+    ] = 1.0
+    join_client: Annotated[
+        bool, Meta(description="Write a program that a client's sampled trace began into that trace; else link to it.")
+    ] = True
+    max_pending_bytes: Annotated[
+        int, Meta(ge=1024, description="Memory for spans that wait to be sent; past it new ones are dropped and counted.")
+    ] = 16 * 1024 * 1024
+    flush_timeout_s: Annotated[float, Meta(ge=0, description="How long what waits may be sent after SIGTERM.")] = 5.0
+
+
 class Edits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The closed list of changes to what passes through; see docs/edits.md."""
 
@@ -185,6 +256,9 @@ class Edits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     resync: Annotated[
         bool,
         Meta(description="Ask one call for a full report of its KV (`vllm_xargs`) where a prompt's blocks are not known."),
+    ] = True
+    traceparent: Annotated[
+        bool, Meta(description="Send the replica a `traceparent` under our span of the attempt, and no `baggage`.")
     ] = True
     debug_header: Annotated[bool, Meta(description="Explain each placement in `x-turnwise-placement` of every answer.")] = False
 
@@ -213,6 +287,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     policy: PolicySettings = PolicySettings()
     index: IndexSettings = IndexSettings()
     lint: LintSettings = LintSettings()
+    programs: ProgramSettings = ProgramSettings()
+    traces: TraceSettings = TraceSettings()
     edits: Edits = Edits()
     surface: Surface = Surface()
     log: Log = Log()

@@ -14,9 +14,13 @@ from typing import NewType
 import msgspec
 
 from turnwise.errors import Reason, TurnwiseError
+from turnwise.turns import NO_HINTS, Hints, ToolCall
 
 ReplicaId = NewType("ReplicaId", str)
 """Name of a replica; a data-parallel rank above 0 is part of it: `name/1`."""
+
+ProgramId = NewType("ProgramId", str)
+"""Our own id of one program: 16 hex digits of its tenant, name and epoch."""
 
 CallId = NewType("CallId", str)
 """Our own id of one call. It stamps KV events, so it is never taken from a client."""
@@ -185,6 +189,7 @@ class Request(msgspec.Struct, frozen=True):
     """The segments of which `chain` holds the digests: views of the body."""
     is_session_named: bool = False
     """Whether the client gave `session` its name."""
+    hints: Hints = NO_HINTS
 
 
 class HitSource(StrEnum):
@@ -318,6 +323,12 @@ class Outcome(msgspec.Struct, frozen=True):
     body_bytes: int
     answer: Answer | None = None
     """What the answer said; None where that is not known."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    """The tool calls that it holds."""
+    first_tool_at: float | None = None
+    """First piece of a tool call's arguments."""
+    response_id: str | None = None
+    """The engine's id of the answer; None where that was not read."""
 
     @property
     def is_retryable(self) -> bool:

@@ -8,6 +8,7 @@ import msgspec
 
 from turnwise.dialects.grown import Growth
 from turnwise.errors import TurnwiseError
+from turnwise.turns import NO_HINTS, Hints, Tail, ToolCall
 from turnwise.types import Answer, DialectName, Headers, Prompt, Usage
 
 
@@ -35,6 +36,7 @@ class ReadCall(msgspec.Struct, frozen=True):
     """Whether the body asks the engine to announce again what it has cached of the prompt."""
     growth: Growth | None = None
     """What is to be given the chain of the prompt, so that the next body is read from where this one ends; None for nothing."""
+    hints: Hints = NO_HINTS
 
 
 class Watcher(Protocol):
@@ -77,6 +79,14 @@ class Tap(Watcher, Protocol):
     def answer(self) -> Answer | None:
         """What the answer said, once it is complete; None where that is not known, or nobody wants it."""
 
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The tool calls that the answer holds, once it is complete; empty where nobody wants to know what it says."""
+
+    @property
+    def first_tool_at(self) -> float | None:
+        """First piece of a tool call's arguments; the whole answer's arrival where it is no stream and calls a tool."""
+
 
 class StreamFilter(Protocol):
     """Takes out of a stream what the client did not ask for."""
@@ -98,6 +108,12 @@ class Dialect(Protocol):
 
     def tap(self, *, wants_answer: bool = False) -> Tap | None:
         """A tap for one answer, which says what that says only if `wants_answer`; None where the dialect watches nothing."""
+
+    def tail(self, prompt: Prompt, first: int) -> Tail:
+        """What the segments of a prompt from number `first` on add to its conversation."""
+
+    def quotes(self, prompt: Prompt) -> tuple[int, ...]:
+        """Hashes of what a prompt's first user turn says, as `ToolCall.quotes` has them of arguments."""
 
     def usage_filter(self) -> StreamFilter:
         """The filter for a stream whose body we spliced."""

@@ -10,6 +10,7 @@ from typing import ClassVar, Generic, TypeVar
 from turnwise.dialects.answer import UNREADABLE
 from turnwise.dialects.events import DONE, EVENT_ENDS, payloads
 from turnwise.dialects.saying import Piece, Saying
+from turnwise.turns import ToolCall
 from turnwise.types import Answer, Usage
 
 E = TypeVar("E")
@@ -50,6 +51,8 @@ class AnswerTap(ABC, Generic[E]):
     # A tap starts with these and writes only what it learns: one is made for every call.
     first_token_at: float | None = None
     first_visible_at: float | None = None
+    first_tool_at: float | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
     _response_id: str | None = None
     _usage: Usage | None = None
     _finish_reason: str | None = None

@@ -281,7 +281,7 @@ def test_an_attempt_that_failed_leaves_nothing_to_wait_for(crew):
     assert len(second.bus._inbox._waiting._chains) == 1
     recorder = Recorder(first.index, first.fleet, Metrics(), Audit(), first.clock, first.bus)
     nothing = dict.fromkeys(Outcome.__struct_fields__)
-    recorder.failed(Outcome(**{**nothing, "call_id": CallId("c"), "placement": lease.placement}))
+    recorder.failed(None, Outcome(**{**nothing, "call_id": CallId("c"), "placement": lease.placement}))
     workers.settle()
     assert len(second.bus._inbox._waiting._chains) == 0
 

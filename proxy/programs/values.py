@@ -1,4 +1,4 @@
-"""The values of programs: what is remembered of a call, and what is told of a program. Times are seconds on the proxy's clock."""
+"""The values of programs: what is remembered of a call, what is told of a program; times are seconds on one clock."""
 
 from __future__ import annotations
 

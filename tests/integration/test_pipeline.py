@@ -338,7 +338,7 @@ def test_the_stamp_is_ours_even_if_the_client_has_one(virtually, world):
 
 def test_the_edits_have_switches(virtually, world):
     async def main():
-        edits = Edits(request_id=False, accept_encoding=False, session_stamp=False, include_usage=False)
+        edits = Edits(request_id=False, accept_encoding=False, session_stamp=False, include_usage=False, traceparent=False)
         async with world(1, changes={"edits": edits}) as proxy:
             body = msgspec.json.encode(chat("hello", stream=True))
             headers = ((b"Accept-Encoding", b"gzip"), (b"X-Session-Id", b"theirs"))

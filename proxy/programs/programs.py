@@ -28,7 +28,7 @@ class Programs:
         program = ProgramId(spans.root_span("", name, 0).hex())
         key = Key(program, "", "", "", 0, spans.trace_id("", name, 0), spans.root_span("", name, 0), None, True, now, Basis.NEW)
         self._live[program] = (key, [])
-        return Turn(key, request.call_id, 0, 0, Basis.NEW)
+        return Turn(key, request, 0, 0, Basis.NEW)
 
     def retried(self, turn: Turn, outcome: Outcome) -> None:
         """An attempt failed, and another replica is tried."""
@@ -85,7 +85,39 @@ class Programs:
 
     def drop(self, turn: Turn, reason: str, now: float) -> Call:
         """End a call of which no attempt could be made; returns its record."""
-        raise NotImplementedError
+        request = turn.request
+        times = Times(request.arrived_at, request.read_at, now, now, ended=now)
+        call = Call(
+            turn.call_id,
+            request.request_id,
+            turn.agent,
+            turn.number,
+            turn.basis,
+            turn.links,
+            times,
+            request.dialect,
+            request.model,
+            None,
+            None,
+            reason,
+            request.is_stream,
+            0,
+            turn.attempts,
+            None,
+            None,
+            0,
+            None,
+            0,
+            None,
+            request.max_tokens,
+            (),
+            turn.runs,
+            is_final=False,
+            client_trace=turn.client_trace,
+            agent_name=turn.agent_name,
+        )
+        self._live[turn.key.id][1].append(call)
+        return call
 
     def end(self, program: ProgramId, now: float) -> Ended | None:  # noqa: ARG002
         """End a program because somebody asked; None where it is not live."""

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from turnwise.proxy.programs.values import Attempt, Basis, Key, Link, ToolRun
-from turnwise.types import CallId
+from turnwise.types import Request
 
 
 class Turn:
     """What `Programs.begin` decided of one call; it is given back to `settle` or `drop`, once, whatever happens."""
 
-    __slots__ = ("agent", "agent_name", "attempts", "basis", "call_id", "client_trace", "key", "links", "number", "runs")
+    __slots__ = (
+        "agent",
+        "agent_name",
+        "attempts",
+        "basis",
+        "call_id",
+        "client_trace",
+        "key",
+        "links",
+        "number",
+        "request",
+        "runs",
+    )
 
     def __init__(
         self,
         key: Key,
-        call_id: CallId,
+        request: Request,
         agent: int,
         number: int,
         basis: Basis,
@@ -25,7 +37,8 @@ class Turn:
     ) -> None:
         self.key = key
         """The program."""
-        self.call_id = call_id
+        self.request = request
+        self.call_id = request.call_id
         self.agent = agent
         self.number = number
         """Which call of its agent, from 0."""

@@ -8,6 +8,10 @@ MAX_QUOTES = 16
 """Strings of one tool call's arguments by which a prompt may be known to quote it."""
 
 
+MAX_ID_CHARS = 256
+"""Longest id of a tool call that is taken for one; those of known APIs have 40 characters at most."""
+
+
 class ToolCall(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A tool call that an answer holds.
 
@@ -28,7 +32,10 @@ class Tail(msgspec.Struct, frozen=True, array_like=True, gc=False):
     results: tuple[str, ...] = ()
     """Ids of the tool calls whose results they bring, in their order."""
     is_user_last: bool = False
-    """Whether the last of them is a user's words, and no tool's result."""
+    """Whether the last of them is a user's words: no tool's result, nor a note of the client's beside one."""
+
+
+NO_TAIL = Tail()
 
 
 class Breakpoint(msgspec.Struct, frozen=True, array_like=True, gc=False):

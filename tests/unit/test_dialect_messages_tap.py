@@ -42,7 +42,7 @@ def test_a_plain_answer_gives_first_token_usage_and_stop_reason():
     tap = watch(
         start(input_tokens=9, output_tokens=0), PING, OPEN, delta("text_delta", text="Hi"), end("end_turn", output_tokens=3)
     )
-    assert (tap.first_token_at, tap.first_visible_at, tap.finish_reason, tap.response_id) == (3.0, 3.0, "end_turn", None)
+    assert (tap.first_token_at, tap.first_visible_at, tap.finish_reason, tap.response_id) == (3.0, 3.0, "end_turn", "msg_1")
     assert tap.usage == Usage(prompt_tokens=9, completion_tokens=3)
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 
+from turnwise.dialects import quotes
 from turnwise.dialects.answer import UNREADABLE, answer
+from turnwise.turns import MAX_ID_CHARS, ToolCall
 from turnwise.types import Answer, Raw
 
 _NOTHING = msgspec.Raw(b"null")
@@ -28,6 +31,7 @@ class _Function(msgspec.Struct, gc=False):
 
 class _ToolCall(msgspec.Struct, gc=False):
     function: _Function
+    id: Any = None
 
 
 class _Message(msgspec.Struct, gc=False):
@@ -45,6 +49,7 @@ class _Block(msgspec.Struct, gc=False):
     thinking: str | None = None
     name: str | None = None
     input: msgspec.Raw = msgspec.Raw(b"")
+    id: Any = None
 
 
 class _Turn(msgspec.Struct, gc=False):
@@ -58,6 +63,7 @@ class _Item(msgspec.Struct, gc=False):
     name: str | None = None
     arguments: str | None = None
     input: str | None = None
+    call_id: Any = None
 
 
 _MESSAGE = msgspec.json.Decoder(_Message)
@@ -68,23 +74,52 @@ _ITEM = msgspec.json.Decoder(_Item)
 class Heard:
     """What was said so far, turn by turn."""
 
-    __slots__ = ("calls", "reasoning", "texts")
+    __slots__ = ("calls", "ids", "reasoning", "texts")
 
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.reasoning: list[str] = []
         self.calls: list[tuple[str, str | bytes]] = []
+        self.ids: list[Any] = []
+        """What stands as the id of each call."""
+
+    def add_call(self, call_id: Any, name: str | None, arguments: str | bytes | None) -> None:
+        """Note a tool call; what it is given is a JSON text."""
+        self.ids.append(call_id)
+        self.calls.append((name or "", arguments or ""))
+
+    def answer(self) -> Answer | None:
+        """What all of it says; None for nothing."""
+        return answer("".join(self.texts), self.calls, "".join(self.reasoning))
+
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The calls."""
+        return tuple(tool_call(call_id, *call) for call_id, call in zip(self.ids, self.calls, strict=True))
 
 
-def said_in(turns: Iterable[Raw], hear: Callable[[Raw, Heard], None]) -> Answer | None:
-    """What these turns of one speaker say together, each heard by `hear`; None where it is nothing or cannot be told."""
+def tool_call(call_id: Any, name: str, arguments: str | bytes) -> ToolCall:
+    """A tool call with these arguments, a JSON text; its id is empty where it is no text or longer than any API's."""
+    if type(call_id) is not str or len(call_id) > MAX_ID_CHARS:
+        call_id = ""
+    num_bytes = len(arguments.encode() if isinstance(arguments, str) else arguments)
+    return ToolCall(call_id, name, num_bytes, quotes.of_arguments(arguments))
+
+
+def heard_in(turns: Iterable[Raw], hear: Callable[[Raw, Heard], None]) -> Heard | None:
+    """What these turns of one speaker say, each heard by `hear`; None where it cannot be told."""
     heard = Heard()
     try:
         for turn in turns:
             hear(turn, heard)
     except UNREADABLE:
         return None
-    return answer("".join(heard.texts), heard.calls, "".join(heard.reasoning))
+    return heard
+
+
+def said_in(turns: Iterable[Raw], hear: Callable[[Raw, Heard], None]) -> Answer | None:
+    """What these turns say together; None where it is nothing or cannot be told."""
+    heard = heard_in(turns, hear)
+    return None if heard is None else heard.answer()
 
 
 def hear_chat(turn: Raw, heard: Heard) -> None:
@@ -95,7 +130,7 @@ def hear_chat(turn: Raw, heard: Heard) -> None:
     heard.texts += [said.content] if isinstance(said.content, str) else _texts(said.content)
     heard.reasoning.append(said.reasoning or said.reasoning_content or "")
     for call in said.tool_calls or ():
-        heard.calls.append((call.function.name, call.function.arguments or ""))
+        heard.add_call(call.id, call.function.name, call.function.arguments)
 
 
 def hear_messages(turn: Raw, heard: Heard) -> None:
@@ -110,7 +145,7 @@ def hear_messages(turn: Raw, heard: Heard) -> None:
         elif block.type == "thinking":
             heard.reasoning.append(block.thinking or "")
         elif block.type == "tool_use":
-            heard.calls.append((block.name or "", bytes(block.input)))
+            heard.add_call(block.id, block.name, bytes(block.input))
         else:
             raise _unknown(block.type)
 
@@ -123,9 +158,9 @@ def hear_responses(turn: Raw, heard: Heard) -> None:
     elif item.type == "reasoning":
         heard.reasoning += _reasoning(item)
     elif item.type == "function_call":
-        heard.calls.append((item.name or "", item.arguments or ""))
+        heard.add_call(item.call_id, item.name, item.arguments)
     elif item.type == "custom_tool_call":
-        heard.calls.append((item.name or "", item.input or ""))
+        heard.add_call(item.call_id, item.name, item.input)
     else:
         raise _unknown(item.type)
 

@@ -110,10 +110,10 @@ class Dialect(Protocol):
         """A tap for one answer, which says what that says only if `wants_answer`; None where the dialect watches nothing."""
 
     def tail(self, prompt: Prompt, first: int) -> Tail:
-        """What the segments of a prompt from number `first` on add to its conversation."""
+        """What the segments of a prompt from number `first` on add to its conversation; `first` begins a turn."""
 
     def quotes(self, prompt: Prompt) -> tuple[int, ...]:
-        """Hashes of what a prompt's first user turn says, as `ToolCall.quotes` has them of arguments."""
+        """Hashes of what a prompt's user says first, as `ToolCall.quotes` has them of arguments."""
 
     def usage_filter(self) -> StreamFilter:
         """The filter for a stream whose body we spliced."""

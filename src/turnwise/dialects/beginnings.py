@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 from xxhash import xxh3_128
 
+from turnwise.turns import Breakpoint
 from turnwise.types import PromptChain, SegmentKind
 
 MIN_BYTES = 16 * 1024
@@ -50,6 +51,8 @@ class Place(msgspec.Struct, frozen=True, gc=False):
     """Offset of each segment of the turns."""
     unmarked: Mapping[int, bytes]
     """Segments, counted from the first of the turns, that stand otherwise in the body, since a marker was taken out of them."""
+    breakpoints: tuple[Breakpoint, ...]
+    """Where markers were that mark something, in these turns; segments are counted from the first of the prompt."""
 
 
 class Beginning(msgspec.Struct, frozen=True, gc=False):

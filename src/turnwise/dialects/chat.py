@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from turnwise.dialects import arguments, markers, turns
+from typing import Any
+
+import msgspec
+
+from turnwise.dialects import arguments, hints, markers, turns
 from turnwise.dialects.assistant import hear_chat
 from turnwise.dialects.body import Body
 from turnwise.dialects.conversation import ConversationDialect
@@ -10,7 +14,7 @@ from turnwise.dialects.frame import Frame
 from turnwise.dialects.openai import OpenAIGeneration
 from turnwise.dialects.prompt import Arguments, Parts
 from turnwise.dialects.splice import asks_report, usage_splice
-from turnwise.types import DialectName, SegmentKind
+from turnwise.types import DialectName, Raw, SegmentKind
 
 TEMPLATE_ARGUMENTS = Arguments(
     "chat_template",
@@ -39,6 +43,13 @@ HASHED = frozenset(("model", *arguments.ROOT.names, *TEMPLATE_ARGUMENTS.names, *
 """Members that are part of the prompt's digests."""
 
 _KNOWN = HASHED | arguments.NOT_RENDERED
+
+
+class _Result(msgspec.Struct, gc=False):
+    tool_call_id: Any = None
+
+
+_RESULT = msgspec.json.Decoder(_Result)
 
 
 class ChatDialect(ConversationDialect, OpenAIGeneration):
@@ -78,8 +89,13 @@ class ChatDialect(ConversationDialect, OpenAIGeneration):
             max_tokens=max_tokens if limit is None else limit,
             unhashed_bytes=arguments.unhashed_bytes(body, _KNOWN),
             asks_report=asks_report(body),
+            hints=hints.of_frame(body, parts.marks),
             splice=splice,
         )
+
+    def results(self, kind: SegmentKind, turn: Raw) -> tuple[Any, ...]:
+        """The id of the call that a tool's message answers."""
+        return (_RESULT.decode(turn).tool_call_id,) if kind is SegmentKind.TOOL else ()
 
     hear = staticmethod(hear_chat)
     kinds = staticmethod(turns.kinds)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from turnwise.dialects import arguments
+from turnwise.dialects import arguments, hints
+from turnwise.dialects.bare import NoTurns
 from turnwise.dialects.base import ReadCall
 from turnwise.dialects.body import Body
 from turnwise.dialects.openai import OpenAIGeneration
@@ -33,7 +34,7 @@ _EXPECTED = "a string, a list of token ids, or a non-empty list of one of these"
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-class CompletionsDialect(OpenAIGeneration):
+class CompletionsDialect(NoTurns, OpenAIGeneration):
     """Completions over a bare prompt."""
 
     name = DialectName.COMPLETIONS
@@ -61,6 +62,7 @@ class CompletionsDialect(OpenAIGeneration):
             max_tokens=max_tokens,
             unhashed_bytes=arguments.unhashed_bytes(document, _KNOWN),
             asks_report=asks_report(document),
+            hints=hints.of_frame(document),
         )
 
 

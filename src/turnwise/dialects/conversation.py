@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 import msgspec
 
-from turnwise.dialects import markers, turns
+from turnwise.dialects import hints, markers, tail, turns
 from turnwise.dialects.assistant import Heard
 from turnwise.dialects.base import ReadCall
 from turnwise.dialects.beginnings import MIN_BYTES, Beginning, Beginnings, Trail
@@ -15,8 +16,10 @@ from turnwise.dialects.fold import HEAD_BYTES, Folder
 from turnwise.dialects.frame import Frame, Frames
 from turnwise.dialects.grown import GrownRaws, Growth
 from turnwise.dialects.last_answer import last_answer
+from turnwise.dialects.markers import Mark
 from turnwise.dialects.prompt import WHOLE_UP_TO_BYTES, Parts
 from turnwise.errors import ClientFault
+from turnwise.turns import Tail
 from turnwise.types import Headers, Prompt, Raw, SegmentKind
 
 _TURNS = msgspec.json.Decoder(list[msgspec.Raw])
@@ -48,6 +51,18 @@ class ConversationDialect:
         """Note what an assistant turn says; raises what `UNREADABLE` names where that is not known."""
         raise NotImplementedError
 
+    def results(self, kind: SegmentKind, turn: Raw) -> Iterable[Any]:
+        """What stands as ids of tool results in a turn of a user or a tool; raises what `UNREADABLE` names."""
+        raise NotImplementedError
+
+    def tail(self, prompt: Prompt, first: int) -> Tail:
+        """See `Dialect.tail`."""
+        return tail.tail(prompt, first, self.results)
+
+    def quotes(self, prompt: Prompt) -> tuple[int, ...]:
+        """See `Dialect.quotes`."""
+        return tail.first_words(prompt)
+
     def read(self, body: bytes, headers: Headers, *, splice_usage: bool) -> ReadCall:  # noqa: ARG002 - the Protocol's signature
         """Read a request; raises `ClientFault` naming the field that is wrong.
 
@@ -72,15 +87,16 @@ class ConversationDialect:
             raise self._too_many()
         kinds = self.kinds(raws, fold.heads)
         marked: Collection[int] = ()
+        taken: Sequence[tuple[int, Mark]] = ()
         if marks:
             marked = turns.marked(starts, fold.end, marks)
-            raws = turns.unmarked(raws, marked)
+            raws, taken = turns.unmarked(raws, marked)
         growth = None
         if trail is not None:
             growth = Growth(self.beginnings, None, trail, frame, fold.turns, raws, starts, marked)
         if frame.splice is not None:
             body = frame.splice.into(body, fold.end - starts[0] if frame.splice.start >= starts[0] else 0)
-        return self._call(body, frame, kinds, raws, growth)
+        return self._call(body, frame, kinds, raws, taken, growth)
 
     def _go_on(self, body: bytes, trail: Trail, known: Beginning, *, splice_usage: bool) -> ReadCall | None:
         """Read the turns behind a known beginning; None where the body must be read in full, if only to say what is wrong.
@@ -108,14 +124,15 @@ class ConversationDialect:
         starts = [at + shift for at in fold.starts]
         given: list[Raw] = [view[at : at + len(turn)] for at, turn in zip(starts, fold.turns, strict=True)]
         raws, marked = given, set[int]()
+        taken: Sequence[tuple[int, Mark]] = ()
         if marks:
             marked = turns.marked(fold.starts, fold.end, marks)
-            raws = turns.unmarked(given, marked)
+            raws, taken = turns.unmarked(given, marked)
         spliced = body
         if frame.splice is not None:
             spliced = frame.splice.into(body, fold.end + shift - start if frame.splice.start >= start else 0)
         call = self._call(
-            spliced, frame, kinds, raws, Growth(self.beginnings, known, trail, frame, given, raws, starts, marked)
+            spliced, frame, kinds, raws, taken, Growth(self.beginnings, known, trail, frame, given, raws, starts, marked)
         )
         read = call.prompt
         if read is None or read.answer is None:
@@ -131,9 +148,10 @@ class ConversationDialect:
         body = Body(document)
         frame = self.frame(body, splice_usage=splice_usage)
         kinds, raws = self.turns_in_full(body)
+        taken: Sequence[tuple[int, Mark]] = ()
         if markers.find(document):
-            raws = [markers.without_cache_control(raw) for raw in raws]
-        return self._call(document if frame.splice is None else frame.splice.into(document), frame, kinds, raws)
+            raws, taken = turns.unmarked(raws, range(len(raws)))
+        return self._call(document if frame.splice is None else frame.splice.into(document), frame, kinds, raws, taken)
 
     def turns_in_full(self, body: Body) -> tuple[list[SegmentKind], list[Raw]]:
         """The turns of a body; raises `ClientFault` where they are missing, none, too many or no list."""
@@ -151,9 +169,18 @@ class ConversationDialect:
         return ClientFault(f"`{name}` must not hold more than {turns.MAX_TURNS} {self._noun}", param=name)
 
     def _call(
-        self, body: bytes, frame: Frame, kinds: list[SegmentKind], raws: Sequence[Raw], growth: Growth | None = None
+        self,
+        body: bytes,
+        frame: Frame,
+        kinds: list[SegmentKind],
+        raws: Sequence[Raw],
+        taken: Sequence[tuple[int, Mark]],
+        growth: Growth | None = None,
     ) -> ReadCall:
-        """The call of a body with these turns. Behind a known beginning its prompt has the kinds of all, but new bytes only."""
+        """The call of a body with these turns, and the marks `taken` out of them.
+
+        Behind a known beginning its prompt has the kinds of all, but new bytes only.
+        """
         if growth is None or growth.before is None:
             kinds_before, raws_before = frame.kinds, frame.raws
         else:
@@ -165,6 +192,14 @@ class ConversationDialect:
             for kind, raw in zip(kinds, raws, strict=True):
                 parts.add(kind, raw)
             all_kinds, all_raws = parts.kinds, parts.raws
+        said = frame.hints
+        if taken or (growth is not None and growth.before is not None and growth.before.place.breakpoints):
+            is_cut = len(all_kinds) != len(kinds_before) + len(kinds)
+            of_turns = hints.of_turns(raws, taken, len(kinds_before), is_cut=is_cut)
+            if growth is not None:
+                growth = growth.marked_by(of_turns)
+                of_turns = growth.breakpoints
+            said = hints.with_breakpoints(said, of_turns)
         answer = last_answer(kinds, raws, self.hear, len(kinds_before), len(all_kinds))
         return ReadCall(
             body,
@@ -179,4 +214,5 @@ class ConversationDialect:
             frame.unhashed_bytes,
             frame.asks_report,
             growth,
+            said,
         )

@@ -10,6 +10,7 @@ from xxhash import xxh3_128_digest
 from turnwise.dialects.body import Body
 from turnwise.dialects.fold import PLACE
 from turnwise.dialects.splice import Splice
+from turnwise.turns import NO_HINTS, Hints
 from turnwise.types import Raw, SegmentKind
 
 MAX_FRAMES = 512
@@ -38,6 +39,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     splice: Splice | None = None
     """What asks the stream for its usage, at offsets of the folded body; None where nothing is to be spliced in."""
     asks_report: bool = False
+    hints: Hints = NO_HINTS
     digest: bytes = b""
     """Equal for frames whose prompts agree up to their first turn; `Frames` give it."""
 

@@ -10,7 +10,9 @@ import msgspec
 
 from turnwise.dialects.beginnings import Beginning, Beginnings, Place, Trail
 from turnwise.dialects.frame import Frame
+from turnwise.dialects.hints import newest
 from turnwise.dialects.prompt import CHUNK_BYTES, num_pieces
+from turnwise.turns import Breakpoint
 from turnwise.types import PromptChain, Raw, SegmentKind
 
 MOVING_TURNS = 4
@@ -85,6 +87,14 @@ class Growth(msgspec.Struct, frozen=True, gc=False):
     """Offset in the body at which each of these turns starts."""
     marked: Collection[int]
     """Which of them have a marker."""
+    breakpoints: tuple[Breakpoint, ...] = ()
+    """Those of all turns."""
+
+    def marked_by(self, further: tuple[Breakpoint, ...]) -> Growth:
+        """This growth with the breakpoints of the turns that were read."""
+        before = self.before
+        known = () if before is None else before.place.breakpoints
+        return msgspec.structs.replace(self, breakpoints=known + further)
 
     def keep(self, kinds: tuple[SegmentKind, ...], chain: PromptChain) -> None:
         """Remember what is new of it; `kinds` and `chain` are those of all segments of the prompt.
@@ -112,8 +122,12 @@ class Growth(msgspec.Struct, frozen=True, gc=False):
             if sum(map(len, unmarked.values())) > MAX_UNMARKED_BYTES:
                 return
         num_known = num_kept + (0 if before is None else before.place.num_turns)
-        place = Place(key, end, self.trail.digest(end), frame.digest, num_known, kinds, starts, unmarked)
-        self.beginnings.keep(Beginning(place, chain, num_before + len(starts)), before)
+        num_segments = num_before + len(starts)
+        breakpoints = self.breakpoints
+        if breakpoints:
+            breakpoints = newest(tuple(mark for mark in breakpoints if mark.segment < num_segments))
+        place = Place(key, end, self.trail.digest(end), frame.digest, num_known, kinds, starts, unmarked, breakpoints)
+        self.beginnings.keep(Beginning(place, chain, num_segments), before)
 
     def _add_pieces(self, num_turns: int, starts: array[int]) -> dict[int, bytes]:
         """Add where the pieces of the first turns stand to `starts`; gives the bytes of those that had a marker."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 
+import msgspec
 from xxhash import xxh3_128_digest
 
 from turnwise.dialects.body import check_utf8
 from turnwise.types import Raw
+
+TTL_S, LONG_TTL_S = 300.0, 3600.0
+"""How long a marked prefix is to be kept: as long as Anthropic keeps it, or as the marker with a ttl of an hour asks."""
 
 BLOCK_BYTES = 16 * 1024
 MAX_CLEAR_BLOCKS = 8192
@@ -23,7 +27,16 @@ _MEMBER = re.compile(
 )
 _WHITESPACE = b" \t\n\r"
 _COMMA, _BRACE = b",{"
+_HOUR = re.compile(rb'"ttl"[ \t\n\r]*:[ \t\n\r]*"1h"')
 _clear_blocks: set[bytes] = set()
+
+
+class Mark(msgspec.Struct, frozen=True, gc=False):
+    """A marker that was taken out."""
+
+    at: int
+    """Offset, in what is left, of the byte before it."""
+    ttl_s: float
 
 
 def find(document: bytes, start: int = 0, end: int | None = None) -> list[int]:
@@ -100,25 +113,35 @@ def _find(document: bytes, start: int, end: int | None) -> list[int]:
 
 
 def without_cache_control(raw: Raw) -> Raw:
-    """`raw` less its `cache_control` markers, at any depth, each with the comma that goes with it; all else as it is.
+    """`raw` less its `cache_control` markers: see `taken`."""
+    return taken(raw)[0]
+
+
+def taken(raw: Raw) -> tuple[Raw, list[Mark]]:
+    """`raw` less its `cache_control` markers, at any depth, each with the comma that goes with it; and the markers.
 
     Clients move this marker to the newest message on every turn, and no chat template renders it. Only what looks like the
-    marker goes (`null` or a flat object that says `ephemeral`): a tool may well have a parameter of that name.
+    marker goes (`null`, which marks nothing, or a flat object that says `ephemeral`): a tool may well have a parameter of that
+    name.
     """
     text = bytes(raw)
+    marks: list[Mark] = []
     if _NAME not in text:
-        return raw
+        return raw, marks
     kept: list[bytes] = []
-    done = at = 0
+    done = at = num_kept = 0
     while match := _MEMBER.search(text, at):
         span = _marker(text, match)
         if span is None:
             at = match.start() + len(_NAME)  # what it was taken to hold may hold a marker
             continue
         kept.append(text[done : span[0]])
+        num_kept += span[0] - done
+        if match[1] != b"null":
+            marks.append(Mark(num_kept - 1, LONG_TTL_S if _HOUR.search(match[1]) else TTL_S))
         done, at = span[1], match.end()
     kept.append(text[done:])
-    return b"".join(kept)
+    return b"".join(kept), marks
 
 
 def _marker(text: bytes, match: re.Match[bytes]) -> tuple[int, int] | None:

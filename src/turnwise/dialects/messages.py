@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
-from turnwise.dialects import arguments, markers, shapes, turns
+from turnwise.dialects import arguments, hints, markers, shapes, turns
 from turnwise.dialects.assistant import hear_messages
 from turnwise.dialects.body import Body
 from turnwise.dialects.conversation import ConversationDialect
@@ -47,6 +48,7 @@ _TOOL_RESULT = re.compile(rb'"tool_result"')
 
 class _Block(msgspec.Struct, gc=False):
     type: str
+    tool_use_id: Any = None
 
 
 class _Blocks(msgspec.Struct, gc=False):
@@ -89,7 +91,14 @@ class MessagesDialect(ConversationDialect, NeverSpliced):
             max_tokens=arguments.count(body, "max_tokens"),
             unhashed_bytes=arguments.unhashed_bytes(body, _KNOWN),
             asks_report=asks_report(body),
+            hints=hints.of_frame(body, parts.marks),
         )
+
+    def results(self, kind: SegmentKind, turn: Raw) -> list[Any]:
+        """The ids of the calls whose results are among the blocks of a user's message."""
+        if kind is SegmentKind.USER and _TOOL_RESULT.search(turn) is None:
+            return []
+        return [block.tool_use_id for block in _BLOCKS.decode(turn).content if block.type == "tool_result"]
 
     hear = staticmethod(hear_messages)
 

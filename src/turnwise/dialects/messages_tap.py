@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from turnwise.dialects.answer import MAX_SAID_BYTES, UNREADABLE
-from turnwise.dialects.assistant import hear_messages, said_in
+from turnwise.dialects.assistant import hear_messages, heard_in
 from turnwise.dialects.saying import REASONING, TEXT, Piece
 from turnwise.dialects.tap import AnswerTap
 from turnwise.types import Usage
@@ -42,12 +42,14 @@ class _Opened(msgspec.Struct, gc=False):
     thinking: msgspec.Raw = _NOTHING
     name: str = ""
     input: msgspec.Raw = _NOTHING
+    id: Any = None
 
 
 class _Message(msgspec.Struct, gc=False):
     content: list[_Block] | None = None
     stop_reason: str | None = None
     usage: msgspec.Raw = msgspec.Raw(b"null")
+    id: Any = None
 
 
 class _Event(msgspec.Struct, gc=False):
@@ -69,16 +71,18 @@ _EMPTY = (b"", b'""', b"null")
 
 
 class MessagesTap(AnswerTap[_Event]):
-    """The tap of messages. Nothing is kept for later calls, so there is no `response_id`."""
+    """The tap of messages."""
 
     visible_marks = re.compile(rb'"text_delta"')
     end_marks = (re.compile(rb'"message_(?:delta|start)"'),)
+    tool_marks = re.compile(rb'"input_json_delta"')
 
     def _decode(self, payload: bytes) -> _Event:
         return _EVENT.decode(payload)
 
     def _note(self, event: _Event, now: float) -> None:
         if event.type == "message_start" and event.message is not None:
+            self._read_id(event.message)
             self._read_usage(event.message.usage)
         elif event.type == "message_delta":
             if event.delta is not None:
@@ -91,8 +95,11 @@ class MessagesTap(AnswerTap[_Event]):
         """Text, thinking and tool arguments are content, a signature is not; arguments may be empty where a tool takes none."""
         is_visible = delta.type == "text_delta" and bytes(delta.text) not in _EMPTY
         is_thinking = delta.type == "thinking_delta" and bytes(delta.thinking) not in _EMPTY
-        if is_visible or is_thinking or delta.type == "input_json_delta":
+        is_tool = delta.type == "input_json_delta"
+        if is_visible or is_thinking or is_tool:
             self._saw_token(now, is_visible=is_visible)
+        if is_tool and self.first_tool_at is None:
+            self.first_tool_at = now
 
     def _pieces(self, event: _Event) -> list[Piece] | None:
         delta, index = event.delta, event.index
@@ -113,12 +120,20 @@ class MessagesTap(AnswerTap[_Event]):
             message = _MESSAGE.decode(document)
         except UNREADABLE:
             return
-        if any(block.type == "text" and block.text for block in message.content or ()):
-            self.first_visible_at = now
+        self._read_id(message)
+        for block in message.content or ():
+            if block.type == "text" and block.text:
+                self.first_visible_at = now
+            elif block.type == "tool_use":
+                self.first_tool_at = now
         self._finish_reason = message.stop_reason
         if self._wants_answer and len(document) <= MAX_SAID_BYTES:
-            self._answer = said_in((document,), hear_messages)
+            self._heard(heard_in((document,), hear_messages))
         self._read_usage(message.usage)
+
+    def _read_id(self, message: _Message) -> None:
+        if type(message.id) is str:
+            self._response_id = message.id
 
     def _read_usage(self, raw: msgspec.Raw) -> None:
         """Take a usage object; the last one that tells of the input wins, for the first may not know of the cache yet.
@@ -148,7 +163,7 @@ def _pieces_of_start(index: int | None, raw: msgspec.Raw) -> list[Piece] | None:
     except UNREADABLE:
         return None
     if block.type == "tool_use":
-        return [Piece(index or 0, bytes(block.input), block.name)]
+        return [Piece(index or 0, bytes(block.input), block.name, block.id if type(block.id) is str else "")]
     if block.type == "text":
         return [Piece(TEXT, bytes(block.text))]
     return [Piece(REASONING, bytes(block.thinking))] if block.type == "thinking" else None

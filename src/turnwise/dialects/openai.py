@@ -6,20 +6,10 @@ from turnwise.dialects import shapes
 from turnwise.dialects.openai_tap import GenerationTap
 from turnwise.dialects.usage_filter import UsageFilter
 from turnwise.errors import TurnwiseError
-from turnwise.turns import Tail
-from turnwise.types import Prompt
 
 
 class OpenAIGeneration:
     """Answers and errors of both APIs."""
-
-    def tail(self, prompt: Prompt, first: int) -> Tail:  # noqa: ARG002 - the Protocol's signature
-        """See `Dialect.tail`."""
-        return Tail()
-
-    def quotes(self, prompt: Prompt) -> tuple[int, ...]:  # noqa: ARG002 - the Protocol's signature
-        """See `Dialect.quotes`."""
-        return ()
 
     def tap(self, *, wants_answer: bool = False) -> GenerationTap:
         """A tap for one answer; see `Dialect.tap`."""

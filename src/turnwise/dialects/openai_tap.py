@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
-from turnwise.dialects.answer import MAX_SAID_BYTES, UNREADABLE, answer
-from turnwise.dialects.assistant import hear_chat, said_in
+from turnwise.dialects.answer import MAX_SAID_BYTES, UNREADABLE
+from turnwise.dialects.assistant import Heard, hear_chat, heard_in
 from turnwise.dialects.saying import REASONING, TEXT, Piece
 from turnwise.dialects.tap import MAX_NO_TEXT_BYTES, NO_TEXT, AnswerTap
-from turnwise.types import Answer, Usage
+from turnwise.types import Raw, Usage
 
 _NULL = msgspec.Raw(b"null")
 
@@ -34,6 +34,7 @@ class _FunctionDelta(msgspec.Struct, gc=False):
 class _CallDelta(msgspec.Struct, gc=False):
     index: Annotated[int, msgspec.Meta(ge=0)]
     function: _FunctionDelta | None = None
+    id: Any = None
 
 
 class _Delta(msgspec.Struct, gc=False):
@@ -54,10 +55,12 @@ class _ChunkChoice(msgspec.Struct, gc=False):
 class _Chunk(msgspec.Struct, gc=False):
     choices: list[_ChunkChoice] | None = None
     usage: msgspec.Raw = _NULL
+    id: Any = None
 
 
 class _Message(msgspec.Struct, gc=False):
     content: msgspec.Raw = _NULL
+    tool_calls: msgspec.Raw = _NULL
 
 
 class _Choice(msgspec.Struct, gc=False):
@@ -69,11 +72,13 @@ class _Choice(msgspec.Struct, gc=False):
 class _Document(msgspec.Struct, gc=False):
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
+    id: Any = None
 
 
 class _OddDocument(msgspec.Struct, gc=False):
     choices: list[_Choice] | None = None
     usage: msgspec.Raw = _NULL
+    id: Any = None
 
 
 _CHUNK = msgspec.json.Decoder(_Chunk)
@@ -87,6 +92,7 @@ _USAGE = msgspec.json.Decoder(_Usage)
 
 _NO_DELTA = _Delta()
 _NO_FUNCTION = _FunctionDelta()
+_NO_MESSAGE = _Message()
 
 
 class GenerationTap(AnswerTap[_Chunk]):
@@ -94,17 +100,22 @@ class GenerationTap(AnswerTap[_Chunk]):
 
     visible_marks = re.compile(rb'"(?:content|text)"')
     end_marks = (re.compile(rb'"usage": ?\{'), re.compile(rb'"finish_reason": ?"'))
+    tool_marks = re.compile(rb'"arguments": ?(?:"[^"]|\{)')
 
     def _decode(self, payload: bytes) -> _Chunk:
         return _CHUNK.decode(payload)
 
     def _note(self, event: _Chunk, now: float) -> None:
+        if self._response_id is None and type(event.id) is str:
+            self._response_id = event.id
         for choice in event.choices or ():
             delta = choice.delta or _NO_DELTA
             is_visible = _is_given(delta.content) or _is_given(choice.text)
             hidden = (delta.reasoning, delta.reasoning_content, delta.tool_calls, delta.function_call, delta.refusal)
             if is_visible or any(map(_is_given, hidden)):
                 self._saw_token(now, is_visible=is_visible)
+            if self.first_tool_at is None and _has_arguments(delta.tool_calls):
+                self.first_tool_at = now
             self._finish_reason = choice.finish_reason or self._finish_reason
         self._read_usage(event.usage)
 
@@ -125,19 +136,24 @@ class GenerationTap(AnswerTap[_Chunk]):
             calls = _CALLS.decode(delta.tool_calls)
         except UNREADABLE:
             return None
-        return pieces + [_piece(call.index, call.function or _NO_FUNCTION) for call in calls]
+        return pieces + [_piece(call, call.function or _NO_FUNCTION) for call in calls]
 
     def _read_document(self, document: bytes, now: float) -> None:
         whole = _decode(document)
         if whole is None:
             return
+        if type(whole.id) is str:
+            self._response_id = whole.id
         choices = whole.choices or ()
         for choice in choices:
-            if _is_given(_content(choice)):
+            message = _message(choice)
+            if _is_given(message.content):
                 self.first_visible_at = now
+            if _is_given(message.tool_calls):
+                self.first_tool_at = now
             self._finish_reason = choice.finish_reason or self._finish_reason
         if self._wants_answer and len(choices) == 1:
-            self._answer = _said(choices[0])
+            self._heard(_heard(choices[0]))
         if isinstance(whole, _OddDocument):
             self._read_usage(whole.usage)
         elif whole.usage is not None:
@@ -168,30 +184,43 @@ def _is_given(raw: msgspec.Raw) -> bool:
     return raw is not _NULL and (len(raw) > MAX_NO_TEXT_BYTES or bytes(raw) not in NO_TEXT)
 
 
-def _piece(index: int, function: _FunctionDelta) -> Piece:
-    return Piece(index, bytes(function.arguments) if _is_given(function.arguments) else b"", function.name or "")
+def _piece(call: _CallDelta, function: _FunctionDelta) -> Piece:
+    arguments = bytes(function.arguments) if _is_given(function.arguments) else b""
+    return Piece(call.index, arguments, function.name or "", call.id if type(call.id) is str else "")
 
 
-def _content(choice: _Choice) -> msgspec.Raw:
-    """What a choice shows: the content of its message, or its text."""
-    if choice.message is _NULL:
-        return choice.text
+def _has_arguments(raw: msgspec.Raw) -> bool:
+    """Whether a piece of any call's arguments is among these tool calls."""
+    if not _is_given(raw):
+        return False
     try:
-        return _MESSAGE.decode(choice.message).content
+        calls = _CALLS.decode(raw)
     except UNREADABLE:
-        return _NULL
+        return False
+    return any(_is_given((call.function or _NO_FUNCTION).arguments) for call in calls)
 
 
-def _said(choice: _Choice) -> Answer | None:
+def _message(choice: _Choice) -> _Message:
+    """The message of a choice, or one of its text."""
+    if choice.message is _NULL:
+        return _Message(choice.text)
+    try:
+        return _MESSAGE.decode(choice.message)
+    except UNREADABLE:
+        return _NO_MESSAGE
+
+
+def _heard(choice: _Choice) -> Heard | None:
     """What the only choice of an answer says."""
     if len(choice.message) > MAX_SAID_BYTES or len(choice.text) > MAX_SAID_BYTES:
         return None
     if choice.message is not _NULL:
-        return said_in((choice.message,), hear_chat)
-    try:
-        return answer(_TEXT.decode(choice.text), (), "")
-    except UNREADABLE:
-        return None
+        return heard_in((choice.message,), hear_chat)
+    return heard_in((choice.text,), _hear_text)
+
+
+def _hear_text(text: Raw, heard: Heard) -> None:
+    heard.texts.append(_TEXT.decode(text))
 
 
 def _usage(said: _Usage) -> Usage:

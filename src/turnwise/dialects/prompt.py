@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 
 from turnwise.dialects.body import Body
-from turnwise.dialects.markers import without_cache_control
+from turnwise.dialects.markers import Mark, taken
 from turnwise.types import Prompt, Raw, Segment, SegmentKind
 
 CHUNK_BYTES = 4096
@@ -24,11 +24,13 @@ extends it changes its last piece, so the piece is what a continued prompt fails
 class Parts:
     """The segments of a prompt while it is put together, in its order."""
 
-    __slots__ = ("_kinds", "_raws")
+    __slots__ = ("_kinds", "_raws", "marks")
 
     def __init__(self, kinds: Iterable[SegmentKind] = (), raws: Iterable[Raw] = ()) -> None:
         self._kinds = list(kinds)
         self._raws = list(raws)
+        self.marks: list[tuple[int, Mark]] = []
+        """Each marker that was taken out, and the segment that it stood in."""
 
     def add(self, kind: SegmentKind, raw: Raw) -> None:
         """Add one part: a segment, or pieces of it where it is large; the pieces joined are `raw`."""
@@ -40,8 +42,13 @@ class Parts:
 
     def add_unmarked(self, kind: SegmentKind, raw: Raw | None, marks: Collection[int]) -> None:
         """Add a part less its `cache_control` markers, if there is such a part; `marks` is where the body has any."""
-        if raw is not None:
-            self.add(kind, without_cache_control(raw) if marks else raw)
+        if raw is None:
+            return
+        if marks:
+            first = len(self._raws)
+            raw, found = taken(raw)
+            self.marks += ((first + piece_at(raw, mark.at), mark) for mark in found)
+        self.add(kind, raw)
 
     def extend(self, segments: Iterable[Segment]) -> None:
         """Add segments as they are."""
@@ -103,6 +110,11 @@ class Arguments:
 def num_pieces(raw: Raw) -> int:
     """Of how many segments a part is made (`Parts.add`)."""
     return 1 if len(raw) <= WHOLE_UP_TO_BYTES else -(-len(raw) // CHUNK_BYTES)
+
+
+def piece_at(raw: Raw, at: int) -> int:
+    """In which segment of a part its byte at an offset stands, from 0."""
+    return 0 if len(raw) <= WHOLE_UP_TO_BYTES else at // CHUNK_BYTES
 
 
 def chunks(kind: SegmentKind, raw: Raw, chunk_bytes: int) -> Iterator[Segment]:

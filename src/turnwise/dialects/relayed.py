@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from turnwise.dialects import multipart, shapes
+from turnwise.dialects.bare import NoTurns
 from turnwise.dialects.base import ReadCall
 from turnwise.dialects.usage_filter import NeverSpliced
 from turnwise.errors import TurnwiseError
@@ -21,7 +22,7 @@ _HEAD = msgspec.json.Decoder(_Head)
 _MODEL = msgspec.json.Decoder(str)
 
 
-class RelayedDialect(NeverSpliced):
+class RelayedDialect(NoTurns, NeverSpliced):
     """One relayed API; `name` decides the shape of errors."""
 
     def __init__(self, name: DialectName) -> None:

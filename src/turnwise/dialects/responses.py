@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 
-from turnwise.dialects import arguments, markers, shapes, turns
+from turnwise.dialects import arguments, hints, markers, shapes, turns
 from turnwise.dialects.assistant import hear_responses
 from turnwise.dialects.body import Body
 from turnwise.dialects.conversation import ConversationDialect
@@ -60,7 +61,12 @@ class _Conversation(msgspec.Struct, gc=False):
     id: str
 
 
+class _Result(msgspec.Struct, gc=False):
+    call_id: Any = None
+
+
 _ITEM = msgspec.json.Decoder(_Item)
+_RESULT = msgspec.json.Decoder(_Result)
 _TEXT = msgspec.json.Decoder(str)
 _CONVERSATION = msgspec.json.Decoder(str | _Conversation)
 
@@ -92,9 +98,14 @@ class ResponsesDialect(ConversationDialect, NeverSpliced):
             max_tokens=arguments.count(body, "max_output_tokens"),
             unhashed_bytes=arguments.unhashed_bytes(body, _KNOWN),
             asks_report=asks_report(body),
+            hints=hints.of_frame(body, parts.marks),
             continues=tuple(_continues(body)),
             is_stored=arguments.flag(body, "store") is not False,
         )
+
+    def results(self, kind: SegmentKind, turn: Raw) -> tuple[Any, ...]:
+        """The id of the call whose output an item is."""
+        return (_RESULT.decode(turn).call_id,) if kind is SegmentKind.TOOL else ()
 
     hear = staticmethod(hear_responses)
 

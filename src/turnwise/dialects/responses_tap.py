@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 
 from turnwise.dialects.answer import MAX_SAID_BYTES, UNREADABLE
-from turnwise.dialects.assistant import hear_responses, said_in
+from turnwise.dialects.assistant import Heard, hear_responses, heard_in
 from turnwise.dialects.saying import Piece
 from turnwise.dialects.tap import AnswerTap
-from turnwise.types import Answer, Usage
+from turnwise.types import Usage
 
 _PENDING = ("queued", "in_progress")
+_CALLS = ("function_call", "custom_tool_call")
+_TOOL_DELTAS = ("response.function_call_arguments.delta", "response.custom_tool_call_input.delta")
 
 
 class _CachedDetail(msgspec.Struct, gc=False):
@@ -69,6 +71,7 @@ class ResponsesTap(AnswerTap[_Event]):
 
     visible_marks = re.compile(rb'"response\.output_text\.delta"')
     end_marks = (re.compile(rb'"response\.(?:completed|incomplete|failed|cancelled|created)"'),)
+    tool_marks = re.compile(rb'"response\.(?:function_call_arguments|custom_tool_call_input)\.delta"')
 
     says_in_pieces = False
 
@@ -80,6 +83,8 @@ class ResponsesTap(AnswerTap[_Event]):
             self._read_response(event.response)
         elif event.type.startswith("response.") and event.type.endswith(".delta") and event.delta:
             self._saw_token(now, is_visible=event.type == "response.output_text.delta")
+            if self.first_tool_at is None and event.type in _TOOL_DELTAS:
+                self.first_tool_at = now
 
     def _pieces(self, event: _Event) -> tuple[Piece, ...]:  # noqa: ARG002 - the last event has all of it
         return ()
@@ -92,7 +97,11 @@ class ResponsesTap(AnswerTap[_Event]):
         self._read_response(response)
         if response.status in _PENDING:
             self.first_token_at = None  # the replica answers before it has begun, and generates in the background
-        elif _shows_text(response.output):
+            return
+        items = _items(response.output)
+        if any(item.type in _CALLS for item in items):
+            self.first_tool_at = now
+        if any(map(_shows_text, items)):
             self.first_visible_at = now
 
     def _read_response(self, response: _Response) -> None:
@@ -101,7 +110,7 @@ class ResponsesTap(AnswerTap[_Event]):
             details = response.incomplete_details
             self._finish_reason = (details.reason if details is not None else None) or response.status
             if self._wants_answer and len(response.output) <= MAX_SAID_BYTES:
-                self._answer = _said(response.output)
+                self._heard(_heard(response.output))
         try:
             usage = _USAGE.decode(response.usage)
         except UNREADABLE:
@@ -114,19 +123,20 @@ class ResponsesTap(AnswerTap[_Event]):
         )
 
 
-def _said(output: msgspec.Raw) -> Answer | None:
+def _heard(output: msgspec.Raw) -> Heard | None:
     try:
         items = _ITEMS.decode(output)
     except UNREADABLE:
         return None
-    return said_in(items, hear_responses)
+    return heard_in(items, hear_responses)
 
 
-def _shows_text(output: msgspec.Raw) -> bool:
+def _items(output: msgspec.Raw) -> list[_Item]:
     try:
-        items = _OUTPUT.decode(output)
+        return _OUTPUT.decode(output)
     except UNREADABLE:
-        return False
-    return any(
-        part.type == "output_text" and part.text for item in items if item.type == "message" for part in item.content or ()
-    )
+        return []
+
+
+def _shows_text(item: _Item) -> bool:
+    return item.type == "message" and any(part.type == "output_text" and part.text for part in item.content or ())

@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from turnwise.dialects import answer
 from turnwise.dialects.answer import MAX_SAID_BYTES, UNREADABLE
-from turnwise.types import Answer
+from turnwise.dialects.assistant import Heard
 
 TEXT, REASONING = -1, -2
 """Where a piece belongs, if not to the arguments of the tool call of that number."""
@@ -36,6 +35,8 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
     raw: bytes = b""
     name: str = ""
     """Of the tool that is called, in the event that begins a call."""
+    id: str = ""
+    """Of the call, where the event has it."""
 
 
 class Saying:
@@ -47,13 +48,14 @@ class Saying:
     """
 
     __slots__ = (
-        "_before", "_given", "_head", "_joint", "_names", "_num_behind", "_num_between", "_num_misses", "_pieces", "_place",
-        "_room", "_tail", "is_lost",
+        "_before", "_given", "_head", "_ids", "_joint", "_names", "_num_behind", "_num_between", "_num_misses", "_pieces",
+        "_place", "_room", "_tail", "is_lost",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self._pieces: dict[int, bytearray] = {}
         self._names: dict[int, str] = {}
+        self._ids: dict[int, str] = {}
         self._given: dict[int, bytes] = {}
         self._room = MAX_SAID_BYTES
         self._head = self._tail = self._joint = self._before = b""
@@ -115,6 +117,8 @@ class Saying:
             place, raw = piece.place, piece.raw
             if place >= 0:
                 self._names[place] = self._names.get(place, "") + piece.name
+                if piece.id:
+                    self._ids.setdefault(place, piece.id)
             if raw.startswith(b'"'):
                 self._append(place, raw[1:-1])
             elif raw and place >= 0:
@@ -142,20 +146,24 @@ class Saying:
         self._num_misses += 1
         start = event.find(raw, at)
         before, behind = event[: start + 1], event[start + len(raw) - 1 :]
-        if pieces_of(before[at:] + _PROBE[1:-1] + behind) == [Piece(place, _PROBE)]:
+        if pieces_of(before[at:] + _PROBE[1:-1] + behind) == [Piece(place, _PROBE, "", last[0].id)]:
             self._place, self._head, self._tail, self._joint = place, before, behind, behind + before
             self._before = before[-MARK_BYTES:]
             self._num_behind, self._num_between = -len(behind), len(self._before) - len(self._joint)
 
-    def answer(self) -> Answer | None:
+    def heard(self) -> Heard | None:
         """What the stream has said; None where that is not known."""
         if self.is_lost:
             return None
+        heard = Heard()
         try:
-            calls = [(name, self._text(place) or self._given.get(place, b"")) for place, name in self._names.items()]
-            return answer.answer(self._text(TEXT), calls, self._text(REASONING))
+            heard.texts.append(self._text(TEXT))
+            heard.reasoning.append(self._text(REASONING))
+            for place, name in self._names.items():
+                heard.add_call(self._ids.get(place), name, self._text(place) or self._given.get(place))
         except UNREADABLE:
             return None
+        return heard
 
     def _text(self, place: int) -> str:
         return _TEXT.decode(b'"%b"' % bytes(self._pieces.get(place, b"")))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Generic, TypeVar
 
 from turnwise.dialects.answer import UNREADABLE
+from turnwise.dialects.assistant import Heard
 from turnwise.dialects.events import DONE, EVENT_ENDS, payloads
 from turnwise.dialects.saying import Piece, Saying
 from turnwise.turns import ToolCall
@@ -45,6 +46,9 @@ class AnswerTap(ABC, Generic[E]):
     end_marks: ClassVar[tuple[re.Pattern[bytes], ...]]
     """What an event that tells usage or an end has, one of them. A long literal at its start makes a search quick."""
 
+    tool_marks: ClassVar[re.Pattern[bytes]]
+    """What an event with a piece of a tool call's arguments has."""
+
     says_in_pieces: ClassVar[bool] = True
     """Whether a stream says in its pieces alone what it says; else an event at its end repeats all of it."""
 
@@ -67,6 +71,7 @@ class AnswerTap(ABC, Generic[E]):
 
     def __init__(self, *, wants_answer: bool = False) -> None:
         self._unread: list[bytes] = []
+        self._unread_at: list[float] = []
         self._wants_answer = wants_answer
 
     @property
@@ -111,6 +116,13 @@ class AnswerTap(ABC, Generic[E]):
     def _read_document(self, document: bytes, now: float) -> None:
         """Take the facts out of an answer in one piece."""
 
+    def _heard(self, heard: Heard | None) -> None:
+        """Take what the answer says, if that is known."""
+        if heard is not None:
+            self._answer = heard.answer()
+            if heard.calls:
+                self.tool_calls = heard.tool_calls()
+
     def on_head(self, status: int, *, is_stream: bool) -> None:
         """The answer's head has come."""
         self._is_watching = status < 400
@@ -123,6 +135,7 @@ class AnswerTap(ABC, Generic[E]):
         if self._is_past_text and data.endswith(EVENT_ENDS) and len(data) <= MAX_UNREAD_BYTES:
             unread = self._unread
             unread.append(data)
+            self._unread_at.append(now)
             if len(unread) >= MAX_UNREAD:
                 self._read_unread()
             return
@@ -142,11 +155,16 @@ class AnswerTap(ABC, Generic[E]):
         self._is_past_text = self.first_visible_at is not None and not self._held and not self._is_overlong
 
     def _read_unread(self) -> None:
-        """Search what was put by. When it came tells nothing: the first token and the first text came before."""
-        data = b"".join(self._unread)
-        self._unread.clear()
-        assert self.first_visible_at is not None
-        self._read(data, self.first_visible_at)
+        """Search what was put by. When it came tells of a first tool call alone: the first token and text came before."""
+        reads, times = self._unread, self._unread_at
+        data = b"".join(reads)
+        if self.first_tool_at is None and self.tool_marks.search(data) is not None:
+            for read, now in zip(reads, times, strict=True):
+                self._read(read, now)
+        else:
+            self._read(data, times[0])
+        reads.clear()
+        times.clear()
 
     def close(self, now: float) -> None:
         """The body is complete."""
@@ -158,7 +176,7 @@ class AnswerTap(ABC, Generic[E]):
         if self._is_stream:
             self._read(rest, now)
             if self._saying is not None and self._finish_reason is not None:
-                self._answer = self._saying.answer()
+                self._heard(self._saying.heard())
         elif rest or self._is_overlong:
             self.first_token_at = now
             self._read_document(rest, now)
@@ -202,7 +220,7 @@ class AnswerTap(ABC, Generic[E]):
                 self._saying = None
             if lines:
                 self._read_all(saying, lines, now)
-        elif self.first_visible_at is None or self._has_end_mark(lines):
+        elif self.first_visible_at is None or self._has_end_mark(lines) or self._may_have_tool(lines):
             for payload in payloads(lines):
                 if self._matters(payload):
                     self._read_event(payload, now)
@@ -246,7 +264,11 @@ class AnswerTap(ABC, Generic[E]):
             return True
         if self.first_visible_at is None and self.visible_marks.search(payload):
             return True
-        return self._has_end_mark(payload)
+        return self._has_end_mark(payload) or self._may_have_tool(payload)
+
+    def _may_have_tool(self, data: bytes) -> bool:
+        """Whether a first piece of a tool call's arguments may be here."""
+        return self.first_tool_at is None and self.tool_marks.search(data) is not None
 
     def _has_end_mark(self, data: bytes) -> bool:
         for mark in self.end_marks:  # noqa: SIM110 - `any` over a generator costs as much as a search

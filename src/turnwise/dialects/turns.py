@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from turnwise.dialects import markers
+from turnwise.dialects.markers import Mark
 from turnwise.errors import ClientFault
 from turnwise.types import Raw, SegmentKind
 
@@ -76,9 +77,11 @@ def marked(starts: Sequence[int], end: int, marks: Sequence[int]) -> set[int]:
     return {bisect_right(starts, mark) - 1 for mark in marks if starts[0] <= mark < end}
 
 
-def unmarked(turns: Sequence[Raw], positions: Iterable[int]) -> list[Raw]:
-    """The raw turns less the `cache_control` markers of those at `positions`."""
+def unmarked(turns: Sequence[Raw], positions: Iterable[int]) -> tuple[list[Raw], list[tuple[int, Mark]]]:
+    """The raw turns less the `cache_control` markers of those at `positions`; and each marker with its turn's position."""
     raws = list(turns)
+    found: list[tuple[int, Mark]] = []
     for position in positions:
-        raws[position] = markers.without_cache_control(turns[position])
-    return raws
+        raws[position], marks = markers.taken(turns[position])
+        found += ((position, mark) for mark in marks)
+    return raws, found

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 import msgspec
 
 from turnwise.dialects.events import EVENT_END, EVENT_ENDS, USAGE_MEMBER, has_usage, last_event_end, payloads
-from turnwise.turns import Tail
-from turnwise.types import Prompt
 
 MAX_EVENT_BYTES = 64 * 1024
 """Longest event held back to be looked at. A usage chunk has a few hundred bytes, so a longer event is none and flows on."""
@@ -71,14 +69,6 @@ class Unfiltered:
 
 class NeverSpliced:
     """The part of a dialect whose bodies are never spliced."""
-
-    def tail(self, prompt: Prompt, first: int) -> Tail:  # noqa: ARG002 - the Protocol's signature
-        """See `Dialect.tail`."""
-        return Tail()
-
-    def quotes(self, prompt: Prompt) -> tuple[int, ...]:  # noqa: ARG002 - the Protocol's signature
-        """See `Dialect.quotes`."""
-        return ()
 
     def usage_filter(self) -> Unfiltered:
         """A filter that drops nothing."""

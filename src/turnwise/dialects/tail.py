@@ -1,0 +1,145 @@
+"""What the newest turns of a prompt add to its conversation, and who began it: read out of its segments when somebody asks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from turnwise.dialects import quotes
+from turnwise.dialects.answer import UNREADABLE
+from turnwise.dialects.prompt import CHUNK_BYTES
+from turnwise.turns import MAX_ID_CHARS, NO_TAIL, Tail
+from turnwise.types import Prompt, Raw, SegmentKind
+
+MAX_SEGMENTS = 512
+"""Segments looked at, the newest: results of tools called at once are a few dozen."""
+
+MAX_BYTES = 1024 * 1024
+"""Bytes of turns looked at, the newest: results beyond are not told, and reading these takes a millisecond."""
+
+MAX_TRIES = 8
+"""Ends tried of a turn in pieces. The last piece is shorter than the others, but for one turn of 4,096."""
+
+TOOL, USER = SegmentKind.TOOL, SegmentKind.USER
+WORDS_ALONE = Tail((), is_user_last=True)
+_LOOKED_AT = frozenset((TOOL, USER))
+_NOTE = re.compile(r"\s*<([A-Za-z][\w.:-]*)[\s>].*</\1>\s*", re.DOTALL)
+
+Results = Callable[[SegmentKind, Raw], Iterable[Any]]
+"""Gives what stands as the ids of tool results in a turn of a kind; raises what `UNREADABLE` names where that is not known."""
+
+
+class _Part(msgspec.Struct, gc=False):
+    type: Any = None
+    text: Any = None
+
+
+class _Turn(msgspec.Struct, gc=False):
+    content: str | list[_Part] | None = None
+
+
+_TURN = msgspec.json.Decoder(_Turn)
+_TEXT = msgspec.json.Decoder(str)
+_JSON = msgspec.json.Decoder(msgspec.Raw)
+
+
+def tail(prompt: Prompt, first: int, results: Results) -> Tail:
+    """What the segments from number `first` on add: see `Dialect.tail`.
+
+    A user's turn that stands with results of tools is the user's words only where some text of it is: clients put notes of
+    their own there, each within one tag (`<system-reminder>`).
+    """
+    num = len(prompt.kinds)
+    first = max(first, num - MAX_SEGMENTS)
+    if first >= num:
+        return NO_TAIL
+    found: list[str] = []
+    turns = whole_turns(prompt.kinds[first:], prompt.raws[first:])
+    for kind, turn in turns:
+        try:
+            found += (name for name in results(kind, turn) if type(name) is str and 0 < len(name) <= MAX_ID_CHARS)
+        except UNREADABLE:
+            continue
+    is_user_last = prompt.kinds[-1] is USER
+    if not found:
+        return WORDS_ALONE if is_user_last else NO_TAIL
+    return Tail(tuple(found), is_user_last and not (turns and all(map(_is_note, texts(turns[-1][1])))))
+
+
+def first_words(prompt: Prompt) -> tuple[int, ...]:
+    """Hashes of what the user says first, in one turn or in several that follow each other: see `Dialect.quotes`."""
+    kinds = prompt.kinds
+    if USER not in kinds:
+        return ()
+    first = end = kinds.index(USER)
+    last = min(len(kinds), first + MAX_SEGMENTS)
+    while end < last and kinds[end] is USER:
+        end += 1
+    turns = whole_turns(kinds[first:end], prompt.raws[first:end])
+    return quotes.of_texts(text for _, turn in turns for text in texts(turn))
+
+
+def texts(turn: Raw) -> list[str]:
+    """The texts of a turn, part by part; none where it is of another shape."""
+    try:
+        if bytes(memoryview(turn)[:1]) == b'"':
+            return [_TEXT.decode(turn)]
+        content = _TURN.decode(turn).content
+    except UNREADABLE:
+        return []
+    if content is None or isinstance(content, str):
+        return [content or ""]
+    return [part.text for part in content if type(part.text) is str]
+
+
+def whole_turns(kinds: Sequence[SegmentKind], raws: Sequence[Raw]) -> list[tuple[SegmentKind, Raw]]:
+    """The turns of users and tools among these segments, put together where they are in pieces; the newest `MAX_BYTES`."""
+    first, room = len(kinds), MAX_BYTES
+    while first and room >= 0:
+        first -= 1
+        if kinds[first] in _LOOKED_AT:
+            room -= len(raws[first])
+    if room < 0:
+        first += 1
+    turns: list[tuple[SegmentKind, Raw]] = []
+    while first < len(kinds):
+        kind = kinds[first]
+        end = first + 1
+        if kind in _LOOKED_AT:
+            raw = raws[first]
+            if len(raw) == CHUNK_BYTES and not _is_whole(raw):
+                end = _end_of_pieces(kinds, raws, first)
+                raw = b"".join(raws[first:end])
+            turns.append((kind, raw))
+        first = end
+    return turns
+
+
+def _end_of_pieces(kinds: Sequence[SegmentKind], raws: Sequence[Raw], first: int) -> int:
+    """Behind which segment a turn ends whose first piece is this: a shorter one, or one that makes a whole of it."""
+    num_tries = 0
+    end = first + 1
+    while end < len(kinds) and kinds[end] is kinds[first]:
+        end += 1
+        if len(raws[end - 1]) < CHUNK_BYTES:
+            break
+        if num_tries < MAX_TRIES and bytes(raws[end - 1][-1:]) == b"}":
+            num_tries += 1
+            if _is_whole(b"".join(raws[first:end])):
+                break
+    return end
+
+
+def _is_whole(raw: Raw) -> bool:
+    try:
+        _JSON.decode(raw)
+    except UNREADABLE:
+        return False
+    return True
+
+
+def _is_note(text: str) -> bool:
+    return _NOTE.fullmatch(text) is not None

@@ -8,6 +8,7 @@ import msgspec
 from aiohttp import web
 
 from turnwise.index import KvIndex
+from turnwise.proxy.export.page import Format
 from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.export.record import Recorder
 from turnwise.proxy.fleet import Fleet
@@ -56,9 +57,10 @@ class AdminApi:
         )
         return app
 
-    async def get_metrics(self, _: web.Request) -> web.Response:
-        """All metrics in Prometheus' text format."""
-        return web.Response(body=self._metrics.render(), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
+    async def get_metrics(self, request: web.Request) -> web.Response:
+        """All metrics for Prometheus, with exemplars where OpenMetrics is asked for."""
+        form = Format.wanted(request.headers.get("accept", ""))
+        return web.Response(body=self._metrics.render(form), headers={"content-type": form.value})
 
     async def get_health(self, _: web.Request) -> web.Response:
         """Say that the process is alive."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, disable_created_metrics, generate_latest
+from prometheus_client import CollectorRegistry, Counter, disable_created_metrics
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
@@ -14,6 +14,7 @@ from turnwise.index import KvIndex
 from turnwise.proxy.export.breaks import BreakTotals
 from turnwise.proxy.export.calls import CallTotals
 from turnwise.proxy.export.families import counter, gauge
+from turnwise.proxy.export.page import Format, rendered
 from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.member import FEED_STATES
 from turnwise.proxy.states import State, replica_states
@@ -43,9 +44,9 @@ class Metrics:
         """Read `gauges` at every scrape."""
         self.registry.register(gauges)
 
-    def render(self) -> bytes:
-        """All metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+    def render(self, form: Format = Format.PLAIN) -> bytes:
+        """All metrics as a page for Prometheus."""
+        return rendered(self.registry, form)
 
     def attempt_failed(self, outcome: Outcome) -> None:
         """Count an attempt after which another replica is tried."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,15 @@ from typing import Any
 import aiohttp
 import msgspec
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
-from turnwise import names
+from turnwise.proxy.export.page import Format, rendered
+from turnwise.proxy.workers.metrics import WorkerFigures
 from turnwise.proxy.workers.pages import merged_calls, merged_metrics, merged_replicas
 from turnwise.proxy.workers.process import WorkerProcess
 from turnwise.types import ReplicaId
 
 TIMEOUT = aiohttp.ClientTimeout(total=5.0)
-METRICS_TYPE = {"content-type": "text/plain; version=0.0.4; charset=utf-8"}
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -47,6 +48,8 @@ class WorkersAdmin:
         self._workers = workers
         self._replicas = replicas
         self._drained = drained
+        self._own_metrics = CollectorRegistry()
+        self._own_metrics.register(WorkerFigures(workers))
 
     def application(self) -> web.Application:
         """Build the application with its routes."""
@@ -64,11 +67,13 @@ class WorkersAdmin:
         )
         return app
 
-    async def get_metrics(self, _: web.Request) -> web.Response:
+    async def get_metrics(self, request: web.Request) -> web.Response:
         """The metrics of every worker, and how many there are."""
-        pages = await self._ask_all("GET", "/metrics")
-        merged = merged_metrics({page.worker: page.body.decode() for page in pages})
-        return web.Response(body=(merged + self._own_metrics()).encode(), headers=METRICS_TYPE)
+        form = _form(request)
+        pages = await self._ask_all("GET", "/metrics", form)
+        own = rendered(self._own_metrics, form).decode()
+        merged = merged_metrics({page.worker: page.body.decode() for page in pages}, own)
+        return web.Response(body=merged.encode(), headers={"content-type": form.value})
 
     async def get_health(self, _: web.Request) -> web.Response:
         """Say that the supervisor is alive."""
@@ -130,15 +135,16 @@ class WorkersAdmin:
             response: web.StreamResponse = await handler(request)
             return response
         asked = [worker for worker in self._workers if str(worker.number) == number]
-        pages = await _ask(asked, "GET", request.path_qs)
+        form = _form(request)
+        pages = await _ask(asked, "GET", request.path_qs, form)
         if not pages:
             return _error(404, f"no worker `{number}` serves", "worker")
         is_metrics = request.path == "/metrics"
-        return web.Response(body=pages[0].body, headers=METRICS_TYPE) if is_metrics else pages[0].response()
+        return web.Response(body=pages[0].body, headers={"content-type": form.value}) if is_metrics else pages[0].response()
 
-    async def _ask_all(self, method: str, path: str) -> list[Page]:
+    async def _ask_all(self, method: str, path: str, form: Format = Format.PLAIN) -> list[Page]:
         """What the workers that serve answer; raises HTTP 503 where none does."""
-        pages = await _ask(self._workers, method, path)
+        pages = await _ask(self._workers, method, path, form)
         if not pages:
             raise web.HTTPServiceUnavailable(text='{"error":{"message":"no worker serves"}}', content_type="application/json")
         return pages
@@ -149,28 +155,25 @@ class WorkersAdmin:
         else:
             self._drained.discard(name)
 
-    def _own_metrics(self) -> str:
-        figures = {
-            names.WORKERS: sum(worker.is_serving for worker in self._workers),
-            names.WORKER_RESTARTS: sum(max(0, worker.num_starts - 1) for worker in self._workers),
-        }
-        return "".join(
-            f"# HELP {metric.name} {metric.help}\n# TYPE {metric.name} {metric.kind}\n{metric.name} {float(value)}\n"
-            for metric, value in figures.items()
-        )
+
+def _form(request: web.Request) -> Format:
+    return Format.wanted(request.headers.get("accept", ""))
 
 
-async def _ask(workers: Sequence[WorkerProcess], method: str, path: str) -> list[Page]:
+async def _ask(workers: Sequence[WorkerProcess], method: str, path: str, form: Format) -> list[Page]:
     """What those of `workers` that serve answer, in their order; one that does not answer is left out."""
-    asked = [_ask_at(worker.number, worker.admin_path, method, path) for worker in workers if worker.admin_path is not None]
+    headers = {"accept": form.value}
+    asked = [
+        _ask_at(worker.number, worker.admin_path, method, path, headers) for worker in workers if worker.admin_path is not None
+    ]
     return [page for page in await asyncio.gather(*asked) if page is not None]
 
 
-async def _ask_at(worker: int, socket: Path, method: str, path: str) -> Page | None:
+async def _ask_at(worker: int, socket: Path, method: str, path: str, headers: Mapping[str, str]) -> Page | None:
     try:
         async with (
             aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket)), timeout=TIMEOUT) as http,
-            http.request(method, f"http://worker{path}") as answer,
+            http.request(method, f"http://worker{path}", headers=headers) as answer,
         ):
             return Page(worker, answer.status, await answer.read())
     except (aiohttp.ClientError, TimeoutError):

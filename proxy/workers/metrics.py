@@ -1,8 +1,8 @@
-"""The bus of one worker in Prometheus' words."""
+"""The bus of one worker, and the supervisor's workers, in Prometheus' words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 from turnwise import names
 from turnwise.proxy.export.families import counter, gauge
 from turnwise.proxy.workers.bus import Bus
+from turnwise.proxy.workers.process import WorkerProcess
 
 
 class BusFigures(Collector):
@@ -27,3 +28,15 @@ class BusFigures(Collector):
         dropped = {("full",): num_dropped, ("oversize",): bus.num_oversize, ("malformed",): bus.num_malformed}
         yield counter(names.BUS_DROPPED, dropped)
         yield gauge(names.BUS_SIBLINGS, {(): bus.num_heard})
+
+
+class WorkerFigures(Collector):
+    """How many workers serve, and how many had to be started again."""
+
+    def __init__(self, workers: Sequence[WorkerProcess]) -> None:
+        self._workers = workers
+
+    def collect(self) -> Iterator[Metric]:
+        """Look at every worker once."""
+        yield gauge(names.WORKERS, {(): sum(worker.is_serving for worker in self._workers)})
+        yield counter(names.WORKER_RESTARTS, {(): sum(max(0, worker.num_starts - 1) for worker in self._workers)})

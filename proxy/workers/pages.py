@@ -8,32 +8,41 @@ from typing import Any
 FEED_FROM_WORST = ("stale", "connecting", "partial", "live", "none")
 
 
-def merged_metrics(pages: Mapping[int, str]) -> str:
-    """Pages in Prometheus' text format as one, each sample with the label `worker`.
+END = "# EOF"
+"""The last line of a page in OpenMetrics; the other format has none."""
+
+
+def merged_metrics(pages: Mapping[int, str], own: str = "") -> str:
+    """Pages in one of Prometheus' text formats as one, each sample with the label `worker`, those of `own` without.
 
     Nothing is summed: a sum would fall when one worker is started again, and `rate` would take that for a restart of all.
     """
     families: dict[str, list[str]] = {}
-    for worker, page in pages.items():
+    end = ""
+    for worker, page in (*((f'worker="{worker}"', page) for worker, page in pages.items()), ("", own)):
         lines: list[str] = []
         for line in page.splitlines():
             if line.startswith("# HELP "):
                 lines = families.setdefault(line.split(" ", 3)[2], [line])
+            elif line == END:
+                end = f"{END}\n"
             elif line.startswith("#"):
                 if line not in lines:
                     lines.append(line)
             elif line:
                 lines.append(_labelled(line, worker))
-    return "".join(f"{line}\n" for lines in families.values() for line in lines)
+    return "".join(f"{line}\n" for lines in families.values() for line in lines) + end
 
 
-def _labelled(sample: str, worker: int) -> str:
-    """A line `name value` or `name{labels} value` with one label more."""
+def _labelled(sample: str, label: str) -> str:
+    """A line `name value` or `name{labels} value` with one label more; an exemplar behind the value stays as it is."""
+    if not label:
+        return sample
     name, brace, rest = sample.partition("{")
-    if brace:
-        return f'{name}{{worker="{worker}",{rest}'
+    if brace and " " not in name:
+        return f"{name}{{{label},{rest}"
     name, _, value = sample.partition(" ")
-    return f'{name}{{worker="{worker}"}} {value}'
+    return f"{name}{{{label}}} {value}"
 
 
 def merged_replicas(lists: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:

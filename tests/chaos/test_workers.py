@@ -10,6 +10,7 @@ import sys
 
 import httpx
 import pytest
+from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from turnwise.engines.sim import SimEngine, SimOptions, serve_sim
@@ -225,6 +226,11 @@ async def test_all_workers_are_on_one_page_of_metrics(serve, faulty, admin_of, c
     alone = (await admin.http.get(f"{proxy.admin_url}/metrics", params={"worker": 1})).text
     assert "turnwise_calls_total{" in alone
     assert "worker=" not in alone
+    asked = {"accept": "application/openmetrics-text"}
+    for query in ({}, {"worker": 1}):
+        answer = await admin.http.get(f"{proxy.admin_url}/metrics", params=query, headers=asked)
+        assert answer.headers["content-type"].startswith("application/openmetrics-text")
+        assert "turnwise_calls" in {family.name for family in openmetrics.text_string_to_metric_families(answer.text)}
 
 
 async def test_the_admin_port_answers_bad_questions_as_that_of_one_process_does(serve, faulty, admin_of):

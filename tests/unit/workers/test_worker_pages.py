@@ -1,8 +1,11 @@
 """The admin pages of several workers as one."""
 
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from turnwise.errors import Reason
+from turnwise.proxy.export.page import Format, rendered
 from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.workers.pages import merged_calls, merged_metrics, merged_replicas
 from turnwise.types import ReplicaId
@@ -42,6 +45,39 @@ def test_a_family_is_introduced_once_and_its_samples_stand_together():
     assert len(families) == len(set(families))
     comments = [line for line in merged.splitlines() if line.startswith("#")]
     assert len(comments) == len(set(comments)) == 2 * len(families)
+
+
+def marked_page(worker):
+    """A page in OpenMetrics with an exemplar on a plain counter, on one with labels and on a bucket."""
+    registry = CollectorRegistry()
+    exemplar = {"trace_id": f"{worker:032x}"}
+    Counter("plain", "Has no labels.", registry=registry).inc(2, exemplar=exemplar)
+    Counter("by_kind", "Has one.", ["kind"], registry=registry).labels("{ # }").inc(3, exemplar=exemplar)
+    Histogram("seconds", "Has buckets.", buckets=(1.0,), registry=registry).observe(0.5, exemplar=exemplar)
+    return rendered(registry, Format.OPENMETRICS).decode()
+
+
+def test_pages_in_openmetrics_become_one_that_its_parser_reads_with_every_exemplar_where_it_was():
+    registry = CollectorRegistry()
+    Counter("own", "Of the supervisor.", registry=registry).inc()
+    own = rendered(registry, Format.OPENMETRICS).decode()
+    merged = merged_metrics({0: marked_page(0), 3: marked_page(3)}, own)
+    families = {family.name: family for family in openmetrics.text_string_to_metric_families(merged)}
+    traced = [
+        (sample.name, sample.labels["worker"], sample.value, sample.exemplar.labels)
+        for family in families.values()
+        for sample in family.samples
+        if sample.exemplar
+    ]
+    assert traced == [
+        (name, str(worker), value, {"trace_id": f"{worker:032x}"})
+        for name, value in (("plain_total", 2), ("by_kind_total", 3), ("seconds_bucket", 1))
+        for worker in (0, 3)
+    ]
+    (ours,) = [sample for sample in families["own"].samples if sample.name == "own_total"]
+    assert ours.labels == {}
+    assert merged.count("# EOF") == 1
+    assert merged.endswith("# EOF\n")
 
 
 def replica(**changes):

@@ -31,6 +31,8 @@ class Members(msgspec.Struct, frozen=True):
     """Them by their slot."""
     slower: list[tuple[ReplicaId, list[str], list[int]]]
     """Those of them that hold blocks in slower media: which, the fastest first, and their slots."""
+    weights: dict[ReplicaId, float]
+    """What a token that is predicted of them is worth; those of which it is less than 1."""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -62,6 +64,9 @@ def _members(domain: Domain, holders: list[Holdings]) -> Members:
         ],
         confirmed=sum(1 << holdings.block_slot for holdings in confirmed),
         by_slot={holdings.block_slot: holdings.replica for holdings in confirmed},
+        weights={
+            holdings.replica: holdings.loop.predicted.weight for holdings in holders if holdings.loop.predicted.weight != 1.0
+        },
         slower=[
             (holdings.replica, media, [holdings.slower[medium] for medium in media])
             for holdings in confirmed

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from turnwise.events import GPU, BlocksStored
-from turnwise.index.closed_loop import ClosedLoop, Finding, judge
+from turnwise.index.closed_loop import ClosedLoop, Finding, Verdict, judge
 from turnwise.index.holdings import Holdings
 from turnwise.index.known import Known
 from turnwise.index.losses import SLACK_TOKENS
 from turnwise.index.values import Report
-from turnwise.types import BlockHash, CallId, Hit, PromptChain, ReplicaId
+from turnwise.types import BlockHash, CallId, Hit, HitSource, PromptChain, ReplicaId
 
 MAX_CALLS = 16_384
 """Calls followed at once: 64 replicas with 256 calls each."""
@@ -142,14 +142,13 @@ class Calls:
         return False
 
     def weigh(self, hits: dict[ReplicaId, Hit]) -> None:
-        """Scale the hits of replicas that have misled by the weight of their source."""
+        """Scale confirmed hits of replicas whose events have misled; what is predicted is weighed as it is put together."""
         for replica, loop in self.weighed.items():
             hit = hits.get(replica)
-            if hit is not None and hit.tokens:
-                weight = loop.of(hit.source).weight
-                if weight != 1.0:
-                    slower = int(hit.dram_tokens * weight), int(hit.disk_tokens * weight)
-                    hits[replica] = Hit(int(hit.tokens * weight), hit.source, *slower)
+            weight = loop.confirmed.weight
+            if weight != 1.0 and hit is not None and hit.source is HitSource.CONFIRMED:
+                slower = int(hit.dram_tokens * weight), int(hit.disk_tokens * weight)
+                hits[replica] = Hit(int(hit.tokens * weight), hit.source, *slower)
 
     def reweigh(self, holdings: Holdings) -> None:
         """Take in that the weight of one of a replica's sources has moved."""
@@ -161,7 +160,10 @@ class Calls:
         self._on_weight()
 
     def weigh_predicted(self, holdings: Holdings, expected: int, found: int) -> None:
-        """Weigh predictions of a replica by tokens that should have been found, whatever was evicted, and those that were."""
+        """Weigh predictions of a replica without events by tokens that should have been found, and those that were.
+
+        What it has evicted should not have been found.
+        """
         if holdings.loop.predicted.trust(expected, found, SLACK_TOKENS):
             self.reweigh(holdings)
 
@@ -179,6 +181,14 @@ class Calls:
         if predicted is None:
             return None
         finding = Finding(judge(predicted.tokens, scheduled, found, block_size), scheduled)
+        if (
+            holdings.has_events
+            and finding.verdict is not Verdict.EVICTED_WHILE_WAITING
+            and (guessed := predicted.guessed_tokens)
+        ):
+            known = predicted.confirmed_tokens + predicted.dram_tokens + predicted.disk_tokens
+            if loop.predicted.trust(guessed, max(0, found - known), block_size):
+                self.reweigh(holdings)
         loop.of(predicted.source).note(prompt_tokens, predicted.tokens, found, finding)
         return finding
 

@@ -30,12 +30,13 @@ def put_hits(
     domain = members.domain
     block_size = domain.block_size or 1
     max_blocks = (length - 1) // block_size if length else 0
-    taught = known.taught_blocks
+    taught, weights = known.taught_blocks, members.weights
     depths: dict[int, int] = {}
     if known.chain is not None and members.confirmed:
         depths = domain.index.depths(known.chain.blocks, known.num_blocks, members.confirmed)
         for slot, depth in depths.items():
-            hits[members.by_slot[slot]] = _hit(depth, depth, taught, max_blocks, block_size)
+            replica = members.by_slot[slot]
+            hits[replica] = _hit(depth, depth, taught, max_blocks, block_size, weights.get(replica))
     first = chain.digests[0]
     for replica, holdings, waiting, run_of, tokens_since in members.replicas:
         run = run_of(first)
@@ -55,14 +56,14 @@ def put_hits(
             depth = max(predicted, depth - waiting.num_tokens // block_size)
         elif is_refuted and predicted > depth:
             predicted = tokens_since(chain, waiting.since if waiting.is_told else since_events, run) // block_size
-        hits[replica] = _hit(depth, predicted, taught, max_blocks, block_size)
+        hits[replica] = _hit(depth, predicted, taught, max_blocks, block_size, weights.get(replica) if weights else None)
     if members.slower:
         _bring_up(members, known, max_blocks, block_size, hits)
 
 
 def put_predicted(members: Members, chain: PromptChain, length: int, since: float, hits: dict[ReplicaId, Hit]) -> None:
     """Put the hits of members of whose domain nothing was taught into `hits`: what was booked at `since` or later."""
-    first, block_size = chain.digests[0], members.domain.block_size or 1
+    first, block_size, weights = chain.digests[0], members.domain.block_size or 1, members.weights
     most = (length - 1) // block_size * block_size
     last, hit = 0, NO_HIT  # many replicas hold the same part of a prompt, and share its hit
     for replica, _, _, run_of, tokens_since in members.replicas:
@@ -73,15 +74,26 @@ def put_predicted(members: Members, chain: PromptChain, length: int, since: floa
                 tokens = min(tokens // block_size * block_size, most)
                 hit = Hit(tokens, PREDICTED) if tokens > 0 else NO_HIT
             hits[replica] = hit
+            if weights and hit.tokens and replica in weights:
+                weighed = int(hit.tokens * weights[replica]) // block_size * block_size
+                hits[replica] = Hit(weighed, PREDICTED, 0, 0, 0, hit.tokens)
 
 
-def _hit(depth: int, predicted: int, taught: int, max_blocks: int, block_size: int) -> Hit:
-    """The hit of a replica that holds `depth` believed blocks of a prompt, the first `taught` of them by the engine's word."""
+def _hit(depth: int, predicted: int, taught: int, max_blocks: int, block_size: int, weight: float | None) -> Hit:
+    """The hit of a replica that holds `depth` believed blocks of a prompt, the first `taught` of them by the engine's word.
+
+    The others are where an estimate put them, or a prediction, of which each is worth `weight`, 1 where that is None.
+    """
     blocks = min(max(depth, predicted), max_blocks)
+    confirmed = min(depth, taught, blocks)
     if not blocks:
         return NO_HIT
-    # Blocks beyond the taught ones are where an estimate put them.
-    return Hit(blocks * block_size, CONFIRMED if blocks <= depth and blocks <= taught else PREDICTED)
+    if blocks == confirmed:
+        return Hit(blocks * block_size, CONFIRMED)
+    if weight is None:
+        return Hit(blocks * block_size, PREDICTED, 0, 0, confirmed * block_size)
+    tokens = (confirmed + round((blocks - confirmed) * weight)) * block_size
+    return Hit(tokens, PREDICTED, 0, 0, confirmed * block_size, blocks * block_size)
 
 
 def _bring_up(members: Members, known: Known, max_blocks: int, block_size: int, hits: dict[ReplicaId, Hit]) -> None:
@@ -105,4 +117,6 @@ def _bring_up(members: Members, known: Known, max_blocks: int, block_size: int, 
         reach = start + dram + disk
         is_confirmed = reach <= known.taught_blocks and hit.source is not PREDICTED
         source = CONFIRMED if is_confirmed else PREDICTED
-        hits[replica] = Hit(reach * block_size, source, dram * block_size, disk * block_size)
+        confirmed = 0 if is_confirmed else hit.tokens if hit.source is CONFIRMED else hit.confirmed_tokens
+        slower = dram * block_size, disk * block_size
+        hits[replica] = Hit(reach * block_size, source, *slower, confirmed, hit.unweighed_tokens)

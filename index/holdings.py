@@ -76,6 +76,11 @@ class Holdings:
         return self.can_teach and self.is_trusted and not (self.is_stale or self.is_distrusted)
 
     @property
+    def states_size(self) -> bool:
+        """Whether its engine says how much its cache holds."""
+        return self.capacity.stated is not None
+
+    @property
     def can_teach(self) -> bool:
         """Whether its events can tell the block chain of a prompt."""
         return self.has_events and not self.is_predicted_only

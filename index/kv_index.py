@@ -225,8 +225,8 @@ class KvIndex:
         prompt_tokens, cached_tokens = report.prompt_tokens, report.cached_tokens
         if prompt_tokens is not None:
             domain.rate.learn(chain.ends[-1], prompt_tokens)
-        if cached_tokens is not None and holdings.has_events and holdings.is_confirmed and domain.resolve(chain).is_taught:
-            cached_tokens = None  # its events tell more
+        if cached_tokens is not None and holdings.is_confirmed and (holdings.states_size or domain.resolve(chain).is_taught):
+            cached_tokens = None  # it has said how much it holds, or its events tell more
         expected = holdings.predicted.settle(chain, prompt_tokens, cached_tokens, now, holdings.answer_tokens(report))
         if expected and cached_tokens is not None and not holdings.has_events:
             self._calls.weigh_predicted(holdings, expected, cached_tokens)

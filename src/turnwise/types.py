@@ -212,6 +212,19 @@ class Hit(msgspec.Struct, frozen=True, gc=False):
     """How many of them must first be brought up from DRAM."""
     disk_tokens: int = 0
     """How many of them must first be brought up from disk."""
+    confirmed_tokens: int = 0
+    """Where others are guessed to follow them, how many the engine has confirmed."""
+    unweighed_tokens: int = 0
+    """All of it and the guess as it was before that was weighed; 0 where it was not."""
+
+    @property
+    def guessed_tokens(self) -> int:
+        """How many were guessed to follow what the engine has confirmed, before that was weighed."""
+        if self.unweighed_tokens:
+            return self.unweighed_tokens - self.confirmed_tokens
+        if self.source is not HitSource.PREDICTED:
+            return 0
+        return self.tokens - self.dram_tokens - self.disk_tokens - self.confirmed_tokens
 
 
 class Residency(msgspec.Struct, frozen=True, gc=False):

@@ -283,3 +283,54 @@ def test_a_call_of_which_nothing_more_is_heard_waits_only_as_long_as_predictions
     engine.now += SETTINGS.predicted_ttl_s + 1.0
     engine.index.sweep(engine.now)
     assert engine.hit(FIRST, SECOND) == confirmed(10)
+
+
+def test_what_engines_report_of_untaught_prompts_moves_no_size_that_they_state():
+    engine = Engine(num_blocks=10_000)
+    turns = [bytes([number]) * 400 for number in range(40)]
+    for number in range(1, 40):
+        engine.book(f"c{number}", *turns[:number])
+        engine.publish(stored(*turns[:number], call_id="somebody"))  # no stamp of ours: nothing is taught
+        engine.answer(f"c{number}", *turns[:number], cached=100)
+    assert engine.stats.effective_tokens == 10_000 * BLOCK
+    assert (engine.stats.num_silent_restarts, engine.stats.num_unexplained_losses) == (0, 0)
+
+
+def test_predictions_that_mislead_lose_weight_where_events_come_too():
+    engine = Engine(num_blocks=100_000)
+    turns = [bytes([number]) * 400 for number in range(40)]
+    for number in range(1, 30):
+        engine.book(f"c{number}", *turns[:number])
+        engine.answer(f"c{number}", *turns[:number], cached=0)
+        engine.index.sweep(engine.now + UNHEARD_TTL_S + 1.0)  # its events never come
+    assert "predicted claims are distrusted" in engine.stats.complaint
+    assert 0 < engine.hit(*turns[:31]).tokens < 0.2 * 29 * 400
+
+
+def test_predictions_that_mislead_cost_nothing_of_what_events_tell(engine):
+    assert engine.hit(FIRST, SECOND) == confirmed(10)
+    engine.index.book("other", chain(FIRST, SECOND), "a", 80, engine.tick())
+    for number in range(30):
+        name = f"c{number}"
+        engine.index.book(
+            name, chain(FIRST, SECOND), "a", 80, engine.tick(), predicted=Hit(4000, HitSource.PREDICTED, 0, 0, 40)
+        )
+        engine.index.settle(name, chain(FIRST, SECOND), "a", Report(80, 40, 1), engine.tick())
+        engine.index.sweep(engine.now + UNHEARD_TTL_S + 1.0)
+    assert engine.stats.complaint
+    hit = engine.hit(FIRST, SECOND, b"more")
+    assert (hit.source, hit.confirmed_tokens) == (HitSource.PREDICTED, 40)
+    assert 40 <= hit.tokens < 60
+    assert hit.guessed_tokens == 40
+
+
+def test_what_was_evicted_while_a_predicted_call_waited_costs_no_weight(engine):
+    for number in range(30):
+        name = f"c{number}"
+        engine.index.book(
+            name, chain(FIRST, SECOND), "a", 80, engine.tick(), predicted=Hit(4000, HitSource.PREDICTED, 0, 0, 40)
+        )
+        engine.publish(stored(FIRST, SECOND, call_id=name, first=10))
+        engine.answer(name, FIRST, SECOND, cached=40)
+        engine.publish(BlocksRemoved(hashes=blocks(FIRST, SECOND)[10:]))
+    assert engine.stats.complaint == ""

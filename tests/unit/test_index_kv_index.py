@@ -300,7 +300,7 @@ def test_a_replica_whose_events_never_came_keeps_its_predictions(taught):
 def test_a_prediction_of_a_part_not_yet_taught_lives_on_where_all_that_was_taught_is_still_held(taught):
     taught.book("c0", chain(SYSTEM, ASK, REPLY, NEXT), "a", length(SYSTEM, ASK, REPLY, NEXT), 10.0)
     long_after = length(SYSTEM, ASK, REPLY, NEXT) // BLOCK
-    assert hit(taught, SYSTEM, ASK, REPLY, NEXT, b"more", now=100.0) == predicted(long_after)
+    assert hit(taught, SYSTEM, ASK, REPLY, NEXT, b"more", now=100.0).tokens == long_after * BLOCK
     taught.apply("a", batch(BlocksRemoved(hashes=blocks(SYSTEM, ASK)[-2:])), 101.0)
     assert hit(taught, SYSTEM, ASK, REPLY, NEXT, b"more", now=102.0) == confirmed(ASKED - 2)
 

@@ -63,6 +63,8 @@ class Link(msgspec.Struct, frozen=True, array_like=True, gc=False):
     call_id: CallId
     program: ProgramId | None = None
     """Its program, where that is another one."""
+    trace_id: bytes | None = None
+    """That program's trace."""
 
 
 class ToolRun(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -115,6 +117,8 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True, gc=False):
     reason: str
     sent: float | None
     ended: float
+    placed: float | None = None
+    """When its replica was chosen."""
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -178,6 +182,8 @@ class Key(msgspec.Struct, frozen=True, gc=False):
     basis: Basis
     follows: ProgramId | None = None
     """The program of the same session before it."""
+    follows_trace: bytes | None = None
+    """That program's trace."""
 
 
 class Ended(msgspec.Struct, frozen=True, gc=False):

@@ -32,7 +32,9 @@ class Programs:
 
     def retried(self, turn: Turn, outcome: Outcome) -> None:
         """An attempt failed, and another replica is tried."""
-        failed = Attempt(outcome.attempt, outcome.placement.replica, outcome.reason, outcome.sent_at, outcome.ended_at)
+        failed = Attempt(
+            outcome.attempt, outcome.placement.replica, outcome.reason, outcome.sent_at, outcome.ended_at, outcome.booked_at
+        )
         turn.attempts = (*turn.attempts, failed)
 
     def settle(self, turn: Turn, outcome: Outcome, now: float) -> Call:  # noqa: ARG002

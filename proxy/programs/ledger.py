@@ -1,0 +1,167 @@
+"""Where the time of a program went: a function of its calls, made when somebody asks (docs/programs.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from math import fsum
+
+import msgspec
+
+from turnwise.proxy.programs.causes import Cause
+from turnwise.proxy.programs.critical_path import Graph, Stretch, awaits_tools
+from turnwise.proxy.programs.values import Call, LinkKind
+
+SECONDS_PER_HOUR = 3600.0
+
+RUNNING = "running"
+"""Detail of the time in which a call runs that has not ended: what it went to is known once it has."""
+
+
+class Tokens(msgspec.Struct, frozen=True, gc=False):
+    """Tokens of all calls of a program."""
+
+    prompt: int = 0
+    cached: int = 0
+    """Of the prompts, as engines reported them."""
+    predicted: int = 0
+    """Of the prompts, as placement expected them to be cached."""
+    completion: int = 0
+
+
+class Ledger(msgspec.Struct, frozen=True, gc=False):
+    """The account of one program; seconds."""
+
+    started_at: float
+    """Its first arrival, on the clock of its calls."""
+    makespan_s: float
+    """From the first arrival to the last end, or to the moment at which the account was made."""
+    ftr_s: float | None
+    """From the first arrival to the first visible token of the final answer; None while there is none."""
+    causes: dict[Cause, float]
+    """Seconds of the critical path by cause, those that occur; they sum to the makespan."""
+    totals: dict[Cause, float]
+    """Seconds of everything by cause, on the path and off it: calls, tool runs, and the waits before them."""
+    path: tuple[Stretch, ...]
+    """The critical path in order and without holes."""
+    slack: dict[str, float]
+    """Of each call and tool run off the path: how much longer it could have taken before anything waited for it."""
+    barriers: dict[str, str]
+    """Calls of which nothing says what they waited for, and the call or tool run that they are taken to have waited for."""
+    llm_calls: int
+    tool_runs: int
+    """Runs of tools that are not themselves conversations of the program."""
+    forks: int
+    """Conversations that a tool call began."""
+    engine_s: float
+    """Time that replicas spent on it: prefill and decode of every call."""
+    cost: float | None
+    """`engine_s` at the price of a replica, as if none shared its replica; None where no price is set."""
+    tokens: Tokens
+
+
+def account(
+    calls: Sequence[Call],
+    started_at: float,
+    final_answer_tools: Collection[str],
+    now: float | None = None,
+    *,
+    is_running: bool = False,
+    price_per_hour: float = 0.0,
+) -> Ledger:
+    """Account for a program by its finished calls, in the order of their ends.
+
+    `now` extends the account of a live program to the present: what follows the last end is its client's, a tool's where a
+    result is awaited, or unattributed where `is_running` says that calls have not ended. It takes one pass and one sort.
+    """
+    start = min((call.times.arrived for call in calls), default=started_at)
+    start = min(start, started_at)
+    graph = Graph(calls)
+    path = graph.path(start)
+    end = path[-1].end if path else start
+    if now is not None and now > end:
+        path.append(_tail(graph, end, now, is_running=is_running))
+        end = now
+    totals = _totals(graph, path)
+    on_path = {stretch.node for stretch in path if not stretch.is_gap or stretch.cause is Cause.TOOL_RUN}
+    engine_s = totals.get(Cause.PREFILL, 0.0) + totals.get(Cause.DECODE, 0.0)
+    return Ledger(
+        started_at=start,
+        makespan_s=end - start,
+        ftr_s=_ftr(calls, start, final_answer_tools),
+        causes=_sums(path),
+        totals=totals,
+        path=tuple(path),
+        slack={name: slack for name, slack in graph.slack().items() if name not in on_path},
+        barriers=graph.barriers(),
+        llm_calls=len(calls),
+        tool_runs=len(graph.runs),
+        forks=sum(link.kind is LinkKind.SPAWN for call in calls for link in call.links),
+        engine_s=engine_s,
+        cost=engine_s * price_per_hour / SECONDS_PER_HOUR if price_per_hour else None,
+        tokens=Tokens(
+            sum(call.prompt_tokens for call in calls),
+            sum(call.cached_tokens or 0 for call in calls),
+            sum(call.predicted_tokens for call in calls),
+            sum(call.completion_tokens or 0 for call in calls),
+        ),
+    )
+
+
+def final_call(calls: Sequence[Call], final_answer_tools: Collection[str]) -> Call | None:
+    """Find the call whose answer is the program's: the last final one that no sub-agent gave."""
+    sub_agents = {call.agent for call in calls for link in call.links if link.kind is LinkKind.SPAWN}
+    for call in reversed(calls):
+        if call.agent not in sub_agents and (call.is_final or _final_tool(call, final_answer_tools)):
+            return call
+    return None
+
+
+def _ftr(calls: Sequence[Call], start: float, final_answer_tools: Collection[str]) -> float | None:
+    call = final_call(calls, final_answer_tools)
+    if call is None:
+        return None
+    times = call.times
+    shown = None
+    if call.is_stream:
+        shown = times.first_tool if _final_tool(call, final_answer_tools) else times.first_visible
+    return (times.ended if shown is None else shown) - start
+
+
+def _final_tool(call: Call, final_answer_tools: Collection[str]) -> bool:
+    return bool(call.tools) and not call.reason and any(tool.name in final_answer_tools for tool in call.tools)
+
+
+def _tail(graph: Graph, end: float, now: float, *, is_running: bool) -> Stretch:
+    """What the time since the last end of a live program goes to."""
+    if is_running:
+        return Stretch("", Cause.UNATTRIBUTED, end, now, RUNNING, is_gap=True)
+    brought = {run.caller for _, run, _ in graph.runs}
+    waiting = next((call for call in reversed(graph.calls) if awaits_tools(call) and call.call_id not in brought), None)
+    if waiting is None:
+        return Stretch("", Cause.CLIENT, end, now, is_gap=True)
+    return Stretch("", Cause.TOOL_RUN, end, now, ", ".join(tool.name for tool in waiting.tools), is_gap=True)
+
+
+def _totals(graph: Graph, path: Sequence[Stretch]) -> dict[Cause, float]:
+    """Sum the time of all nodes and of all that came between; a gap that a tool run explains is in the run's own time."""
+    runs = {name for name, _, _ in graph.runs}
+    stretches = [part for node in graph.nodes for part in node.parts]
+    stretches += [gap for before in graph.before for gap in before.gap if gap.node not in runs]
+    stretches += [
+        Stretch(name, Cause.TOOL_RUN, run.started_at, max(run.started_at, run.ended_at))
+        for name, run, _ in graph.runs
+        if run.is_inferred
+    ]
+    if path and path[0].is_gap:
+        stretches.append(path[0])
+    if len(path) > 1 and path[-1].is_gap:
+        stretches.append(path[-1])
+    return _sums(stretches)
+
+
+def _sums(stretches: Iterable[Stretch]) -> dict[Cause, float]:
+    """Seconds by cause, of the causes that occur, in their order."""
+    found: dict[Cause, list[float]] = {}
+    for stretch in stretches:
+        found.setdefault(stretch.cause, []).append(stretch.end - stretch.start)
+    return {cause: fsum(found[cause]) for cause in Cause if cause in found}

@@ -7,33 +7,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from turnwise.proxy.programs.causes import Cause, Segment, run_segments, segments
+from turnwise.proxy.programs.causes import Cause, Stretch, run_segments, segments
 from turnwise.proxy.programs.values import Call, LinkKind, ToolRun
-
-
-class Stretch(msgspec.Struct, frozen=True, gc=False):
-    """A stretch of a program's time with one cause; seconds on the clock of its calls."""
-
-    node: str
-    """The call or tool run whose time it is; of a gap, the one that came after it, or empty at the end."""
-    cause: Cause
-    start: float
-    end: float
-    detail: str = ""
-    is_gap: bool = False
-    """Whether nothing known ran: the time between two nodes."""
-    is_inferred: bool = False
-    """Whether what it waited for is not known, and is taken to be what ended last before it."""
-
-
-class Node(msgspec.Struct, frozen=True, gc=False):
-    """A call, or a run of a tool that a gateway measured."""
-
-    id: str
-    start: float
-    end: float
-    parts: Sequence[Stretch]
-    """Its own time, in order and without holes."""
 
 
 class Before(msgspec.Struct, frozen=True, gc=False):
@@ -57,7 +32,7 @@ def awaits_tools(call: Call) -> bool:
 
 
 class Graph:
-    """Calls and measured tool runs of one program, and what each of them waited for.
+    """Calls and measured tool runs of one program, its nodes, and what each of them waited for.
 
     A dependency that began after its successor is none; one that ended after its successor began counts up to there.
     A call with none is taken to have waited for the node that ended last before it began (a barrier), and says so.
@@ -66,111 +41,123 @@ class Graph:
 
     def __init__(self, calls: Sequence[Call]) -> None:
         self.calls = calls
-        self.nodes = [_call_node(call) for call in calls]
-        self.runs: list[tuple[str, ToolRun, int]] = []
-        """Every tool run but those that are conversations: its name, and the place of the call that brings its result."""
-        self._index = {call.call_id: place for place, call in enumerate(calls)}
-        self._dependencies: list[list[tuple[int, LinkKind | None]]] = [[] for _ in calls]
+        self.ids: list[str] = [call.call_id for call in calls]
+        self.parts: list[Sequence[Stretch]] = [segments(call) for call in calls]
+        """The time of each node, in order and without holes."""
+        self.runs: list[tuple[str, ToolRun]] = []
+        """Every tool run but those that are conversations, and its name."""
+        self._starts = [call.times.arrived for call in calls]
+        self._ends = [max(call.times.arrived, call.times.ended) for call in calls]
+        self._known: list[list[tuple[int, LinkKind | None]]] = [[] for _ in calls]
         self._unmeasured: dict[int, list[tuple[str, ToolRun]]] = {}
-        self._by_caller: dict[int, tuple[str, ToolRun]] = {}
+        self._by_caller: dict[int, str] = {}
+        index: dict[str, int] = {name: place for place, name in enumerate(self.ids)}
         for place, call in enumerate(calls):
-            self._connect(place, call)
-        self._ends = sorted((node.end, node.start, place) for place, node in enumerate(self.nodes))
-        self.before = [self._wait(place) for place in range(len(self.nodes))]
+            for link in call.links:
+                other = index.get(link.call_id)
+                if other is not None and link.program is None:
+                    self._add(place, other, link.kind)
+            if call.runs:
+                self._add_runs(place, call, index)
+        self._by_end = sorted(zip(self._ends, self._starts, range(len(self.ids)), strict=True))
+        self.before = [self._wait(place, known) for place, known in enumerate(self._known)]
 
-    def _connect(self, place: int, call: Call) -> None:
-        found = self._dependencies[place]
-        for link in call.links:
-            other = self._index.get(link.call_id)
-            if other is not None and link.program is None:
-                self._add(found, place, other, link.kind)
+    def _add_runs(self, place: int, call: Call, index: dict[str, int]) -> None:
         for position, run in enumerate(call.runs):
-            caller = self._index.get(run.caller)
+            caller = index.get(run.caller)
             if caller is not None:
-                self._add(found, place, caller, None)
+                self._add(place, caller, None)
             if run.is_conversation:
                 continue
             name = run_id(run, call, position)
-            self.runs.append((name, run, place))
+            self.runs.append((name, run))
             if caller is not None:
-                self._by_caller.setdefault(caller, (name, run))
+                self._by_caller.setdefault(caller, name)
             if run.is_inferred:
                 self._unmeasured.setdefault(place, []).append((name, run))
                 continue
-            measured = len(self.nodes)
-            self.nodes.append(_run_node(name, run))
-            self._dependencies.append([])
+            measured = len(self.ids)
+            parts = run_segments(name, run)
+            self.ids.append(name)
+            self.parts.append([part for part in parts if part.start < part.end])
+            self._starts.append(parts[0].start)
+            self._ends.append(parts[-1].end)
+            self._known.append([])
             if caller is not None:
-                self._add(self._dependencies[measured], measured, caller, None)
-            self._add(found, place, measured, None)
+                self._add(measured, caller, None)
+            self._add(place, measured, None)
 
-    def _add(self, found: list[tuple[int, LinkKind | None]], place: int, other: int, kind: LinkKind | None) -> None:
+    def _add(self, place: int, other: int, kind: LinkKind | None) -> None:
         """Note a dependency, unless it began later: a strict order, so that no walk goes in a circle."""
-        if (self.nodes[other].start, other) < (self.nodes[place].start, place):
-            found.append((other, kind))
+        begins, after = self._starts[other], self._starts[place]
+        if begins < after or (begins == after and other < place):
+            self._known[place].append((other, kind))
 
-    def _wait(self, place: int) -> Before:
+    def _wait(self, place: int, known: list[tuple[int, LinkKind | None]]) -> Before:
         """Find what a node waited for, and explain the time between."""
-        node = self.nodes[place]
-        known = self._dependencies[place]
         if not known:
-            return self._barrier(place, node)
+            return self._barrier(place)
+        start = self._starts[place]
         latest, kind = known[0]
-        if len(known) > 1:
-            latest, kind = max(known, key=lambda dependency: self._lateness(node, dependency[0]))
-        gap_start = self.nodes[latest].end
-        if gap_start >= node.start:
+        for other, other_kind in known[1:]:
+            if self._is_later(other, latest, start):
+                latest, kind = other, other_kind
+        ended = self._ends[latest]
+        if ended >= start:
             return Before(latest)
         unmeasured = self._unmeasured.get(place)
         if unmeasured is not None:
-            name, run = min(unmeasured, key=lambda named: named[1].started_at)
-            return Before(latest, _covered(name, run, node, gap_start))
+            name, run = unmeasured[0] if len(unmeasured) == 1 else min(unmeasured, key=lambda named: named[1].started_at)
+            return Before(latest, _covered(self.ids[place], name, run, ended, start))
         cause, detail = Cause.CLIENT, ""
         if kind is LinkKind.JOIN:
             cause = Cause.JOIN_WAIT
-        elif kind is LinkKind.CONTINUE or kind is LinkKind.REWRITE:
+        elif (kind is LinkKind.CONTINUE or kind is LinkKind.REWRITE) and latest not in self._by_caller:
             caller = self.calls[latest]
-            if awaits_tools(caller) and latest not in self._by_caller:
+            if awaits_tools(caller):
                 cause, detail = Cause.TOOL_RUN, ", ".join(tool.name for tool in caller.tools)
-        return Before(latest, (Stretch(node.id, cause, gap_start, node.start, detail, is_gap=True),))
+        return Before(latest, (Stretch(self.ids[place], cause, ended, start, detail, is_gap=True),))
 
-    def _lateness(self, node: Node, other: int) -> tuple[float, float]:
-        found = self.nodes[other]
-        return (min(found.end, node.start), found.start)
+    def _is_later(self, one: int, other: int, start: float) -> bool:
+        """Whether `one` rather than `other` is what a node that began at `start` waited for."""
+        ended, other_ended = min(self._ends[one], start), min(self._ends[other], start)
+        return ended > other_ended or (ended == other_ended and self._starts[one] > self._starts[other])
 
-    def _barrier(self, place: int, node: Node) -> Before:
+    def _barrier(self, place: int) -> Before:
         """What ended last before a node began of which nothing is known."""
-        position = bisect_left(self._ends, (node.start, node.start, place)) - 1
+        start = self._starts[place]
+        position = bisect_left(self._by_end, (start, start, place)) - 1
         if position < 0:
             return Before(None)
-        gap_start, _, latest = self._ends[position]
-        if gap_start >= node.start:
+        ended, _, latest = self._by_end[position]
+        if ended >= start:
             return Before(latest, is_inferred=True)
-        cause, name = Cause.CLIENT, node.id
+        cause, name = Cause.CLIENT, self.ids[place]
         if latest < len(self.calls) and awaits_tools(self.calls[latest]):
             cause = Cause.UNATTRIBUTED
             if latest in self._by_caller:
-                cause, name = Cause.TOOL_RUN, self._by_caller[latest][0]
-        gap = Stretch(name, cause, gap_start, node.start, is_gap=True, is_inferred=True)
-        return Before(latest, (gap,), is_inferred=True)
+                cause, name = Cause.TOOL_RUN, self._by_caller[latest]
+        return Before(latest, (Stretch(name, cause, ended, start, is_gap=True, is_inferred=True),), is_inferred=True)
 
     def path(self, started_at: float) -> list[Stretch]:
         """The critical path from `started_at` to the last end: stretches in order and without holes."""
-        if not self._ends:
+        if not self.ids:
             return []
         found: list[Stretch] = []
-        until, _, place = self._ends[-1]
+        until, _, place = self._by_end[-1]
         while True:
-            node, before = self.nodes[place], self.before[place]
-            found.extend(_clipped(part, until) for part in reversed(node.parts) if part.start < until)
+            before, parts = self.before[place], self.parts[place]
+            if parts and parts[-1].end > until:
+                parts = [_clipped(part, until) for part in parts if part.start < until]
+            found.extend(reversed(parts))
             found.extend(reversed(before.gap))
-            until = min(until, node.start)
+            until = min(until, self._starts[place])
             if before.node is None:
                 break
             place = before.node
-            until = min(until, self.nodes[place].end)
+            until = min(until, self._ends[place])
         if started_at < until:
-            found.append(Stretch(node.id, Cause.CLIENT, started_at, until, is_gap=True))
+            found.append(Stretch(self.ids[place], Cause.CLIENT, started_at, until, is_gap=True))
         while found and found[-1].start < started_at:
             # A tool whose caller is forgotten may have begun before.
             early = found.pop()
@@ -182,50 +169,41 @@ class Graph:
     def barriers(self) -> dict[str, str]:
         """Calls of which nothing says what they waited for, and the nodes that they are taken to have waited for."""
         return {
-            self.nodes[place].id: self.nodes[before.node].id
+            self.ids[place]: self.ids[before.node]
             for place, before in enumerate(self.before)
             if before.is_inferred and before.node is not None
         }
 
     def slack(self) -> dict[str, float]:
         """How much longer each node could have taken before something waited for it, in seconds; unmeasured runs as well."""
-        begins = [self._ends[-1][0]] * len(self.nodes) if self._ends else []
-        for place, node in enumerate(self.nodes):
+        if not self.ids:
+            return {}
+        begins = [self._by_end[-1][0]] * len(self.ids)
+        for place, (start, known) in enumerate(zip(self._starts, self._known, strict=True)):
             before = self.before[place]
             if before.is_inferred and before.node is not None:
-                begins[before.node] = min(begins[before.node], node.start)
-            for other, _ in self._dependencies[place]:
-                begins[other] = min(begins[other], node.start)
-        slack = {node.id: max(0.0, begin - node.end) for node, begin in zip(self.nodes, begins, strict=True)}
+                begins[before.node] = min(begins[before.node], start)
+            for other, _ in known:
+                begins[other] = min(begins[other], start)
+        ends = zip(self.ids, begins, self._ends, strict=True)
+        slack = {name: max(0.0, begin - end) for name, begin, end in ends}
         for place, unmeasured in self._unmeasured.items():
             for name, run in unmeasured:
-                slack[name] = max(0.0, self.nodes[place].start - run.ended_at)
+                slack[name] = max(0.0, self._starts[place] - run.ended_at)
         return slack
 
 
-def _call_node(call: Call) -> Node:
-    name = call.call_id
-    arrived, ended = call.times.arrived, call.times.ended
-    return Node(name, arrived, max(arrived, ended), [_stretch(name, part) for part in segments(call)])
-
-
-def _run_node(name: str, run: ToolRun) -> Node:
-    parts = run_segments(run)
-    return Node(name, parts[0].start, parts[-1].end, [_stretch(name, part) for part in parts if part.start < part.end])
-
-
-def _stretch(name: str, part: Segment) -> Stretch:
-    return Stretch(name, part.cause, part.start, part.end, part.detail)
-
-
-def _covered(name: str, run: ToolRun, node: Node, gap_start: float) -> tuple[Stretch, ...]:
+def _covered(node: str, name: str, run: ToolRun, ended: float, start: float) -> tuple[Stretch, ...]:
     """Divide the gap before a call that brings a result: the tool's while it may have run, and the client's."""
-    start = min(max(run.started_at, gap_start), node.start)
-    end = max(min(run.ended_at, node.start), start)
+    since = min(max(run.started_at, ended), start)
+    until = max(min(run.ended_at, start), since)
+    ran = Stretch(name, Cause.TOOL_RUN, since, until, run.name, is_gap=True)
+    if since == ended and until == start:
+        return (ran,)
     pieces = (
-        Stretch(node.id, Cause.CLIENT, gap_start, start, is_gap=True),
-        Stretch(name, Cause.TOOL_RUN, start, end, run.name, is_gap=True),
-        Stretch(node.id, Cause.CLIENT, end, node.start, is_gap=True),
+        Stretch(node, Cause.CLIENT, ended, since, is_gap=True),
+        ran,
+        Stretch(node, Cause.CLIENT, until, start, is_gap=True),
     )
     return tuple(piece for piece in pieces if piece.start < piece.end)
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from math import fsum
 
 import msgspec
 
-from turnwise.proxy.programs.causes import Cause
-from turnwise.proxy.programs.critical_path import Graph, Stretch, awaits_tools
+from turnwise.proxy.programs.causes import Cause, Stretch
+from turnwise.proxy.programs.critical_path import Graph, awaits_tools
 from turnwise.proxy.programs.values import Call, LinkKind
 
 SECONDS_PER_HOUR = 3600.0
 
 RUNNING = "running"
 """Detail of the time in which a call runs that has not ended: what it went to is known once it has."""
+
+
+_CAUSES = tuple(Cause)
 
 
 class Tokens(msgspec.Struct, frozen=True, gc=False):
@@ -135,7 +139,7 @@ def _tail(graph: Graph, end: float, now: float, *, is_running: bool) -> Stretch:
     """What the time since the last end of a live program goes to."""
     if is_running:
         return Stretch("", Cause.UNATTRIBUTED, end, now, RUNNING, is_gap=True)
-    brought = {run.caller for _, run, _ in graph.runs}
+    brought = {run.caller for _, run in graph.runs}
     waiting = next((call for call in reversed(graph.calls) if awaits_tools(call) and call.call_id not in brought), None)
     if waiting is None:
         return Stretch("", Cause.CLIENT, end, now, is_gap=True)
@@ -144,12 +148,12 @@ def _tail(graph: Graph, end: float, now: float, *, is_running: bool) -> Stretch:
 
 def _totals(graph: Graph, path: Sequence[Stretch]) -> dict[Cause, float]:
     """Sum the time of all nodes and of all that came between; a gap that a tool run explains is in the run's own time."""
-    runs = {name for name, _, _ in graph.runs}
-    stretches = [part for node in graph.nodes for part in node.parts]
+    runs = {name for name, _ in graph.runs}
+    stretches = [part for parts in graph.parts for part in parts]
     stretches += [gap for before in graph.before for gap in before.gap if gap.node not in runs]
     stretches += [
         Stretch(name, Cause.TOOL_RUN, run.started_at, max(run.started_at, run.ended_at))
-        for name, run, _ in graph.runs
+        for name, run in graph.runs
         if run.is_inferred
     ]
     if path and path[0].is_gap:
@@ -161,7 +165,7 @@ def _totals(graph: Graph, path: Sequence[Stretch]) -> dict[Cause, float]:
 
 def _sums(stretches: Iterable[Stretch]) -> dict[Cause, float]:
     """Seconds by cause, of the causes that occur, in their order."""
-    found: dict[Cause, list[float]] = {}
+    found: defaultdict[Cause, list[float]] = defaultdict(list)
     for stretch in stretches:
-        found.setdefault(stretch.cause, []).append(stretch.end - stretch.start)
-    return {cause: fsum(found[cause]) for cause in Cause if cause in found}
+        found[stretch.cause].append(stretch.end - stretch.start)
+    return {cause: fsum(found[cause]) for cause in _CAUSES if cause in found}

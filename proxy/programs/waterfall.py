@@ -9,8 +9,8 @@ from math import inf
 
 import msgspec
 
-from turnwise.proxy.programs.causes import Cause, Segment, run_segments, segments
-from turnwise.proxy.programs.critical_path import Stretch, run_id
+from turnwise.proxy.programs.causes import Cause, Stretch, run_segments, segments
+from turnwise.proxy.programs.critical_path import run_id
 from turnwise.proxy.programs.ledger import Ledger
 from turnwise.proxy.programs.values import Call, ToolRun
 from turnwise.types import CallId
@@ -147,7 +147,7 @@ class _Picture:
 
     def tool_row(self, name: str, run: ToolRun, owner: Call) -> Row:
         """The row of a tool run, of the agent that called it."""
-        parts = run_segments(run)
+        parts = run_segments(name, run)
         return Row(
             id=name,
             kind=RowKind.TOOL,
@@ -180,7 +180,7 @@ class _Picture:
             is_inferred=gap.is_inferred,
         )
 
-    def _bars(self, name: str, parts: Sequence[Segment]) -> tuple[Bar, ...]:
+    def _bars(self, name: str, parts: Sequence[Stretch]) -> tuple[Bar, ...]:
         """Cut the parts of a node where the path enters and leaves it."""
         cuts = self._on_path.get(name, _NOWHERE)
         bars = []

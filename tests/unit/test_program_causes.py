@@ -122,6 +122,6 @@ def test_whatever_moments_are_missing_or_out_of_order_the_stretches_sum_to_the_c
 
 
 def test_a_tool_run_waits_in_the_queue_where_somebody_saw_it_queued():
-    found = run_segments(ran("a", 3.0, 5.0, is_inferred=False, queued_at=2.0))
+    found = run_segments("a/a-0", ran("a", 3.0, 5.0, is_inferred=False, queued_at=2.0))
     assert [(part.cause, part.start, part.end) for part in found] == [(Cause.TOOL_QUEUE, 2.0, 3.0), (Cause.TOOL_RUN, 3.0, 5.0)]
-    assert [part.cause for part in run_segments(ran("a", 3.0, 5.0))] == [Cause.TOOL_RUN]
+    assert [part.cause for part in run_segments("a/a-0", ran("a", 3.0, 5.0))] == [Cause.TOOL_RUN]

@@ -18,6 +18,7 @@ from turnwise.proxy.admin.api import AdminApi
 from turnwise.proxy.discovery import Discovery
 from turnwise.proxy.export.audit import Audit
 from turnwise.proxy.export.breaks import LinterFigures
+from turnwise.proxy.export.programs import ProgramTotals
 from turnwise.proxy.export.prometheus import Gauges, Metrics
 from turnwise.proxy.export.record import Recorder
 from turnwise.proxy.fleet import Fleet
@@ -69,8 +70,13 @@ async def run(
     linter = Linter.of(settings)
     if linter is not None:
         metrics.watch(LinterFigures(linter))
-    programs = Programs(settings.programs, settings.traces) if settings.programs.enabled else None
-    recorder = Recorder(index, fleet, metrics, Audit(), clock, bus, linter, programs)
+    programs, listeners = None, []
+    if settings.programs.enabled:
+        programs = Programs(settings.programs, settings.traces)
+        totals = ProgramTotals(settings.programs)
+        metrics.watch(totals)
+        listeners.append(totals)
+    recorder = Recorder(index, fleet, metrics, Audit(), clock, bus, linter, programs, listeners)
     pool = Pool(settings.upstream, clock=clock)
     pipeline = Pipeline(settings, fleet, pool, recorder, clock)
     front = Front(pipeline, fleet, metrics, allow_paths=settings.surface.allow_paths, clock=clock)

@@ -26,6 +26,7 @@ from turnwise.index import KvIndex
 from turnwise.proxy import warm
 from turnwise.proxy.discovery import Discovery
 from turnwise.proxy.export.audit import Audit
+from turnwise.proxy.export.programs import ProgramTotals
 from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.export.record import Recorder
 from turnwise.proxy.fleet import Fleet
@@ -249,6 +250,8 @@ class MemoryProxy:
         self.fleet = Fleet(settings, self.index)
         self.metrics = Metrics()
         self.programs = Programs(settings.programs, settings.traces)
+        totals = ProgramTotals(settings.programs)
+        self.metrics.watch(totals)
         self.recorder = Recorder(
             self.index,
             self.fleet,
@@ -257,6 +260,7 @@ class MemoryProxy:
             self.clock,
             linter=Linter.of(settings),
             programs=self.programs if settings.programs.enabled else None,
+            listeners=(totals,),
         )
         pipeline = Pipeline(settings, self.fleet, self.upstream, self.recorder, self.clock)
         self.front = Front(pipeline, self.fleet, self.metrics, allow_paths=settings.surface.allow_paths, clock=self.clock)

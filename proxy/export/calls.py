@@ -6,18 +6,15 @@ of a call's cost one.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import accumulate
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 import msgspec
-from prometheus_client.metrics_core import HistogramMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from turnwise import names
+from turnwise.proxy.export.buckets import Buckets, histogram
 from turnwise.proxy.export.families import counter
 from turnwise.types import DialectName, HitSource, Outcome, ReplicaId
 
@@ -26,28 +23,6 @@ PROXY_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.0
 
 Labels = TypeVar("Labels", bound=tuple[str, ...])
 Number = TypeVar("Number", int, "Buckets")
-
-
-class Buckets:
-    """A histogram's numbers: how many values fell into each bucket, the last of which has no bound, and their sum."""
-
-    __slots__ = ("bounds", "counts", "total")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def observe(self, value: float) -> None:
-        """Count a value; one that equals a bound is within it."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
-
-    def __add__(self, other: Buckets) -> Buckets:
-        both = Buckets(self.bounds)
-        both.counts = [left + right for left, right in zip(self.counts, other.counts, strict=True)]
-        both.total = self.total + other.total
-        return both
 
 
 GENERATING = frozenset({DialectName.CHAT, DialectName.COMPLETIONS, DialectName.MESSAGES, DialectName.RESPONSES})
@@ -98,17 +73,17 @@ class Tally:
         self.predicted_tokens: dict[HitSource, int] = {}
         self.num_cached = self.cached_tokens = self.tokens_over = self.tokens_under = 0
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: Outcome, trace_id: bytes | None) -> None:
         """Count a call whose last attempt has ended."""
         arrived_at, usage = outcome.arrived_at, outcome.usage
         self.num_calls += 1
         self.unhashed_bytes += outcome.unhashed_bytes
-        self.call_seconds.observe(outcome.ended_at - arrived_at)
+        self.call_seconds.observe(outcome.ended_at - arrived_at, trace_id)
         if outcome.sent_at is not None:
             self.proxy_seconds.observe(outcome.sent_at - arrived_at)
         if outcome.is_stream and outcome.first_token_at is not None:
             self.num_first_tokens += 1
-            self.first_token_seconds.observe(outcome.first_token_at - arrived_at)
+            self.first_token_seconds.observe(outcome.first_token_at - arrived_at, trace_id)
         if usage is None:
             return
         hit = outcome.placement.hit
@@ -132,13 +107,13 @@ class CallTotals(Collector):
     def __init__(self) -> None:
         self._tallies: dict[tuple[DialectName, ReplicaId, int | None, str], Tally] = {}
 
-    def add(self, outcome: Outcome) -> None:
-        """Count a call whose last attempt has ended."""
+    def add(self, outcome: Outcome, trace_id: bytes | None = None) -> None:
+        """Count a call whose last attempt has ended; `trace_id` is that of its program, None where it is not traced."""
         key = (outcome.dialect, outcome.placement.replica, outcome.status, outcome.reason)
         tally = self._tallies.get(key)
         if tally is None:
             tally = self._tallies[key] = Tally()
-        tally.add(outcome)
+        tally.add(outcome, trace_id)
 
     def answered(self, replica: ReplicaId) -> Answered:
         """What the answers of one replica have told so far."""
@@ -162,12 +137,12 @@ class CallTotals(Collector):
         yield counter(names.CALLS, {labels: tally.num_calls for labels, tally in calls.items()})
         dialects = [((dialect,), tally) for (dialect, *_), tally in calls.items()]
         yield counter(names.UNHASHED_BYTES, _sums((labels, tally.unhashed_bytes) for labels, tally in dialects))
-        yield _histogram(names.CALL_SECONDS, _sums((labels, tally.call_seconds) for labels, tally in dialects))
+        yield histogram(names.CALL_SECONDS, _sums((labels, tally.call_seconds) for labels, tally in dialects))
         streams = [(labels, tally.first_token_seconds) for labels, tally in dialects if tally.num_first_tokens]
-        yield _histogram(names.FIRST_TOKEN_SECONDS, _sums(streams))
+        yield histogram(names.FIRST_TOKEN_SECONDS, _sums(streams))
         no_labels: tuple[str, ...] = ()
         proxy = [(no_labels, Buckets(PROXY_BUCKETS)), *((no_labels, tally.proxy_seconds) for tally in calls.values())]
-        yield _histogram(names.PROXY_SECONDS, _sums(proxy))
+        yield histogram(names.PROXY_SECONDS, _sums(proxy))
         told = [(replica, tally) for (_, replica, *_), tally in calls.items() if tally.num_usages]
         yield counter(names.PROMPT_TOKENS, _sums(((replica,), tally.prompt_tokens) for replica, tally in told))
         yield counter(names.COMPLETION_TOKENS, _sums(((replica,), tally.completion_tokens) for replica, tally in told))
@@ -189,11 +164,3 @@ def _sums(values: Iterable[tuple[Labels, Number]]) -> dict[Labels, Number]:
         known = sums.get(labels)
         sums[labels] = value if known is None else known + value
     return sums
-
-
-def _histogram(metric: names.Metric, values: Mapping[tuple[str, ...], Buckets]) -> HistogramMetricFamily:
-    family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
-    for labels, buckets in values.items():
-        bounds = [*map(floatToGoString, buckets.bounds), "+Inf"]
-        family.add_metric(labels, list(zip(bounds, accumulate(buckets.counts), strict=True)), buckets.total)
-    return family

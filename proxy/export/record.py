@@ -96,6 +96,7 @@ class Recorder:
         usage, answer = outcome.usage, outcome.answer
         lesson, finding = "untaught", None
         broken: Break | None = None
+        trace_id: bytes | None = None
         is_lesson = request.chain is not None and outcome.is_complete and outcome.status == 200
         if is_lesson:
             learned = self._index.settle(
@@ -125,6 +126,7 @@ class Recorder:
             call = self._programs.settle(turn, outcome, self._clock())
             for listener in self._listeners:
                 listener.call_ended(turn.key, call)
+            trace_id = turn.key.trace_id if turn.key.is_sampled else None
         self._fleet.learn(outcome, work_tokens)
-        self._metrics.calls.add(outcome)
+        self._metrics.calls.add(outcome, trace_id)
         self._audit.call_ended(outcome, lesson, finding, broken)

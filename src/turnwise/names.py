@@ -227,6 +227,45 @@ WORKERS = Metric("turnwise_workers", "gauge", (), "Workers that serve. Several w
 WORKER_RESTARTS = Metric(
     "turnwise_worker_restarts_total", "counter", (), "Workers that ended and were started again. Several workers only."
 )
+INTER_TOKEN_SECONDS = Metric(
+    "turnwise_inter_token_seconds", "histogram", ("dialect",), "Mean time between the tokens of a stream, of each call."
+)
+QUEUE_SECONDS = Metric("turnwise_queue_seconds", "histogram", (), "From a request that is read to its admission.")
+PROGRAMS = Metric(
+    "turnwise_programs_total",
+    "counter",
+    ("basis", "outcome"),
+    "Programs that ended, by what told of them and how they ended.",
+)
+PROGRAM_SECONDS = Metric(
+    "turnwise_program_seconds", "histogram", ("outcome",), "From the first arrival to the last end of a program (makespan)."
+)
+PROGRAM_FIRST_RESULT_SECONDS = Metric(
+    "turnwise_program_first_result_seconds",
+    "histogram",
+    (),
+    "From the first arrival to the first visible token of a program's final answer (FTR).",
+)
+PROGRAM_CALLS = Metric("turnwise_program_calls", "histogram", (), "Calls of a program.")
+PROGRAM_TOOL_RUNS = Metric("turnwise_program_tool_runs", "histogram", (), "Tool runs of a program.")
+PROGRAM_PATH_SECONDS = Metric(
+    "turnwise_program_path_seconds_total",
+    "counter",
+    ("cause",),
+    "Seconds on the critical paths of ended programs, by what they went to; they sum to the makespans.",
+)
+PROGRAM_ENGINE_SECONDS = Metric(
+    "turnwise_program_engine_seconds",
+    "histogram",
+    (),
+    "Replica time of a program: prefill and decode of its calls.",
+)
+PROGRAM_COST = Metric(
+    "turnwise_program_cost_total",
+    "counter",
+    (),
+    "What that time cost by `programs.replica_price_per_hour`, as if no call shared its replica. With a price only.",
+)
 
 METRICS = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
 """All of them, in the order above."""

@@ -99,3 +99,17 @@ def test_what_an_engine_does_not_tell_has_no_series():
     metrics = Metrics()
     metrics.calls.add(msgspec.structs.replace(CALL, usage=Usage(100, 7, None), first_token_at=None))
     assert not [name for name, *_ in samples(metrics) if "cached" in name or "error_tokens" in name or "first_token" in name]
+
+
+def test_the_latency_of_a_traced_call_has_its_trace_as_an_exemplar():
+    metrics = Metrics()
+    metrics.calls.add(CALL, bytes(range(16)))
+    metrics.calls.add(msgspec.structs.replace(CALL, ended_at=10.1, first_token_at=None))
+    found = [
+        (sample.name, sample.labels["le"], sample.exemplar.labels)
+        for family in metrics.calls.collect()
+        for sample in family.samples
+        if sample.exemplar is not None
+    ]
+    trace = {"trace_id": bytes(range(16)).hex()}
+    assert found == [("turnwise_call_seconds_bucket", "2.5", trace), ("turnwise_first_token_seconds_bucket", "0.25", trace)]

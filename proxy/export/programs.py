@@ -1,0 +1,89 @@
+"""What ended programs and their calls add up to; a listener while they end, Prometheus families when somebody scrapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.registry import Collector
+
+from turnwise import names
+from turnwise.proxy.export.buckets import Buckets, histogram
+from turnwise.proxy.export.calls import LATENCY_BUCKETS, PROXY_BUCKETS
+from turnwise.proxy.export.families import counter
+from turnwise.proxy.programs.causes import Cause
+from turnwise.proxy.programs.ledger import account
+from turnwise.proxy.programs.values import Basis, Call, Ended, Key, Outcome
+from turnwise.settings import ProgramSettings
+from turnwise.types import DialectName
+
+TOKEN_BUCKETS = (0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.5)
+QUEUE_BUCKETS = (*PROXY_BUCKETS, 2.5, 5.0, 10.0, 25.0, 60.0)
+PROGRAM_BUCKETS = (*LATENCY_BUCKETS[3:], 1800.0, 3600.0, 7200.0, 21600.0)
+COUNT_BUCKETS = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 34.0, 55.0, 100.0, 200.0, 500.0, 1000.0, 10000.0)
+
+
+class ProgramTotals(Collector):
+    """All that is counted of programs, a `ProgramListener`; a series begins with the first that has something to say of it."""
+
+    def __init__(self, settings: ProgramSettings) -> None:
+        self._final_answer_tools = settings.final_answer_tools
+        self._price_per_hour = settings.replica_price_per_hour
+        self._inter_token: dict[DialectName, Buckets] = {}
+        self._queue = Buckets(QUEUE_BUCKETS)
+        self._ended: dict[tuple[Basis, Outcome], int] = {}
+        self._makespans: dict[Outcome, Buckets] = {}
+        self._first_results = Buckets(PROGRAM_BUCKETS)
+        self._calls = Buckets(COUNT_BUCKETS)
+        self._tool_runs = Buckets(COUNT_BUCKETS)
+        self._path: dict[Cause, float] = {}
+        self._engine = Buckets(PROGRAM_BUCKETS)
+        self._cost = 0.0
+
+    def call_ended(self, key: Key, call: Call) -> None:
+        """Count a call: how long it was queued, and the pace of its tokens where it streamed more than one to its end."""
+        times, tokens = call.times, call.completion_tokens
+        trace_id = key.trace_id if key.is_sampled else None
+        self._queue.observe(times.admitted - times.read, trace_id)
+        first, last = times.first_token, times.last_byte
+        if call.is_stream and tokens and tokens > 1 and first is not None and last is not None and not call.reason:
+            buckets = self._inter_token.get(call.dialect)
+            if buckets is None:
+                buckets = self._inter_token[call.dialect] = Buckets(TOKEN_BUCKETS)
+            buckets.observe((last - first) / (tokens - 1), trace_id)
+
+    def program_ended(self, ended: Ended) -> None:
+        """Count a program; one of which no call ended has nothing to account for but its end."""
+        key = ended.key
+        kind = (key.basis, ended.outcome)
+        self._ended[kind] = self._ended.get(kind, 0) + 1
+        if not ended.calls:
+            return
+        ledger = account(ended.calls, key.started_at, self._final_answer_tools, price_per_hour=self._price_per_hour)
+        trace_id = key.trace_id if key.is_sampled else None
+        makespans = self._makespans.get(ended.outcome)
+        if makespans is None:
+            makespans = self._makespans[ended.outcome] = Buckets(PROGRAM_BUCKETS)
+        makespans.observe(ledger.makespan_s, trace_id)
+        if ledger.ftr_s is not None:
+            self._first_results.observe(ledger.ftr_s, trace_id)
+        self._calls.observe(ledger.llm_calls, trace_id)
+        self._tool_runs.observe(ledger.tool_runs, trace_id)
+        for cause, seconds in ledger.causes.items():
+            self._path[cause] = self._path.get(cause, 0.0) + seconds
+        self._engine.observe(ledger.engine_s, trace_id)
+        self._cost += ledger.cost or 0.0
+
+    def collect(self) -> Iterator[Family]:
+        """Every family as it stands."""
+        yield histogram(names.INTER_TOKEN_SECONDS, {(name.value,): found for name, found in self._inter_token.items()})
+        yield histogram(names.QUEUE_SECONDS, {(): self._queue})
+        yield counter(names.PROGRAMS, {(basis.value, outcome.value): count for (basis, outcome), count in self._ended.items()})
+        yield histogram(names.PROGRAM_SECONDS, {(outcome.value,): found for outcome, found in self._makespans.items()})
+        yield histogram(names.PROGRAM_FIRST_RESULT_SECONDS, {(): self._first_results})
+        yield histogram(names.PROGRAM_CALLS, {(): self._calls})
+        yield histogram(names.PROGRAM_TOOL_RUNS, {(): self._tool_runs})
+        yield counter(names.PROGRAM_PATH_SECONDS, {(cause.value,): seconds for cause, seconds in self._path.items()})
+        yield histogram(names.PROGRAM_ENGINE_SECONDS, {(): self._engine})
+        if self._price_per_hour:
+            yield counter(names.PROGRAM_COST, {(): self._cost})

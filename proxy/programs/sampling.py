@@ -8,8 +8,8 @@ _ALL = 1 << 64
 def is_sampled(trace_id: bytes, ratio: float, inbound: bool | None = None) -> bool:  # noqa: FBT001 - three answers, one of them none
     """Decide at a program's first call whether it is traced.
 
-    `inbound` is the decision of the client whose trace is joined, which goes first; None where there is none. Else `ratio`, 0 to
-    1, is the share of trace ids whose last eight bytes lie below it, as the SDKs of OpenTelemetry count.
+    `inbound` is the decision of the client whose trace is joined, which goes first; None where there is none. Else `ratio`, 0
+    to 1, is the share of trace ids whose last eight bytes lie below it, as the SDKs of OpenTelemetry count.
     """
     if inbound is not None:
         return inbound

@@ -22,5 +22,5 @@ async def keep_swept(index: KvIndex, clock: Callable[[], float], *, pause_s: flo
 async def keep_told(recorder: Recorder) -> None:
     """Tell of programs as they end, until cancelled."""
     while True:
-        await asyncio.sleep(PROGRAMS_INTERVAL_S)
-        recorder.sweep_programs()
+        has_more = recorder.sweep_programs()
+        await asyncio.sleep(0 if has_more else PROGRAMS_INTERVAL_S)

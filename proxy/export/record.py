@@ -69,12 +69,15 @@ class Recorder:
             for listener in self._listeners:
                 listener.call_ended(turn.key, call)
 
-    def sweep_programs(self, *, is_last: bool = False) -> None:
-        """Tell of the programs whose time has come; of all of them where the proxy stops."""
-        if self._programs is not None:
-            now = self._clock()
-            for ended in self._programs.close(now) if is_last else self._programs.sweep(now):
-                self.program_ended(ended)
+    def sweep_programs(self, *, is_last: bool = False) -> bool:
+        """Tell of programs whose time has come, or of all where the proxy stops; says whether there may be more."""
+        if self._programs is None:
+            return False
+        now = self._clock()
+        ended = self._programs.close(now) if is_last else self._programs.sweep(now)
+        for program in ended:
+            self.program_ended(program)
+        return bool(ended)
 
     def program_ended(self, ended: Ended) -> None:
         """Tell of a program that has ended."""

@@ -4,31 +4,85 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from turnwise.proxy.programs import spans
+import msgspec
+
+from turnwise.dialects import DIALECTS, Dialect
+from turnwise.events import ToolEvent
+from turnwise.proxy.programs import calls
+from turnwise.proxy.programs.belonging import Belonging, depends
+from turnwise.proxy.programs.fitting import said_of
+from turnwise.proxy.programs.identity import Identity, Ignored
+from turnwise.proxy.programs.lines import Node, State
+from turnwise.proxy.programs.population import Population
 from turnwise.proxy.programs.turn import Turn
-from turnwise.proxy.programs.values import Attempt, Basis, Call, Ended, Key, Summary, Times
+from turnwise.proxy.programs.values import Attempt, Basis, Call, Ended, EngineTimes, Key, LinkKind, Summary
 from turnwise.proxy.programs.values import Outcome as ProgramOutcome
 from turnwise.settings import ProgramSettings, TraceSettings
-from turnwise.types import Outcome, ProgramId, Request
+from turnwise.types import CallId, DialectName, Outcome, ProgramId, Request
+
+MAX_TOOLS = 128
+"""Tool calls of one answer that are followed, and results of one prompt."""
+
+
+class Stats(msgspec.Struct, frozen=True, gc=False):
+    """Counts since the start: what was made of calls."""
+
+    live: int
+    """Programs at this moment."""
+    calls: Mapping[Basis, int]
+    """By what told which program each belongs to."""
+    ended: Mapping[ProgramOutcome, int]
+    """Programs, by how."""
+    ignored: Mapping[Ignored, int]
+    """Claims of clients, by why they were left out."""
 
 
 class Programs:
-    """All live programs, bounded; pure."""
+    """All live programs and the newest ended ones, bounded; pure."""
 
-    def __init__(self, settings: ProgramSettings, traces: TraceSettings) -> None:
-        self._settings = settings
-        self._traces = traces
-        self._live: dict[ProgramId, tuple[Key, list[Call]]] = {}
+    def __init__(
+        self,
+        settings: ProgramSettings,
+        traces: TraceSettings,
+        dialects: Mapping[DialectName, Dialect] = DIALECTS,
+    ) -> None:
+        self._dialects = dialects
+        self._final_tools = frozenset(settings.final_answer_tools)
+        self._identity = Identity(settings)
+        self._population = Population(settings)
+        self._belonging = Belonging(settings, traces, self._population)
+        self._calls = dict.fromkeys(Basis, 0)
 
-    def begin(self, request: Request, fields: Mapping[bytes, bytes], now: float) -> Turn | None:  # noqa: ARG002
+    def begin(self, request: Request, fields: Mapping[bytes, bytes], now: float) -> Turn | None:
         """Say which program, session, agent and turn a call is; None for a request that is no call (it has no prompt)."""
-        if request.chain is None:
+        chain, prompt = request.chain, request.prompt
+        if chain is None or prompt is None or not chain.digests:
             return None
-        name = request.call_id
-        program = ProgramId(spans.root_span("", name, 0).hex())
-        key = Key(program, "", "", "", 0, spans.trace_id("", name, 0), spans.root_span("", name, 0), None, True, now, Basis.NEW)
-        self._live[program] = (key, [])
-        return Turn(key, request, 0, 0, Basis.NEW)
+        claims = self._identity.claims(fields, request.hints)
+        tenant = self._population.tenant(claims.tenant)
+        lineage = tenant.lineage
+        dialect = self._dialects[request.dialect]
+        answer = chain.answer
+        tail = dialect.tail(prompt, 0 if answer is None else answer.last + 1)
+        results = tail.results[:MAX_TOOLS]
+        found = lineage.find(prompt, chain, results, request.continues, dialect.quotes, now, is_retry=claims.is_retry)
+        program, basis = self._belonging.program(tenant, claims, found, request.call_id, now, is_user_last=tail.is_user_last)
+        if claims.session:
+            tenant.joined(program, claims.session)
+        line = self._belonging.line(program, found, claims.agent)
+        links, runs = depends(program, found, results, request.arrived_at)
+        node = Node(line, request.call_id, request.arrived_at, chain.digests[-1], is_opening=answer is None)
+        lineage.keep(node, prompt, found, request.continues)
+        if found is not None:
+            if found.kind is LinkKind.SPAWN:
+                found.node.began(found.tool, line)
+            else:
+                found.node.line.program.continued(found.node)
+        number = program.began(node, now)
+        self._population.used(tenant, program)
+        self._calls[basis] += 1
+        trace = self._belonging.client_trace(program, claims.span)
+        return Turn(program, node, request, number, basis, tuple(links), tuple(runs), trace)
 
     def retried(self, turn: Turn, outcome: Outcome) -> None:
         """An attempt failed, and another replica is tried."""
@@ -37,114 +91,92 @@ class Programs:
         )
         turn.attempts = (*turn.attempts, failed)
 
-    def settle(self, turn: Turn, outcome: Outcome, now: float) -> Call:  # noqa: ARG002
+    def settle(self, turn: Turn, outcome: Outcome, now: float) -> Call:  # noqa: ARG002 - its times are in the outcome
         """End a call; returns its record."""
-        usage = outcome.usage
-        times = Times(
-            outcome.arrived_at,
-            outcome.read_at,
-            outcome.read_at,
-            outcome.booked_at,
-            outcome.sent_at,
-            outcome.head_at,
-            outcome.first_token_at,
-            outcome.first_visible_at,
-            outcome.last_byte_at,
-            outcome.ended_at,
-            outcome.first_tool_at,
-        )
-        call = Call(
-            turn.call_id,
-            outcome.request_id,
-            turn.agent,
-            turn.number,
-            turn.basis,
-            turn.links,
-            times,
-            outcome.dialect,
-            outcome.model,
-            outcome.placement.replica,
-            outcome.status,
-            outcome.reason,
-            outcome.is_stream,
-            outcome.attempt,
-            turn.attempts,
-            outcome.finish_reason,
-            outcome.response_id,
-            outcome.placement.prompt_tokens if usage is None else usage.prompt_tokens,
-            None if usage is None else usage.cached_tokens,
-            outcome.placement.hit.tokens,
-            None if usage is None else usage.completion_tokens,
-            outcome.max_tokens,
-            outcome.tool_calls,
-            turn.runs,
-            outcome.is_complete and not outcome.tool_calls,
-            turn.client_trace,
-            turn.agent_name,
-        )
-        self._live[turn.key.id][1].append(call)
+        called = outcome.tool_calls
+        tools = tuple(tool for tool in called if tool.name not in self._final_tools) if called else ()
+        if not outcome.is_complete or outcome.status != 200:
+            state = State.FAILED
+        elif tools or (not called and turn.request.hints.has_stop):
+            state = State.ANSWERED
+        else:
+            state = State.FINAL
+        call = calls.settled(turn, outcome, is_final=state is State.FINAL)
+        node, program = turn.node, turn.program
+        node.said = said_of(outcome.answer)
+        if state is not State.FAILED:
+            program.is_answered = state is State.FINAL
+            program.answered(node, tools[:MAX_TOOLS])
+            if turn.request.is_stored and outcome.response_id is not None:
+                program.stored(node, outcome.response_id)
+        self._end_call(turn, call, state)
         return call
 
     def drop(self, turn: Turn, reason: str, now: float) -> Call:
         """End a call of which no attempt could be made; returns its record."""
-        request = turn.request
-        times = Times(request.arrived_at, request.read_at, now, now, ended=now)
-        call = Call(
-            turn.call_id,
-            request.request_id,
-            turn.agent,
-            turn.number,
-            turn.basis,
-            turn.links,
-            times,
-            request.dialect,
-            request.model,
-            None,
-            None,
-            reason,
-            request.is_stream,
-            0,
-            turn.attempts,
-            None,
-            None,
-            0,
-            None,
-            0,
-            None,
-            request.max_tokens,
-            (),
-            turn.runs,
-            is_final=False,
-            client_trace=turn.client_trace,
-            agent_name=turn.agent_name,
-        )
-        self._live[turn.key.id][1].append(call)
+        call = calls.dropped(turn, reason, now)
+        self._end_call(turn, call, State.FAILED)
         return call
 
-    def end(self, program: ProgramId, now: float) -> Ended | None:  # noqa: ARG002
+    def tool_event(self, event: ToolEvent) -> bool:
+        """Take a tool run as its gateway measured it; False where no call waits for its result."""
+        for node in self._population.tenant(event.tenant).lineage.callers(event.tool_call_id):
+            if node.call_id == event.turn:
+                node.told(event)
+                return True
+        return False
+
+    def engine_times(self, program: ProgramId, call: CallId, times: EngineTimes) -> bool:
+        """Put down what the engine says of a finished call; False where that is not known any more."""
+        known = self._population.get(program)
+        return known is not None and known.record.replace_engine_times(call, times)
+
+    def end(self, program: ProgramId, now: float) -> Ended | None:  # noqa: ARG002 - one clock for all that begins or ends
         """End a program because somebody asked; None where it is not live."""
-        live = self._live.pop(program, None)
-        return None if live is None else _ended(*live, ProgramOutcome.ASKED)
+        known = self._population.get(program)
+        if known is None or not known.is_live:
+            return None
+        self._population.retire(known, ProgramOutcome.ASKED)
+        return known.ended()
 
-    def sweep(self, now: float) -> list[Ended]:  # noqa: ARG002
-        """End those whose time has come; a bounded amount of work at a time, and empty where nothing is left to do."""
-        return []
+    def sweep(self, now: float) -> list[Ended]:
+        """End those whose time has come, and tell of those that have ended.
 
-    def close(self, now: float) -> list[Ended]:  # noqa: ARG002
+        A bounded amount of work at a time, and empty where nothing is left to do.
+        """
+        return [program.ended() for program in self._population.sweep(now)]
+
+    def close(self, now: float) -> list[Ended]:  # noqa: ARG002 - as `end`
         """End all, as the proxy stops."""
-        ended = [_ended(*live, ProgramOutcome.SHUTDOWN) for live in self._live.values()]
-        self._live.clear()
-        return ended
+        return [program.ended() for program in self._population.close()]
 
     def listing(self, now: float) -> list[Summary]:
         """All live programs and the newest ended ones, the most recently used first."""
-        raise NotImplementedError
+        programs = sorted(self._population.known(), key=lambda program: program.record.active_at, reverse=True)
+        return [program.summary(now) for program in programs]
 
     def calls(self, program: ProgramId) -> tuple[Key, tuple[Call, ...]] | None:
         """A program's finished calls in the order of their ends; None where it is not known."""
-        live = self._live.get(program)
-        return None if live is None else (live[0], tuple(live[1]))
+        known = self._population.get(program)
+        return None if known is None else (known.key, known.record.calls())
 
+    def find(self, name: str) -> ProgramId | None:
+        """The program of this id, else the newest to which a client of any tenant gave this name; None where there is none."""
+        known = self._population.get(ProgramId(name))
+        if known is None:
+            named = [program for program in self._population.known() if program.key.name == name]
+            known = max(named, key=lambda program: program.key.started_at, default=None) if name else None
+        return None if known is None else known.key.id
 
-def _ended(key: Key, calls: list[Call], outcome: ProgramOutcome) -> Ended:
-    return Ended(key, outcome, tuple(calls), max((call.times.ended for call in calls), default=key.started_at))
+    @property
+    def stats(self) -> Stats:
+        """Counts since the start."""
+        population = self._population
+        return Stats(population.num_live, dict(self._calls), dict(population.outcomes), dict(self._identity.ignored))
+
+    def _end_call(self, turn: Turn, call: Call, state: State) -> None:
+        node = turn.node
+        node.state = state
+        node.ended_at = call.times.ended
+        turn.program.record.add(call)
+        self._population.settled(turn.program)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from turnwise.proxy.programs.lines import Node
+from turnwise.proxy.programs.program import Program
 from turnwise.proxy.programs.values import Attempt, Basis, Key, Link, ToolRun
 from turnwise.types import Request
 
@@ -18,33 +20,36 @@ class Turn:
         "client_trace",
         "key",
         "links",
+        "node",
         "number",
+        "program",
         "request",
         "runs",
     )
 
     def __init__(
         self,
-        key: Key,
+        program: Program,
+        node: Node,
         request: Request,
-        agent: int,
         number: int,
         basis: Basis,
         links: tuple[Link, ...] = (),
         runs: tuple[ToolRun, ...] = (),
         client_trace: bytes | None = None,
-        agent_name: str = "",
     ) -> None:
-        self.key = key
-        """The program."""
+        self.program = program
+        self.node = node
+        """It, as calls after it may be told to follow it."""
+        self.key: Key = program.key
         self.request = request
         self.call_id = request.call_id
-        self.agent = agent
+        self.agent = node.line.agent
+        self.agent_name = node.line.name
         self.number = number
         """Which call of its agent, from 0."""
         self.basis = basis
         self.links = links
         self.runs = runs
         self.client_trace = client_trace
-        self.agent_name = agent_name
         self.attempts: tuple[Attempt, ...] = ()

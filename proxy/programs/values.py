@@ -82,6 +82,8 @@ class ToolRun(msgspec.Struct, frozen=True, array_like=True, gc=False):
     is_inferred: bool = True
     is_conversation: bool = False
     """Whether the tool was an agent whose calls are known: its time is theirs."""
+    is_ok: bool = True
+    """False where a gateway told that it failed."""
 
 
 class Times(msgspec.Struct, frozen=True, array_like=True, gc=False):

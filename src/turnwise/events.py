@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from turnwise.types import BlockHash
+from turnwise.types import BlockHash, CallId
 
 FULL_ATTENTION = "full_attention"
 
@@ -117,3 +117,18 @@ class ReplicaFacts(msgspec.Struct, frozen=True, gc=False):
     version: str | None = None
     event_sources: tuple[EventSourceInfo, ...] = ()
     load: LoadReport = LoadReport()
+
+
+class ToolEvent(msgspec.Struct, frozen=True, gc=False):
+    """One run of a tool as a tools gateway measured it; times are seconds on the proxy's clock."""
+
+    tenant: str
+    """As `Key.tenant` has it."""
+    turn: CallId
+    """The call whose answer called the tool."""
+    tool_call_id: str
+    tool: str
+    queued_at: float
+    started_at: float
+    ended_at: float
+    ok: bool = True

@@ -1,0 +1,204 @@
+"""Which program a call belongs to, in the order of belief (decision 8), and what it depends on within it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from turnwise.proxy.programs import spans
+from turnwise.proxy.programs.identity import Claims
+from turnwise.proxy.programs.lineage import Found
+from turnwise.proxy.programs.lines import Line, Node, State
+from turnwise.proxy.programs.population import Population
+from turnwise.proxy.programs.program import Program
+from turnwise.proxy.programs.sampling import is_sampled
+from turnwise.proxy.programs.tenant import Tenant
+from turnwise.proxy.programs.traceparent import ClientSpan
+from turnwise.proxy.programs.values import Basis, Key, Link, LinkKind, Outcome, ToolRun
+from turnwise.settings import ProgramSettings, TraceSettings
+from turnwise.turns import ToolCall
+from turnwise.types import CallId, ProgramId
+
+_OURS = "\0"
+"""Begins the names that no client gives: they hold no control characters."""
+
+_FOLLOWS = frozenset({LinkKind.CONTINUE, LinkKind.REWRITE})
+LINEAGE = Basis.LINEAGE
+
+
+class Belonging:
+    """Decides of calls; opens programs where none is meant."""
+
+    def __init__(self, settings: ProgramSettings, traces: TraceSettings, population: Population) -> None:
+        self._population = population
+        self._max_calls = settings.max_calls
+        self._joins_client = traces.join_client
+        self._sample_ratio = traces.sample_ratio
+
+    def program(
+        self, tenant: Tenant, claims: Claims, found: Found | None, call_id: CallId, now: float, *, is_user_last: bool
+    ) -> tuple[Program, Basis]:
+        """The program of a call, and what told it. `is_user_last` is whether its prompt ends with a user's words."""
+        trace_id = claims.span.trace_id if claims.span is not None and claims.span.is_sampled else None
+        if claims.name:
+            return self._named(tenant, claims, found, call_id, now), claims.basis
+        if found is not None:
+            known: Program | None = found.node.line.program
+            basis = LINEAGE
+        elif trace_id is not None:
+            # A trace that was not seen before says nothing of other calls, but that none of these has its goal.
+            known, basis = tenant.of_trace(trace_id), Basis.TRACE
+        else:
+            known = tenant.of_session(claims.session) or tenant.of_session(claims.parent_session)
+            basis = Basis.NEW if known is None else Basis.SESSION
+        if known is None:
+            return self._open(tenant, claims, "", basis, None, call_id, now), basis
+        known = _newest(known)
+        is_same_trace = trace_id is not None and trace_id == known.trace_id
+        is_next_goal = (
+            is_user_last
+            and not is_same_trace
+            and (known.is_answered if found is None else found.kind in _FOLLOWS and found.node.state is State.FINAL)
+            and (not known.is_live or known.is_quiescent)
+        )
+        if known.is_live and not is_next_goal and self._has_room(known):
+            return known, basis
+        if known.is_live:
+            self._population.end(known, Outcome.ANSWERED if is_next_goal else Outcome.EVICTED)
+        return self._open(tenant, claims, "" if is_next_goal else known.key.name, basis, known, call_id, now), basis
+
+    def line(self, program: Program, found: Found | None, agent: str) -> Line:
+        """The conversation of a call within its program."""
+        if found is not None and found.kind is not LinkKind.SPAWN and found.node.line.program is program:
+            if not found.node.is_continued:
+                return found.node.line
+            return program.new_line(agent or found.node.line.name)
+        return program.line(agent)
+
+    def client_trace(self, program: Program, span: ClientSpan | None) -> bytes | None:
+        """The client's own span, where it is to be linked: it is sampled, and of another trace than the program's."""
+        if span is None or not span.is_sampled or span.trace_id == program.key.trace_id:
+            return None
+        return span.trace_id + span.span_id
+
+    def _named(self, tenant: Tenant, claims: Claims, found: Found | None, call_id: CallId, now: float) -> Program:
+        known = tenant.named(claims.name)
+        if known is None:
+            before = tenant.of_session(claims.session)
+            if before is None and found is not None and found.kind in _FOLLOWS:
+                before = found.node.line.program
+            return self._open(tenant, claims, claims.name, claims.basis, before, call_id, now)
+        if known.is_live:
+            if self._has_room(known):
+                return known
+            self._population.end(known, Outcome.EVICTED)
+        return self._open(tenant, claims, claims.name, claims.basis, known, call_id, now)
+
+    def _has_room(self, program: Program) -> bool:
+        return program.record.num_calls + program.record.running < self._max_calls
+
+    def _open(
+        self,
+        tenant: Tenant,
+        claims: Claims,
+        name: str,
+        basis: Basis,
+        follows: Program | None,
+        call_id: CallId,
+        now: float,
+    ) -> Program:
+        """Begin a program; by its name or the client's trace its ids are those that any proxy would make."""
+        span = claims.span
+        trace_id = span.trace_id if span is not None and span.is_sampled else None
+        seed = name or (_OURS + call_id if trace_id is None or basis is not Basis.TRACE else _OURS + trace_id.hex())
+        epoch = 0
+        if follows is not None and (follows.key.name == name or not name):
+            epoch = follows.key.epoch + 1
+        while self._population.get(ProgramId((root_span := spans.root_span(tenant.id, seed, epoch)).hex())) is not None:
+            epoch += 1
+        own_trace = spans.trace_id(tenant.id, seed, epoch)
+        parent_span: bytes | None = None
+        if span is not None and trace_id is not None and self._joins_client:
+            own_trace, parent_span = trace_id, span.span_id
+        key = Key(
+            ProgramId(root_span.hex()),
+            name,
+            tenant.id,
+            claims.session or ("" if follows is None else follows.key.session),
+            epoch,
+            own_trace,
+            root_span,
+            parent_span,
+            is_sampled(own_trace, self._sample_ratio, None if span is None else span.is_sampled),
+            now,
+            basis,
+            None if follows is None else follows.key.id,
+            None if follows is None else follows.key.trace_id,
+        )
+        program = Program(key, tenant.lineage, trace_id)
+        if follows is not None and not follows.is_live:
+            follows.successor = program
+        self._population.add(tenant, program, now)
+        return program
+
+
+def depends(program: Program, found: Found | None, results: Sequence[str], now: float) -> tuple[list[Link], list[ToolRun]]:
+    """What a call of this program depends on: links to calls before it, and the runs of the tools whose results it brings.
+
+    Each result is taken once: of two calls that bring it, the first one waited for the tool.
+    """
+    links: list[Link] = []
+    runs: list[ToolRun] = []
+    parent = None
+    if found is not None:
+        links.append(_link(found.kind, found.node, program))
+        if found.kind in _FOLLOWS:
+            parent = found.node
+    for result in results:
+        caller = parent
+        tool = None if caller is None else _tool(caller, result)
+        if tool is None:
+            caller = program.lineage.caller(result)
+            tool = None if caller is None else _tool(caller, result)
+        if caller is None or tool is None:
+            continue
+        spawned = () if caller.spawned is None else caller.spawned.get(result, ())
+        links += [_link(LinkKind.JOIN, line.newest, program) for line in spawned if line.nodes]
+        if caller.line.program is program:
+            runs.append(_run(caller, tool, now, is_conversation=bool(spawned)))
+        caller.line.program.close(caller, tool)
+    return links, runs
+
+
+def _newest(program: Program) -> Program:
+    """The program that goes on in its place, where it has ended."""
+    while program.successor is not None:
+        program = program.successor
+    return program
+
+
+def _link(kind: LinkKind, node: Node, program: Program) -> Link:
+    other = node.line.program
+    if other is program:
+        return Link(kind, node.call_id)
+    return Link(kind, node.call_id, other.key.id, other.key.trace_id)
+
+
+def _tool(node: Node, tool_call_id: str) -> ToolCall | None:
+    return next((tool for tool in node.tools if tool.id == tool_call_id), None) if tool_call_id else None
+
+
+def _run(caller: Node, tool: ToolCall, now: float, *, is_conversation: bool) -> ToolRun:
+    told = None if caller.measured is None else caller.measured.get(tool.id)
+    if told is None:
+        return ToolRun(tool.id, tool.name, caller.call_id, caller.ended_at, now, is_conversation=is_conversation)
+    return ToolRun(
+        tool.id,
+        tool.name,
+        caller.call_id,
+        told.started_at,
+        told.ended_at,
+        told.queued_at,
+        is_inferred=False,
+        is_conversation=is_conversation,
+        is_ok=told.ok,
+    )

@@ -1,0 +1,64 @@
+"""Which of the calls with one prompt a call goes on from, or is another try of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from turnwise.proxy.programs.lines import Node, State
+from turnwise.types import Answer
+
+RETRY_WITHIN_S = 60.0
+"""How long after a call failed the same prompt is taken for another try, where the client does not say so."""
+
+_BY_ID, _BY_ANSWER, _UNKNOWN, _OTHER_ANSWER = 7, 5, 3, 1
+"""What tells that a call is gone on from. One that nobody continued ranks above those that are told by the same, and by one."""
+
+
+def said_of(answer: Answer | None) -> int:
+    """What of an answer clients repeat as it was: its tool calls, else its text; 0 where that is not known."""
+    return 0 if answer is None else answer.calls or answer.text
+
+
+def tried(nodes: Sequence[Node], now: float, *, is_retry: bool) -> Node | None:
+    """The call of these of which one with the same prompt is another try; `is_retry` is whether its client says that it is."""
+    for node in reversed(nodes):
+        if node.is_continued:
+            continue
+        if node.state is State.FAILED and (is_retry or now - node.ended_at <= RETRY_WITHIN_S):
+            return node
+        if is_retry and node.state is State.RUNNING:
+            return node
+    return None
+
+
+def fitting(nodes: Sequence[Node], said: int, results: Sequence[str]) -> list[Node]:
+    """Which of these calls, of one prompt, may be gone on from; several where nothing tells them apart.
+
+    `said` is what the answer said that stands in the prompt, `results` are ids of tool calls whose results it brings. Clients
+    may change what was said, so where neither tells, it is the newest call that nobody continued, if it ran after the others.
+    """
+    best: list[Node] = []
+    highest = 1
+    for node in reversed(nodes):
+        rank = _rank(node, said, results)
+        if rank > highest:
+            best, highest = [node], rank
+        elif rank == highest:
+            best.append(node)
+    if highest >= _BY_ANSWER or len(best) < 2:
+        return best[:1]
+    newest, rival = best[:2]
+    is_told_by_time = rival.state is not State.RUNNING and rival.ended_at <= newest.began_at
+    return best[:1] if is_told_by_time else best
+
+
+def _rank(node: Node, said: int, results: Sequence[str]) -> int:
+    """How well a call fits as the one gone on from; 0 where it is not that one."""
+    is_free = not node.is_continued
+    if results and any(tool.id for tool in node.tools):
+        return _BY_ID + is_free if any(tool.id in results for tool in node.tools) else 0
+    if not node.said or not said:
+        return _UNKNOWN + is_free
+    if node.said == said:
+        return _BY_ANSWER + is_free
+    return 0 if node.is_opening and node.is_continued else _OTHER_ANSWER + is_free

@@ -1,0 +1,258 @@
+"""Which call a call follows: told by digests of prompts, of one tenant, without any text.
+
+The continuing call costs two lookups. What is looked for further only where these find nothing: an earlier prompt that this one
+extends, the same turns under another head, an open tool call whose result it brings or whose argument it quotes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
+
+import msgspec
+from xxhash import xxh3_64_intdigest
+
+from turnwise.proxy.programs.fitting import fitting, said_of, tried
+from turnwise.proxy.programs.lines import Node
+from turnwise.proxy.programs.values import LinkKind
+from turnwise.turns import ToolCall
+from turnwise.types import Digest, LastAnswer, Prompt, PromptChain, SegmentKind
+
+MAX_TWINS = 64
+"""Calls kept that have one prompt, or one hash of turns, or share an id or a quote of a tool call: the newest."""
+
+MAX_LOOKED_BACK = 256
+"""Segments from the end of a prompt at which an earlier prompt is looked for."""
+
+HEAD = frozenset({SegmentKind.TEMPLATE, SegmentKind.TOOLS, SegmentKind.SYSTEM})
+"""What stands before the turns of a conversation."""
+
+CONTINUE, REWRITE = LinkKind.CONTINUE, LinkKind.REWRITE
+ASSISTANT = SegmentKind.ASSISTANT
+
+_NAMED_STATE = "="
+"""Stands before the name of a conversation, which is no id of an answer."""
+
+_Key = TypeVar("_Key", bound=Hashable)
+_Entry = TypeVar("_Entry")
+
+
+class Found(msgspec.Struct, frozen=True, gc=False):
+    """What a call follows, and how."""
+
+    kind: LinkKind
+    node: Node
+    num_known: int = 0
+    """Segments that its prompt has in common with the other's, from the first on."""
+    tool: str = ""
+    """Id of the tool call that spawned it."""
+
+
+class Lineage:
+    """The calls of one tenant that can be followed; forgets them when told to."""
+
+    __slots__ = ("_by_prompt", "_by_quote", "_by_state", "_by_tool", "_by_turns")
+
+    def __init__(self) -> None:
+        self._by_prompt: dict[Digest, tuple[Node, ...]] = {}
+        self._by_turns: dict[int, tuple[Node, ...]] = {}
+        self._by_state: dict[str, tuple[Node, ...]] = {}
+        self._by_tool: dict[str, tuple[Node, ...]] = {}
+        self._by_quote: dict[int, tuple[tuple[Node, str], ...]] = {}
+
+    def find(
+        self,
+        prompt: Prompt,
+        chain: PromptChain,
+        results: Sequence[str],
+        continues: Sequence[str],
+        quotes: Callable[[Prompt], Sequence[int]],
+        now: float,
+        *,
+        is_retry: bool,
+    ) -> Found | None:
+        """What a call of this prompt follows; None where nothing tells, or several could be meant and nothing tells them apart.
+
+        `results` are ids of the tool calls whose results are new in it, `continues` those of state that it goes on from, and
+        `quotes` gives the hashes of what its first user turn says.
+        """
+        digests, answer = chain.digests, chain.answer
+        same = self._by_prompt.get(digests[-1])
+        if same is not None and (failed := tried(same, now, is_retry=is_retry)) is not None:
+            return Found(LinkKind.RETRY, failed, len(digests))
+        for state in continues:
+            stored = self._by_state.get(state) or self._by_state.get(_NAMED_STATE + state)
+            if stored is not None:
+                return Found(CONTINUE, stored[-1])
+        if answer is None:
+            return (
+                self._extended(digests, None)
+                or self._answered(CONTINUE, 0, results)
+                or (self._spawner(quotes(prompt)) if self._by_quote else None)
+            )
+        said = said_of(answer.said)
+        if answer.first:
+            before = digests[answer.first - 1]
+            caller = self.caller(results[0]) if results else None
+            if caller is not None and caller.prompt == before:
+                return Found(CONTINUE, caller, answer.first)
+            nodes = fitting(self._by_prompt.get(before, ()), said, results)
+            if nodes:
+                return Found(CONTINUE, nodes[0], answer.first) if len(nodes) == 1 else None
+        return self._extended(digests, answer) or self._rewritten(prompt, answer) or self._answered(REWRITE, said, results)
+
+    def keep(self, node: Node, prompt: Prompt, found: Found | None, continues: Sequence[str]) -> None:
+        """Let a call that begins be followed; it follows `found`, and goes on from state of the names `continues`."""
+        num_known = 0
+        turns = 0
+        if found is not None and found.kind is CONTINUE and found.num_known:
+            num_known, turns = found.num_known, found.node.turns
+        _hash_turns(node, prompt, num_known, turns)
+        _add(self._by_prompt, node.prompt, node)
+        _add(self._by_turns, node.turns_key, node)
+        for state in continues:
+            # No answer has this id: it is that of a conversation, which goes on from its newest call.
+            if state not in self._by_state:
+                self.stored(node, _NAMED_STATE + state)
+
+    def answered(self, node: Node, tools: tuple[ToolCall, ...]) -> None:
+        """A call has called tools: wait for their results, and for conversations that they begin."""
+        node.tools = tools
+        for tool in tools:
+            if tool.id:
+                _add(self._by_tool, tool.id, node)
+            for quote in tool.quotes:
+                _add(self._by_quote, quote, (node, tool.id))
+
+    def stored(self, node: Node, state: str) -> None:
+        """Let a call be followed by the name of state that is kept elsewhere."""
+        if not node.stored_as:
+            node.stored_as = state
+            _add(self._by_state, state, node)
+
+    def caller(self, tool_call_id: str) -> Node | None:
+        """The one call that waits for the result of this tool call; None where none does, or several do."""
+        nodes = self._by_tool.get(tool_call_id, ())
+        return nodes[0] if len(nodes) == 1 else None
+
+    def callers(self, tool_call_id: str) -> tuple[Node, ...]:
+        """The calls that wait for the result of a tool call of this id: some engines number those of each answer."""
+        return self._by_tool.get(tool_call_id, ())
+
+    def close(self, node: Node, tool: ToolCall) -> None:
+        """The result of a tool call has come, or will not any more."""
+        node.tools = tuple(other for other in node.tools if other is not tool)
+        if tool.id:
+            _remove(self._by_tool, tool.id, node)
+        for quote in tool.quotes:
+            _remove(self._by_quote, quote, (node, tool.id))
+
+    def superseded(self, node: Node) -> None:
+        """A call has been continued: its turns under another head are looked for in the one that continues it."""
+        if node.turns_key:
+            _remove(self._by_turns, node.turns_key, node)
+            node.turns_key = 0
+
+    def forget(self, node: Node) -> None:
+        """Let a call be followed no longer."""
+        for tool in node.tools:
+            self.close(node, tool)
+        _remove(self._by_prompt, node.prompt, node)
+        self.superseded(node)
+        if node.stored_as:
+            _remove(self._by_state, node.stored_as, node)
+            node.stored_as = ""
+
+    def _extended(self, digests: Sequence[Digest], answer: LastAnswer | None) -> Found | None:
+        """The call with the longest prompt that this one begins with.
+
+        Many conversations may open with the same words, so an opening is gone on from only where no answer stands behind it.
+        """
+        for at in range(len(digests) - 2, max(-1, len(digests) - 2 - MAX_LOOKED_BACK), -1):
+            known = self._by_prompt.get(digests[at])
+            if known is None:
+                continue
+            nodes = fitting(known if answer is None else [node for node in known if not node.is_opening], 0, ())
+            if nodes:
+                return Found(CONTINUE, nodes[0], at + 1) if len(nodes) == 1 else None
+        return None
+
+    def _rewritten(self, prompt: Prompt, answer: LastAnswer) -> Found | None:
+        """The call most of whose turns this one repeats under another head, an answer among them."""
+        turns, is_after_answer = 0, False
+        keys: list[int] = []
+        for kind, raw in zip(prompt.kinds[: answer.last + 1], prompt.raws, strict=False):
+            if kind in HEAD and not turns:
+                continue
+            is_answer = kind is ASSISTANT
+            if turns and is_answer is not is_after_answer:
+                keys.append(turns)
+            is_after_answer = is_answer
+            turns = xxh3_64_intdigest(raw, seed=turns)
+        keys.append(turns)
+        said = said_of(answer.said)
+        for key in reversed(keys[-MAX_LOOKED_BACK:]):
+            nodes = self._by_turns.get(key, ())
+            # Many conversations open with the same words: that one goes on from an opening is told by its answer.
+            likely = [node for node in nodes if node.said == said] or [node for node in nodes if not node.is_opening]
+            if likely:
+                return Found(REWRITE, likely[-1])
+        return None
+
+    def _answered(self, kind: LinkKind, said: int, results: Sequence[str]) -> Found | None:
+        """The call that waits for one of these results, unless the prompt says that another answer asked for it."""
+        for result in results:
+            node = self.caller(result)
+            if node is not None and (not said or not node.said or node.said == said):
+                return Found(kind, node)
+        return None
+
+    def _spawner(self, quotes: Sequence[int]) -> Found | None:
+        """The call whose tool call this conversation quotes; None where calls are quoted of which none is quoted most."""
+        hits: dict[tuple[Node, str], int] = {}
+        for quote in quotes:
+            for tool in self._by_quote.get(quote, ()):
+                hits[tool] = hits.get(tool, 0) + 1
+        if not hits:
+            return None
+        most = max(hits.values())
+        best = [tool for tool, count in hits.items() if count == most]
+        node = best[0][0]
+        if any(other is not node for other, _ in best):
+            return None
+        # Of equal calls of one answer, the one that began nothing yet.
+        taken = node.spawned or {}
+        tool_id = next((tool_id for _, tool_id in best if tool_id not in taken), best[0][1])
+        return Found(LinkKind.SPAWN, node, tool=tool_id)
+
+
+def _hash_turns(node: Node, prompt: Prompt, num_known: int, turns: int) -> None:
+    """Hash the turns from segment `num_known` on, `turns` being the hash of those before."""
+    kinds = prompt.kinds
+    key, at = turns, num_known
+    is_answered = False
+    for raw in prompt.raws[num_known:]:
+        kind = kinds[at]
+        at += 1
+        if turns or kind not in HEAD:
+            turns = xxh3_64_intdigest(raw, seed=turns)
+            if kind is ASSISTANT:
+                key, is_answered = turns, True
+    node.turns = turns
+    node.turns_key = key if is_answered else turns
+
+
+def _add(index: dict[_Key, tuple[_Entry, ...]], key: _Key, entry: _Entry) -> None:
+    entries = index.get(key)
+    index[key] = (entry,) if entries is None else (*entries[1 - MAX_TWINS :], entry)
+
+
+def _remove(index: dict[_Key, tuple[_Entry, ...]], key: _Key, entry: _Entry) -> None:
+    """Take an entry out; one that newer ones pushed out is not there."""
+    entries = index.get(key)
+    if entries is not None:
+        left = tuple(other for other in entries if other != entry)
+        if left:
+            index[key] = left
+        else:
+            del index[key]

@@ -1,0 +1,107 @@
+"""Conversations: their calls as later calls may be told to follow them, in hashes and without any text."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from turnwise.events import ToolEvent
+from turnwise.turns import ToolCall
+from turnwise.types import CallId, Digest
+
+if TYPE_CHECKING:
+    from turnwise.proxy.programs.program import Program
+
+KEPT_NODES = 4
+"""Newest calls of one conversation that can be followed; the ones before are those of turns long superseded."""
+
+
+class State(IntEnum):
+    """How far a call has come."""
+
+    RUNNING = 0
+    ANSWERED = 1
+    """Something goes on from its answer: it called tools, or is an agent that calls them in text."""
+    FINAL = 2
+    """Its answer ended a goal, as far as can be told."""
+    FAILED = 3
+    """It failed, or its client left."""
+
+
+class Node:
+    """One call, to be followed."""
+
+    __slots__ = (
+        "began_at",
+        "call_id",
+        "ended_at",
+        "is_continued",
+        "is_opening",
+        "line",
+        "measured",
+        "prompt",
+        "said",
+        "spawned",
+        "state",
+        "stored_as",
+        "tools",
+        "turns",
+        "turns_key",
+    )
+
+    def __init__(self, line: Line, call_id: CallId, began_at: float, prompt: Digest, *, is_opening: bool) -> None:
+        self.line = line
+        self.call_id = call_id
+        self.began_at = began_at
+        self.ended_at = began_at
+        self.prompt = prompt
+        """Digest of its whole prompt."""
+        self.is_opening = is_opening
+        """Whether no assistant turn is in its prompt: many conversations may begin with the same words."""
+        self.turns = 0
+        """Hash of its prompt behind the head: the same under another system prompt, other tools, another model."""
+        self.turns_key = 0
+        """Hash of those turns up to its last assistant turn, or of all where there is none; 0 where it is not looked for."""
+        self.said = 0
+        """Hash of what its answer says; 0 where that is not known."""
+        self.state = State.RUNNING
+        self.tools: tuple[ToolCall, ...] = ()
+        """Tool calls of its answer whose results have not come."""
+        self.spawned: dict[str, list[Line]] | None = None
+        """Conversations that these began, by id of the tool call."""
+        self.measured: dict[str, ToolEvent] | None = None
+        """What a gateway told of them, by id."""
+        self.stored_as: str = ""
+        """Id of state that is kept elsewhere, by which a call may say that it goes on from this one."""
+        self.is_continued = False
+
+    def began(self, tool_call_id: str, line: Line) -> None:
+        """One of its tool calls began a conversation."""
+        if self.spawned is None:
+            self.spawned = {}
+        self.spawned.setdefault(tool_call_id, []).append(line)
+
+    def told(self, event: ToolEvent) -> None:
+        """A gateway tells of a run of one of its tool calls."""
+        if self.measured is None:
+            self.measured = {}
+        self.measured[event.tool_call_id] = event
+
+
+class Line:
+    """One conversation of a program: an agent, a sub-agent, a side call, or a branch of one."""
+
+    __slots__ = ("agent", "name", "nodes", "num_turns", "program")
+
+    def __init__(self, program: Program, agent: int, name: str) -> None:
+        self.program = program
+        self.agent = agent
+        self.name = name
+        self.num_turns = 0
+        self.nodes: list[Node] = []
+        """The newest last, `KEPT_NODES` at most."""
+
+    @property
+    def newest(self) -> Node:
+        """Its last call."""
+        return self.nodes[-1]

@@ -1,0 +1,147 @@
+"""All programs of all tenants, within bounds: who goes to make room, and whose time has come."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
+
+from turnwise.proxy.programs.program import NEVER, Program
+from turnwise.proxy.programs.shares import Shares
+from turnwise.proxy.programs.tenant import Tenant
+from turnwise.proxy.programs.values import Outcome
+from turnwise.settings import ProgramSettings
+from turnwise.types import ProgramId
+
+KEPT_ENDED = 512
+"""Programs that have ended and are still known: they can be asked for, and what goes on from them is told."""
+
+KEPT_ENDED_CALLS = 20_000
+"""Calls of these."""
+
+AT_ONCE = 256
+"""Programs looked at in one sweep, and told of."""
+
+
+class Population:
+    """Live programs and the newest ended ones.
+
+    Past a bound, those of the tenant that has most go: no tenant displaces another's by coming with more.
+    """
+
+    def __init__(self, settings: ProgramSettings) -> None:
+        self._max_programs = settings.max_programs
+        self._quiet_s, self._max_age_s = settings.quiet_s, settings.max_age_s
+        self._tenants: dict[str, Tenant] = {}
+        self._programs: dict[ProgramId, tuple[Tenant, Program]] = {}
+        self._live: Shares[Tenant] = Shares()
+        self._ended: Shares[Tenant] = Shares()
+        self._num_ended_calls = 0
+        self._untold: deque[Program] = deque()
+        self._times: list[tuple[float, ProgramId]] = []
+        self.outcomes: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
+        """Programs that have ended, by how."""
+
+    @property
+    def num_live(self) -> int:
+        """Live programs."""
+        return self._live.total
+
+    def tenant(self, name: str) -> Tenant:
+        """The tenant of this name; it is known for as long as a program of it is."""
+        return self._tenants.get(name) or Tenant(name)
+
+    def get(self, program: ProgramId) -> Program | None:
+        """A program, live or ended, that is still known."""
+        found = self._programs.get(program)
+        return None if found is None else found[1]
+
+    def known(self) -> Iterator[Program]:
+        """All programs that are still known."""
+        return (program for _, program in self._programs.values())
+
+    def add(self, tenant: Tenant, program: Program, now: float) -> None:
+        """A program begins; another one ends where there is no room."""
+        if self._live.total >= self._max_programs:
+            largest = self._live.largest
+            self.end(next(iter(largest.live.values())), Outcome.EVICTED)
+        self._tenants[tenant.id] = tenant
+        tenant.add(program)
+        self._programs[program.key.id] = (tenant, program)
+        self._live.add(tenant)
+        self._look(program, now + self._max_age_s)
+
+    def used(self, tenant: Tenant, program: Program) -> None:
+        """A call of it begins."""
+        tenant.live.move_to_end(program.key.id)
+
+    def settled(self, program: Program) -> None:
+        """A call of it has ended."""
+        if program.is_live:
+            due = program.due(self._quiet_s, self._max_age_s)
+            if due < program.looked_at_in:
+                self._look(program, due)
+
+    def end(self, program: Program, outcome: Outcome) -> None:
+        """End a live program; it is told of with the next sweep."""
+        self.retire(program, outcome)
+        self._untold.append(program)
+
+    def sweep(self, now: float) -> list[Program]:
+        """Those that have ended and were not told of, `AT_ONCE` at most; ends those whose time has come."""
+        for _ in range(AT_ONCE):
+            if not self._times or self._times[0][0] > now:
+                break
+            time, name = heappop(self._times)
+            program = self.get(name)
+            if program is None or not program.is_live or program.looked_at_in != time:
+                continue
+            due = program.due(self._quiet_s, self._max_age_s)
+            program.looked_at_in = NEVER
+            if due <= now:
+                self.end(program, Outcome.ANSWERED if program.is_answered and not program.waiting else Outcome.AGE)
+            elif due < NEVER:
+                self._look(program, due)
+        return [self._untold.popleft() for _ in range(min(AT_ONCE, len(self._untold)))]
+
+    def close(self) -> list[Program]:
+        """End all that live; gives all that were not told of."""
+        for _, program in list(self._programs.values()):
+            if program.is_live:
+                self.end(program, Outcome.SHUTDOWN)
+        untold = list(self._untold)
+        self._untold.clear()
+        return untold
+
+    def retire(self, program: Program, outcome: Outcome) -> None:
+        """End a live program of which the caller tells."""
+        tenant, _ = self._programs[program.key.id]
+        program.outcome = outcome
+        program.num_ended_calls = program.record.num_calls
+        self.outcomes[outcome] += 1
+        del tenant.live[program.key.id]
+        self._live.remove(tenant)
+        tenant.ended[program.key.id] = program
+        self._ended.add(tenant)
+        self._num_ended_calls += program.num_ended_calls
+        while self._ended.total > KEPT_ENDED or (self._num_ended_calls > KEPT_ENDED_CALLS and self._ended.total > 1):
+            self._forget_oldest(self._ended.largest)
+
+    def _forget_oldest(self, tenant: Tenant) -> None:
+        program = next(iter(tenant.ended.values()))
+        tenant.forget(program)
+        self._ended.remove(tenant)
+        self._num_ended_calls -= program.num_ended_calls
+        del self._programs[program.key.id]
+        if not tenant.live and not tenant.ended:
+            del self._tenants[tenant.id]
+
+    def _look(self, program: Program, due: float) -> None:
+        """Look at a program when it is due; what was meant to be looked at before is passed over then."""
+        program.looked_at_in = due
+        heappush(self._times, (due, program.key.id))
+        if len(self._times) > 1024 + 2 * self._live.total:
+            self._times = [
+                (known.looked_at_in, known.key.id) for known in self.known() if known.is_live and known.looked_at_in < NEVER
+            ]
+            heapify(self._times)

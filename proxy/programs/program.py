@@ -1,0 +1,145 @@
+"""One live program: its record, its conversations, and whether anything of it still goes on."""
+
+from __future__ import annotations
+
+from turnwise.proxy.programs.lineage import Lineage
+from turnwise.proxy.programs.lines import KEPT_NODES, Line, Node
+from turnwise.proxy.programs.record import Record
+from turnwise.proxy.programs.values import Ended, Key, Outcome, Summary
+from turnwise.turns import ToolCall
+
+NEVER = float("inf")
+
+MAX_SESSIONS = 16
+
+
+class Program:
+    """What is known of a program; it outlives its end for a while, so that what goes on from it is told."""
+
+    __slots__ = (
+        "_by_agent",
+        "is_answered",
+        "key",
+        "lineage",
+        "lines",
+        "looked_at_in",
+        "num_ended_calls",
+        "outcome",
+        "record",
+        "sessions",
+        "successor",
+        "trace_id",
+        "waiting",
+    )
+
+    def __init__(self, key: Key, lineage: Lineage, trace_id: bytes | None) -> None:
+        self.key = key
+        """What it is known by."""
+        self.record = Record(key)
+        self.lineage = lineage
+        """That of its tenant."""
+        self.trace_id = trace_id
+        """The client's trace that it was born in."""
+        self.lines: list[Line] = []
+        self.waiting = 0
+        """Tool calls whose results have not come."""
+        self.is_answered = False
+        """Whether the call that ended last gave a final answer."""
+        self.outcome = Outcome.OPEN
+        self.successor: Program | None = None
+        """The program that went on from this one after its end."""
+        self.looked_at_in = NEVER
+        """When it is next looked whether its time has come."""
+        self.sessions: tuple[str, ...] = ()
+        """Sessions that its calls named beside that of its key, `MAX_SESSIONS` at most."""
+        self.num_ended_calls = 0
+        """Calls that it had when it ended."""
+        self._by_agent: dict[str, Line] | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it has not ended."""
+        return self.outcome is Outcome.OPEN
+
+    @property
+    def is_quiescent(self) -> bool:
+        """Whether no call of it runs, and no tool call waits for a result."""
+        return not self.record.running and not self.waiting
+
+    def line(self, agent: str) -> Line:
+        """The conversation of the agent of this name; a new one where it is not known, or nobody named it."""
+        known = self._by_agent.get(agent) if agent and self._by_agent is not None else None
+        return known or self.new_line(agent)
+
+    def new_line(self, agent: str) -> Line:
+        """Begin a conversation, of the agent of this name if it has one."""
+        line = Line(self, len(self.lines), agent)
+        self.lines.append(line)
+        if agent:
+            if self._by_agent is None:
+                self._by_agent = {}
+            self._by_agent.setdefault(agent, line)
+        return line
+
+    def began(self, node: Node, now: float) -> int:
+        """A call of it begins; gives its number in its conversation."""
+        line = node.line
+        number = line.num_turns
+        line.num_turns += 1
+        line.nodes.append(node)
+        if len(line.nodes) > KEPT_NODES:
+            self.forget(line.nodes.pop(0))
+        self.record.started(line.agent, now)
+        return number
+
+    def answered(self, node: Node, tools: tuple[ToolCall, ...]) -> None:
+        """The answer of a call called these tools."""
+        if tools and not node.is_continued and node in node.line.nodes:
+            self.lineage.answered(node, tools)
+            self.waiting += len(tools)
+
+    def stored(self, node: Node, state: str) -> None:
+        """The answer of a call is kept elsewhere under this id."""
+        if node in node.line.nodes:
+            self.lineage.stored(node, state)
+
+    def close(self, node: Node, tool: ToolCall) -> None:
+        """The result of a tool call has come, or will not any more."""
+        self.lineage.close(node, tool)
+        self.waiting -= 1
+
+    def continued(self, node: Node) -> None:
+        """A call of it is gone on from: what results it waits for have come, or never will."""
+        node.is_continued = True
+        for tool in node.tools:
+            self.close(node, tool)
+        self.lineage.superseded(node)
+
+    def forget(self, node: Node) -> None:
+        """Let a call of it be followed no longer."""
+        self.waiting -= len(node.tools)
+        self.lineage.forget(node)
+
+    def forget_all(self) -> None:
+        """Let none of its calls be followed any longer."""
+        for line in self.lines:
+            for node in line.nodes:
+                self.forget(node)
+            line.nodes.clear()
+        self.lines.clear()
+
+    def due(self, quiet_s: float, max_age_s: float) -> float:
+        """When its time comes, if nothing else happens to it."""
+        if self.record.running:
+            return NEVER
+        is_done = self.is_answered and not self.waiting
+        return self.record.active_at + (quiet_s if is_done else max_age_s)
+
+    def ended(self) -> Ended:
+        """It, for those who export it; it has ended."""
+        calls = self.record.calls()
+        return Ended(self.key, self.outcome, calls, max((call.times.ended for call in calls), default=self.key.started_at))
+
+    def summary(self, now: float) -> Summary:
+        """Its row of the list."""
+        return self.record.summary(now, outcome=self.outcome, waiting=max(0, self.waiting))

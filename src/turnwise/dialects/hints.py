@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Annotated
 
 import msgspec
 
@@ -40,7 +41,8 @@ _METADATA = msgspec.json.Decoder(_Metadata)
 _EXTENSIONS = msgspec.json.Decoder(_Extensions)
 _AGENT_HINTS = msgspec.json.Decoder(_AgentHints)
 _TEXT = msgspec.json.Decoder(str)
-_INTEGER = msgspec.json.Decoder(int)
+_PRIORITY = msgspec.json.Decoder(Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)])
+_COUNT = msgspec.json.Decoder(Annotated[int, msgspec.Meta(ge=0, lt=2**31)])
 _FLAG = msgspec.json.Decoder(bool)
 _STOP = msgspec.json.Decoder(str | list[str])
 _STOPS = ("stop", "stop_sequences")
@@ -60,8 +62,8 @@ def of_frame(body: Body, marks: Iterable[tuple[int, Mark]] = ()) -> Hints:
     hints = Hints(
         _name(body.raw("prompt_cache_key")),
         None if metadata is None else _name(metadata.user_id),
-        _typed(asked.priority, _INTEGER),
-        _typed(asked.osl, _INTEGER),
+        _typed(asked.priority, _PRIORITY),
+        _typed(asked.osl, _COUNT),
         _typed(asked.speculative_prefill, _FLAG),
         any(_typed(body.raw(name), _STOP) for name in _STOPS),
         found,

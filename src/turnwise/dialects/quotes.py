@@ -7,7 +7,7 @@ of it among reminders of the client, as a line, or behind a label such as `Task:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import msgspec
@@ -23,7 +23,7 @@ MAX_ARGUMENT_BYTES = 64 * 1024
 """Longest arguments that are looked at, and how much of a user's turn is."""
 
 MAX_CANDIDATES = 512
-"""Hashes of one user's turn: with 64 KB of lines they take half a millisecond."""
+"""Texts of one user's turn that are looked at: with parts of 64 KB they take a millisecond, those of most clients 10 us."""
 
 MAX_DEPTH = 8
 MAX_STRINGS = 64
@@ -57,7 +57,8 @@ def of_texts(texts: Iterable[str]) -> tuple[int, ...]:
         if room < 0:
             break
         parts.append(text)
-    return _hashes((*parts, *(piece for part in reversed(parts) for piece in _pieces(part))), MAX_CANDIDATES)
+    pieces = (piece for part in reversed(parts) for piece in _pieces(part))
+    return _hashes(islice(chain(parts, pieces), MAX_CANDIDATES), MAX_CANDIDATES)
 
 
 def _pieces(text: str) -> Iterator[str]:

@@ -26,7 +26,7 @@ MAX_TRIES = 8
 TOOL, USER = SegmentKind.TOOL, SegmentKind.USER
 WORDS_ALONE = Tail((), is_user_last=True)
 _LOOKED_AT = frozenset((TOOL, USER))
-_NOTE = re.compile(r"\s*<([A-Za-z][\w.:-]*)[\s>].*</\1>\s*", re.DOTALL)
+_OPENING_TAG = re.compile(r"\s*<([A-Za-z][\w.:-]*)[\s>]")
 
 Results = Callable[[SegmentKind, Raw], Iterable[Any]]
 """Gives what stands as the ids of tool results in a turn of a kind; raises what `UNREADABLE` names where that is not known."""
@@ -142,4 +142,12 @@ def _is_whole(raw: Raw) -> bool:
 
 
 def _is_note(text: str) -> bool:
-    return _NOTE.fullmatch(text) is not None
+    """Whether a text is nothing but tagged notes, one behind the other."""
+    at = 0
+    while tag := _OPENING_TAG.match(text, at):
+        closing = f"</{tag[1]}>"
+        end = text.find(closing, tag.end())
+        if end < 0:
+            return False
+        at = end + len(closing)
+    return not text[at:].strip()

@@ -31,7 +31,7 @@ def awaits_tools(call: Call) -> bool:
     return bool(call.tools) and not call.is_final and not call.reason
 
 
-class Graph:
+class Dependencies:
     """Calls and measured tool runs of one program, its nodes, and what each of them waited for.
 
     A dependency that began after its successor is none; one that ended after its successor began counts up to there.

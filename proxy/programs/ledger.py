@@ -9,7 +9,7 @@ from math import fsum
 import msgspec
 
 from turnwise.proxy.programs.causes import Cause, Stretch
-from turnwise.proxy.programs.critical_path import Graph, awaits_tools
+from turnwise.proxy.programs.critical_path import Dependencies, awaits_tools
 from turnwise.proxy.programs.values import Call, LinkKind
 
 SECONDS_PER_HOUR = 3600.0
@@ -79,13 +79,13 @@ def account(
     """
     start = min((call.times.arrived for call in calls), default=started_at)
     start = min(start, started_at)
-    graph = Graph(calls)
-    path = graph.path(start)
+    waits = Dependencies(calls)
+    path = waits.path(start)
     end = path[-1].end if path else start
     if now is not None and now > end:
-        path.append(_tail(graph, end, now, is_running=is_running))
+        path.append(_tail(waits, end, now, is_running=is_running))
         end = now
-    totals = _totals(graph, path)
+    totals = _totals(waits, path)
     on_path = {stretch.node for stretch in path if not stretch.is_gap or stretch.cause is Cause.TOOL_RUN}
     engine_s = totals.get(Cause.PREFILL, 0.0) + totals.get(Cause.DECODE, 0.0)
     return Ledger(
@@ -95,10 +95,10 @@ def account(
         causes=_sums(path),
         totals=totals,
         path=tuple(path),
-        slack={name: slack for name, slack in graph.slack().items() if name not in on_path},
-        barriers=graph.barriers(),
+        slack={name: slack for name, slack in waits.slack().items() if name not in on_path},
+        barriers=waits.barriers(),
         llm_calls=len(calls),
-        tool_runs=len(graph.runs),
+        tool_runs=len(waits.runs),
         forks=sum(link.kind is LinkKind.SPAWN for call in calls for link in call.links),
         engine_s=engine_s,
         cost=engine_s * price_per_hour / SECONDS_PER_HOUR if price_per_hour else None,
@@ -135,25 +135,25 @@ def _final_tool(call: Call, final_answer_tools: Collection[str]) -> bool:
     return bool(call.tools) and not call.reason and any(tool.name in final_answer_tools for tool in call.tools)
 
 
-def _tail(graph: Graph, end: float, now: float, *, is_running: bool) -> Stretch:
+def _tail(waits: Dependencies, end: float, now: float, *, is_running: bool) -> Stretch:
     """What the time since the last end of a live program goes to."""
     if is_running:
         return Stretch("", Cause.UNATTRIBUTED, end, now, RUNNING, is_gap=True)
-    brought = {run.caller for _, run in graph.runs}
-    waiting = next((call for call in reversed(graph.calls) if awaits_tools(call) and call.call_id not in brought), None)
+    brought = {run.caller for _, run in waits.runs}
+    waiting = next((call for call in reversed(waits.calls) if awaits_tools(call) and call.call_id not in brought), None)
     if waiting is None:
         return Stretch("", Cause.CLIENT, end, now, is_gap=True)
     return Stretch("", Cause.TOOL_RUN, end, now, ", ".join(tool.name for tool in waiting.tools), is_gap=True)
 
 
-def _totals(graph: Graph, path: Sequence[Stretch]) -> dict[Cause, float]:
+def _totals(waits: Dependencies, path: Sequence[Stretch]) -> dict[Cause, float]:
     """Sum the time of all nodes and of all that came between; a gap that a tool run explains is in the run's own time."""
-    runs = {name for name, _ in graph.runs}
-    stretches = [part for parts in graph.parts for part in parts]
-    stretches += [gap for before in graph.before for gap in before.gap if gap.node not in runs]
+    runs = {name for name, _ in waits.runs}
+    stretches = [part for parts in waits.parts for part in parts]
+    stretches += [gap for before in waits.before for gap in before.gap if gap.node not in runs]
     stretches += [
         Stretch(name, Cause.TOOL_RUN, run.started_at, max(run.started_at, run.ended_at))
-        for name, run in graph.runs
+        for name, run in waits.runs
         if run.is_inferred
     ]
     if path and path[0].is_gap:

@@ -8,15 +8,15 @@ DYNAMO := $(CACHE)/bench-dynamo-1.6.1
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -qq
 UV_VERSION := 0.13.8
 UV_COMPILE := build/lock/bin/uv --no-config pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes
-BY_DEFAULT := not vllm and not clients
+BY_DEFAULT := not vllm and not clients and not phoenix
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check fuzz clients test-clients vllm test-vllm bench-setup bench-proxy bench-index bench-knowledge bench-smoke docs format \
-	lock lock-clients lock-bench clean
+.PHONY: help demo test check fuzz clients test-clients deploy-tools phoenix test-phoenix vllm test-vllm bench-setup bench-proxy bench-index bench-knowledge \
+	bench-programs bench-smoke docs format lock lock-clients lock-phoenix lock-bench clean
 
 help: ## Say what each target does.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/runtime ## Run three simulated replicas behind the proxy: KV-aware placement against round-robin.
 	@$(BIN)/turnwise demo --seeds 5
@@ -32,6 +32,7 @@ check: $(VENV)/dev ## Lint, check types and import rules, and try the wheel outs
 	@$(BIN)/mypy bench/smoke
 	@$(BIN)/mypy bench/index
 	@$(BIN)/mypy bench/knowledge
+	@$(BIN)/mypy bench/programs
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest -q tests/wheel
 
@@ -44,6 +45,16 @@ clients: ## Install the agent clients that test-clients runs into the cache fold
 test-clients: $(VENV)/dev ## Run real SDKs, agent frameworks and a coding CLI through the proxy, each through a tool loop.
 	@folder=$$(PYTHON=$(PYTHON) tests/clients/install.sh $(CACHE)) && \
 		CLIENTS_FOLDER=$$folder $(BIN)/pytest -q -m clients tests/clients
+
+deploy-tools: ## Fetch docker-compose and promtool, by which the tests check deploy/, into the cache folder (65 MB, once).
+	@tests/docs/tools.sh $(CACHE) >/dev/null
+
+phoenix: ## Install Arize Phoenix, which test-phoenix sends traces to, into the cache folder (860 MB, once).
+	@PYTHON=$(PYTHON) tests/phoenix/install.sh $(CACHE) >/dev/null
+
+test-phoenix: $(VENV)/dev ## Send the traces of real programs to Arize Phoenix, over HTTP and gRPC, and ask it what it understood.
+	@folder=$$(PYTHON=$(PYTHON) tests/phoenix/install.sh $(CACHE)) && \
+		PHOENIX_FOLDER=$$folder $(BIN)/pytest -q -m phoenix tests/phoenix
 
 vllm: $(LAB)/model/config.json ## Install vLLM for CPU into the cache folder and make the model for test-vllm (3.5 GB, once).
 
@@ -62,6 +73,9 @@ bench-index: $(VENV)/dev $(DYNAMO)/installed ## Measure the block index beside D
 
 bench-knowledge: $(VENV)/dev ## Measure what knowing costs and how right it is, beside msgspec, and renew its part of docs/benchmarks.md (two minutes).
 	@$(BIN)/python -m bench.knowledge --cache $(CACHE) --json build/bench-knowledge.json --paper docs/benchmarks.md
+
+bench-programs: $(VENV)/dev ## Measure what it costs to know programs and to trace them, and renew its part of docs/benchmarks.md (five minutes).
+	@$(BIN)/python -m bench.programs --cache $(CACHE) --json build/bench-programs.json --paper docs/benchmarks.md
 
 bench-smoke: $(VENV)/dev ## Count calls, allocations and copies a request, and fail above twice the baseline (fifteen seconds).
 	@$(BIN)/python -m bench.smoke
@@ -83,6 +97,9 @@ lock-clients: build/lock/bin/uv ## Resolve the agent clients of test-clients aga
 		$(UV_COMPILE) --custom-compile-command "make lock-clients" tests/clients/$$set.in --output-file tests/clients/$$set.txt; done
 	@npm install --prefix tests/clients --package-lock-only --omit-lockfile-registry-resolved=true --ignore-scripts \
 		--no-audit --no-fund --loglevel=error >/dev/null
+
+lock-phoenix: build/lock/bin/uv ## Resolve Arize Phoenix again and write its lock file, with hashes.
+	@$(UV_COMPILE) --custom-compile-command "make lock-phoenix" tests/phoenix/requirements.in --output-file tests/phoenix/requirements.txt
 
 lock-bench: build/lock/bin/uv ## Pin what the benchmarks measure beside Turnwise again, with hashes.
 	@for peer in sglang-router smg vllm-router; do \

@@ -72,7 +72,7 @@ async def run(
         metrics.watch(LinterFigures(linter))
     programs, listeners = None, []
     if settings.programs.enabled:
-        programs = Programs(settings.programs, settings.traces)
+        programs = Programs(settings.programs, settings.traces, tell=None if bus is None else bus.told)
         totals = ProgramTotals(settings.programs)
         metrics.watch(totals)
         listeners.append(totals)
@@ -87,7 +87,7 @@ async def run(
     # All workers know the same, so one of them writes it down.
     writes = bool(state_file) and (seat is None or seat.number == 0)
     if bus is not None and seat is not None:
-        await _take_seat(bus, seat, fleet, index, metrics)
+        await _take_seat(bus, seat, fleet, index, programs, metrics)
     server = await serve(
         front.handle,
         settings.server,
@@ -135,9 +135,9 @@ async def run(
             warm.write_last(state_file, index, discovery.remembered())
 
 
-async def _take_seat(bus: Bus, seat: Seat, fleet: Fleet, index: KvIndex, metrics: Metrics) -> None:
+async def _take_seat(bus: Bus, seat: Seat, fleet: Fleet, index: KvIndex, programs: Programs | None, metrics: Metrics) -> None:
     """Begin to know what siblings know."""
-    bus.join(fleet, index)
+    bus.join(fleet, index, None if programs is None else programs.elsewhere)
     metrics.watch(BusFigures(bus))
     await bus.open()
     for name in seat.drained:

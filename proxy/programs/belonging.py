@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 from turnwise.proxy.programs import spans
+from turnwise.proxy.programs.dependence import FOLLOWS
+from turnwise.proxy.programs.elsewhere import Over
 from turnwise.proxy.programs.identity import Claims
 from turnwise.proxy.programs.lineage import Found
-from turnwise.proxy.programs.lines import Line, Node, State
+from turnwise.proxy.programs.lines import Line, State
 from turnwise.proxy.programs.population import Population
 from turnwise.proxy.programs.program import Program
 from turnwise.proxy.programs.sampling import is_sampled
 from turnwise.proxy.programs.tenant import Tenant
 from turnwise.proxy.programs.traceparent import ClientSpan
-from turnwise.proxy.programs.values import Basis, Key, Link, LinkKind, Outcome, ToolRun
+from turnwise.proxy.programs.values import Basis, Key, LinkKind, Outcome
 from turnwise.settings import ProgramSettings, TraceSettings
-from turnwise.turns import ToolCall
 from turnwise.types import CallId, ProgramId
 
 _OURS = "\0"
 """Begins the names that no client gives: they hold no control characters."""
 
-_FOLLOWS = frozenset({LinkKind.CONTINUE, LinkKind.REWRITE})
 LINEAGE = Basis.LINEAGE
 
 
 class Belonging:
     """Decides of calls; opens programs where none is meant."""
 
-    def __init__(self, settings: ProgramSettings, traces: TraceSettings, population: Population) -> None:
+    def __init__(
+        self,
+        settings: ProgramSettings,
+        traces: TraceSettings,
+        population: Population,
+        tell: Callable[[Over], None] | None = None,
+    ) -> None:
+        self._tell = tell
         self._population = population
         self._max_calls = settings.max_calls
         self._joins_client = traces.join_client
@@ -57,13 +64,13 @@ class Belonging:
         is_next_goal = (
             is_user_last
             and not is_same_trace
-            and (known.is_answered if found is None else found.kind in _FOLLOWS and found.node.state is State.FINAL)
+            and (known.is_answered if found is None else found.kind in FOLLOWS and found.node.state is State.FINAL)
             and (not known.is_live or known.is_quiescent)
         )
         if known.is_live and not is_next_goal and self._has_room(known):
             return known, basis
         if known.is_live:
-            self._population.end(known, Outcome.ANSWERED if is_next_goal else Outcome.EVICTED)
+            self._end(known, Outcome.ANSWERED if is_next_goal else Outcome.EVICTED)
         return self._open(tenant, claims, "" if is_next_goal else known.key.name, basis, known, call_id, now), basis
 
     def line(self, program: Program, found: Found | None, agent: str) -> Line:
@@ -84,14 +91,19 @@ class Belonging:
         known = tenant.named(claims.name)
         if known is None:
             before = tenant.of_session(claims.session)
-            if before is None and found is not None and found.kind in _FOLLOWS:
+            if before is None and found is not None and found.kind in FOLLOWS:
                 before = found.node.line.program
             return self._open(tenant, claims, claims.name, claims.basis, before, call_id, now)
         if known.is_live:
             if self._has_room(known):
                 return known
-            self._population.end(known, Outcome.EVICTED)
+            self._end(known, Outcome.EVICTED)
         return self._open(tenant, claims, claims.name, claims.basis, known, call_id, now)
+
+    def _end(self, program: Program, outcome: Outcome) -> None:
+        self._population.end(program, outcome)
+        if self._tell is not None:
+            self._tell(Over(program.key.id, outcome))
 
     def _has_room(self, program: Program) -> bool:
         return program.record.num_calls + program.record.running < self._max_calls
@@ -141,64 +153,8 @@ class Belonging:
         return program
 
 
-def depends(program: Program, found: Found | None, results: Sequence[str], now: float) -> tuple[list[Link], list[ToolRun]]:
-    """What a call of this program depends on: links to calls before it, and the runs of the tools whose results it brings.
-
-    Each result is taken once: of two calls that bring it, the first one waited for the tool.
-    """
-    links: list[Link] = []
-    runs: list[ToolRun] = []
-    parent = None
-    if found is not None:
-        links.append(_link(found.kind, found.node, program))
-        if found.kind in _FOLLOWS:
-            parent = found.node
-    for result in results:
-        caller = parent
-        tool = None if caller is None else _tool(caller, result)
-        if tool is None:
-            caller = program.lineage.caller(result)
-            tool = None if caller is None else _tool(caller, result)
-        if caller is None or tool is None:
-            continue
-        spawned = () if caller.spawned is None else caller.spawned.get(result, ())
-        links += [_link(LinkKind.JOIN, line.newest, program) for line in spawned if line.nodes]
-        if caller.line.program is program:
-            runs.append(_run(caller, tool, now, is_conversation=bool(spawned)))
-        caller.line.program.close(caller, tool)
-    return links, runs
-
-
 def _newest(program: Program) -> Program:
     """The program that goes on in its place, where it has ended."""
     while program.successor is not None:
         program = program.successor
     return program
-
-
-def _link(kind: LinkKind, node: Node, program: Program) -> Link:
-    other = node.line.program
-    if other is program:
-        return Link(kind, node.call_id)
-    return Link(kind, node.call_id, other.key.id, other.key.trace_id)
-
-
-def _tool(node: Node, tool_call_id: str) -> ToolCall | None:
-    return next((tool for tool in node.tools if tool.id == tool_call_id), None) if tool_call_id else None
-
-
-def _run(caller: Node, tool: ToolCall, now: float, *, is_conversation: bool) -> ToolRun:
-    told = None if caller.measured is None else caller.measured.get(tool.id)
-    if told is None:
-        return ToolRun(tool.id, tool.name, caller.call_id, caller.ended_at, now, is_conversation=is_conversation)
-    return ToolRun(
-        tool.id,
-        tool.name,
-        caller.call_id,
-        told.started_at,
-        told.ended_at,
-        told.queued_at,
-        is_inferred=False,
-        is_conversation=is_conversation,
-        is_ok=told.ok,
-    )

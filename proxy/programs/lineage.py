@@ -108,6 +108,10 @@ class Lineage:
         if found is not None and found.kind is CONTINUE and found.num_known:
             num_known, turns = found.num_known, found.node.turns
         _hash_turns(node, prompt, num_known, turns)
+        self.add(node, continues)
+
+    def add(self, node: Node, continues: Sequence[str]) -> None:
+        """Let a call be followed whose turns are hashed."""
         _add(self._by_prompt, node.prompt, node)
         _add(self._by_turns, node.turns_key, node)
         for state in continues:

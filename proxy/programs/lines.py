@@ -6,6 +6,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from turnwise.events import ToolEvent
+from turnwise.proxy.programs.values import LinkKind
 from turnwise.turns import ToolCall
 from turnwise.types import CallId, Digest
 
@@ -75,8 +76,11 @@ class Node:
         """Id of state that is kept elsewhere, by which a call may say that it goes on from this one."""
         self.is_continued = False
 
-    def began(self, tool_call_id: str, line: Line) -> None:
-        """One of its tool calls began a conversation."""
+    def followed(self, kind: LinkKind, tool_call_id: str, line: Line) -> None:
+        """A call follows this one, in conversation `line`; where a tool call began that, it is the one of this id."""
+        if kind is not LinkKind.SPAWN:
+            self.line.program.continued(self)
+            return
         if self.spawned is None:
             self.spawned = {}
         self.spawned.setdefault(tool_call_id, []).append(line)

@@ -44,8 +44,8 @@ class Population:
 
     @property
     def num_live(self) -> int:
-        """Live programs."""
-        return self._live.total
+        """Live programs that no sibling worker owns."""
+        return sum(program.is_live and program.owner is None for program in self.known())
 
     def tenant(self, name: str) -> Tenant:
         """The tenant of this name; it is known for as long as a program of it is."""
@@ -85,7 +85,8 @@ class Population:
     def end(self, program: Program, outcome: Outcome) -> None:
         """End a live program; it is told of with the next sweep."""
         self.retire(program, outcome)
-        self._untold.append(program)
+        if program.owner is None:
+            self._untold.append(program)
 
     def sweep(self, now: float) -> list[Program]:
         """Those that have ended and were not told of, `AT_ONCE` at most; ends those whose time has come."""
@@ -118,7 +119,8 @@ class Population:
         tenant, _ = self._programs[program.key.id]
         program.outcome = outcome
         program.num_ended_calls = program.record.num_calls
-        self.outcomes[outcome] += 1
+        if program.owner is None:
+            self.outcomes[outcome] += 1
         del tenant.live[program.key.id]
         self._live.remove(tenant)
         tenant.ended[program.key.id] = program

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from turnwise.proxy.programs.lineage import Lineage
-from turnwise.proxy.programs.lines import KEPT_NODES, Line, Node
+from turnwise.proxy.programs.lines import KEPT_NODES, Line, Node, State
 from turnwise.proxy.programs.record import Record
 from turnwise.proxy.programs.values import Ended, Key, Outcome, Summary
 from turnwise.turns import ToolCall
@@ -25,6 +25,7 @@ class Program:
         "looked_at_in",
         "num_ended_calls",
         "outcome",
+        "owner",
         "record",
         "sessions",
         "successor",
@@ -32,7 +33,7 @@ class Program:
         "waiting",
     )
 
-    def __init__(self, key: Key, lineage: Lineage, trace_id: bytes | None) -> None:
+    def __init__(self, key: Key, lineage: Lineage, trace_id: bytes | None, *, owner: int | None = None) -> None:
         self.key = key
         """What it is known by."""
         self.record = Record(key)
@@ -40,6 +41,8 @@ class Program:
         """That of its tenant."""
         self.trace_id = trace_id
         """The client's trace that it was born in."""
+        self.owner = owner
+        """The sibling worker that opened it, and tells of its end; None is this one."""
         self.lines: list[Line] = []
         self.waiting = 0
         """Tool calls whose results have not come."""
@@ -71,9 +74,14 @@ class Program:
         known = self._by_agent.get(agent) if agent and self._by_agent is not None else None
         return known or self.new_line(agent)
 
-    def new_line(self, agent: str) -> Line:
+    def line_numbered(self, number: int, agent: str) -> Line:
+        """The conversation of this number, which a sibling worker gave it."""
+        known = next((line for line in self.lines if line.agent == number), None)
+        return known or self.new_line(agent, number)
+
+    def new_line(self, agent: str, number: int | None = None) -> Line:
         """Begin a conversation, of the agent of this name if it has one."""
-        line = Line(self, len(self.lines), agent)
+        line = Line(self, self.record.num_agents if number is None else number, agent)
         self.lines.append(line)
         if agent:
             if self._by_agent is None:
@@ -102,6 +110,14 @@ class Program:
         """The answer of a call is kept elsewhere under this id."""
         if node in node.line.nodes:
             self.lineage.stored(node, state)
+
+    def ended_call(self, node: Node, tools: tuple[ToolCall, ...], stored_as: str) -> None:
+        """A call of it has ended: what may follow from its answer."""
+        if node.state is not State.FAILED:
+            self.is_answered = node.state is State.FINAL
+            self.answered(node, tools)
+            if stored_as:
+                self.stored(node, stored_as)
 
     def close(self, node: Node, tool: ToolCall) -> None:
         """The result of a tool call has come, or will not any more."""

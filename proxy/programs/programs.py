@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from turnwise.dialects import DIALECTS, Dialect
 from turnwise.events import ToolEvent
-from turnwise.proxy.programs import calls
-from turnwise.proxy.programs.belonging import Belonging, depends
+from turnwise.proxy.programs import calls, elsewhere
+from turnwise.proxy.programs.belonging import Belonging
+from turnwise.proxy.programs.dependence import depends
+from turnwise.proxy.programs.elsewhere import Elsewhere
 from turnwise.proxy.programs.fitting import said_of
 from turnwise.proxy.programs.identity import Identity, Ignored
 from turnwise.proxy.programs.lines import Node, State
 from turnwise.proxy.programs.population import Population
 from turnwise.proxy.programs.turn import Turn
-from turnwise.proxy.programs.values import Attempt, Basis, Call, Ended, EngineTimes, Key, LinkKind, Summary
+from turnwise.proxy.programs.values import Attempt, Basis, Call, Ended, EngineTimes, Key, Summary
 from turnwise.proxy.programs.values import Outcome as ProgramOutcome
 from turnwise.settings import ProgramSettings, TraceSettings
 from turnwise.types import CallId, DialectName, Outcome, ProgramId, Request
@@ -45,12 +47,16 @@ class Programs:
         settings: ProgramSettings,
         traces: TraceSettings,
         dialects: Mapping[DialectName, Dialect] = DIALECTS,
+        tell: Callable[[elsewhere.News], None] | None = None,
     ) -> None:
         self._dialects = dialects
         self._final_tools = frozenset(settings.final_answer_tools)
         self._identity = Identity(settings)
         self._population = Population(settings)
-        self._belonging = Belonging(settings, traces, self._population)
+        self._belonging = Belonging(settings, traces, self._population, tell)
+        self._tell = tell
+        self.elsewhere = Elsewhere(self._population)
+        """What siblings serve; `tell` tells them what this worker serves, None where there are none."""
         self._calls = dict.fromkeys(Basis, 0)
 
     def begin(self, request: Request, fields: Mapping[bytes, bytes], now: float) -> Turn | None:
@@ -74,13 +80,12 @@ class Programs:
         node = Node(line, request.call_id, request.arrived_at, chain.digests[-1], is_opening=answer is None)
         lineage.keep(node, prompt, found, request.continues)
         if found is not None:
-            if found.kind is LinkKind.SPAWN:
-                found.node.began(found.tool, line)
-            else:
-                found.node.line.program.continued(found.node)
+            found.node.followed(found.kind, found.tool, line)
         number = program.began(node, now)
         self._population.used(tenant, program)
         self._calls[basis] += 1
+        if self._tell is not None:
+            self._tell(elsewhere.began(program, node, found, results, request.continues, claims.session))
         trace = self._belonging.client_trace(program, claims.span)
         return Turn(program, node, request, number, basis, tuple(links), tuple(runs), trace)
 
@@ -104,18 +109,16 @@ class Programs:
         call = calls.settled(turn, outcome, is_final=state is State.FINAL)
         node, program = turn.node, turn.program
         node.said = said_of(outcome.answer)
-        if state is not State.FAILED:
-            program.is_answered = state is State.FINAL
-            program.answered(node, tools[:MAX_TOOLS])
-            if turn.request.is_stored and outcome.response_id is not None:
-                program.stored(node, outcome.response_id)
-        self._end_call(turn, call, state)
+        node.state = state
+        program.ended_call(node, tools[:MAX_TOOLS], outcome.response_id or "" if turn.request.is_stored else "")
+        self._end_call(turn, call)
         return call
 
     def drop(self, turn: Turn, reason: str, now: float) -> Call:
         """End a call of which no attempt could be made; returns its record."""
         call = calls.dropped(turn, reason, now)
-        self._end_call(turn, call, State.FAILED)
+        turn.node.state = State.FAILED
+        self._end_call(turn, call)
         return call
 
     def tool_event(self, event: ToolEvent) -> bool:
@@ -132,11 +135,13 @@ class Programs:
         return known is not None and known.record.replace_engine_times(call, times)
 
     def end(self, program: ProgramId, now: float) -> Ended | None:  # noqa: ARG002 - one clock for all that begins or ends
-        """End a program because somebody asked; None where it is not live."""
+        """End a program because somebody asked; None where it is not live, or is owned by a sibling worker."""
         known = self._population.get(program)
-        if known is None or not known.is_live:
+        if known is None or not known.is_live or known.owner is not None:
             return None
         self._population.retire(known, ProgramOutcome.ASKED)
+        if self._tell is not None:
+            self._tell(elsewhere.Over(program, ProgramOutcome.ASKED))
         return known.ended()
 
     def sweep(self, now: float) -> list[Ended]:
@@ -174,9 +179,10 @@ class Programs:
         population = self._population
         return Stats(population.num_live, dict(self._calls), dict(population.outcomes), dict(self._identity.ignored))
 
-    def _end_call(self, turn: Turn, call: Call, state: State) -> None:
+    def _end_call(self, turn: Turn, call: Call) -> None:
         node = turn.node
-        node.state = state
         node.ended_at = call.times.ended
         turn.program.record.add(call)
         self._population.settled(turn.program)
+        if self._tell is not None:
+            self._tell(elsewhere.finished(turn.program, node, call))

@@ -80,6 +80,10 @@ class Record:
         if agent >= self.num_agents:
             self.num_agents = agent + 1
 
+    def abandoned(self) -> None:
+        """A call will never end, as its worker is gone."""
+        self.running -= 1
+
     def add(self, call: Call) -> None:
         """A call has ended."""
         self.running -= 1

@@ -12,6 +12,8 @@ import msgspec
 from turnwise.index import KvIndex
 from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.member import Member
+from turnwise.proxy.programs import elsewhere
+from turnwise.proxy.programs.elsewhere import Elsewhere
 from turnwise.proxy.workers import messages
 from turnwise.proxy.workers.inbox import Inbox
 from turnwise.proxy.workers.links import Link
@@ -76,10 +78,10 @@ class Bus:
         self._asked_at: float | None = None
         self._was_answered = asyncio.Event()
 
-    def join(self, fleet: Fleet, index: KvIndex) -> None:
+    def join(self, fleet: Fleet, index: KvIndex, programs: Elsewhere | None = None) -> None:
         """Say whose load is told, and who is to know what siblings tell."""
         self._fleet = fleet
-        self._inbox = Inbox(fleet, index)
+        self._inbox = Inbox(self._number, fleet, index, programs)
         self._recall = Recall(self._number, fleet, self.links, lambda datagram, link: self._send(datagram, (link,)))
 
     @property
@@ -138,6 +140,10 @@ class Bus:
             self.num_oversize += 1
         self._changed[replica] = None
         self._tell(messages.booked(call_id, chain, replica, prompt_tokens, assigned_s, reports=reports))
+
+    def told(self, news: elsewhere.News) -> None:
+        """A call of a program began or ended here, or a program was ended."""
+        self._tell(news)
 
     def changed(self, replica: ReplicaId) -> None:
         """See `Siblings.changed`."""

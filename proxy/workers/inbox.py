@@ -9,6 +9,7 @@ from turnwise.index import KvIndex, Report
 from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.held import Holder
 from turnwise.proxy.member import Member
+from turnwise.proxy.programs.elsewhere import Began, Elsewhere, Finished, Over
 from turnwise.proxy.workers.messages import Booked, Datagram, Kept, Learned, LoadOf, Settled
 from turnwise.proxy.workers.ports import NO_LOAD, Load
 from turnwise.types import CallId, PromptChain, ReplicaId
@@ -24,10 +25,12 @@ FIRST_LIFE = 1
 
 
 class Inbox:
-    """Applies datagrams; the one writer of `Member.elsewhere`."""
+    """Applies datagrams; the one writer of `Member.elsewhere`. `number` is this worker's, `programs` None where none are known."""
 
-    def __init__(self, fleet: Fleet, index: KvIndex) -> None:
+    def __init__(self, number: int, fleet: Fleet, index: KvIndex, programs: Elsewhere | None) -> None:
+        self._number = number
         self._fleet = fleet
+        self._programs = programs
         self._index = index
         self._loads: dict[int, dict[ReplicaId, Load]] = {}
         self._heard_at: dict[int, float] = {}
@@ -44,6 +47,10 @@ class Inbox:
         if datagram.is_whole or datagram.loads:
             self._take_loads(datagram)
         for item in datagram.news:
+            if isinstance(item, Began | Finished | Over):
+                if self._programs is not None:
+                    self._programs.heard(item, datagram.sender, now)
+                continue
             member = self._fleet.members.get(item.replica)
             if member is None:
                 continue
@@ -62,6 +69,9 @@ class Inbox:
             if now - heard_at > SILENT_S:
                 del self._heard_at[sender]
                 self._count(self._loads.pop(sender, {}))
+                if self._programs is not None:
+                    heir = min((self._number, *self._heard_at))
+                    self._programs.lost(sender, None if heir == self._number else heir)
 
     def _take_loads(self, datagram: Datagram) -> None:
         told = {item.replica: item.load for item in datagram.loads}

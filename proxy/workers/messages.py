@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from turnwise.proxy.programs import elsewhere
 from turnwise.proxy.workers.ports import Load
 from turnwise.types import Answer, CallId, Digest, LastAnswer, PromptChain, ReplicaId, Usage
 
@@ -70,7 +71,7 @@ class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=4):
     replica: ReplicaId
 
 
-News = Booked | Settled | Learned | Kept
+News = Booked | Settled | Learned | Kept | elsewhere.News
 
 
 class Question(msgspec.Struct, frozen=True, array_like=True, gc=False):

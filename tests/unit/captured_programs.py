@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -173,10 +174,16 @@ class Replayed(msgspec.Struct):
         return set(map(frozenset, groups.values()))
 
 
-def replay(rows: list[dict], *, is_stripped: bool = False, settings: ProgramSettings | None = None) -> Replayed:
-    """Take calls through identity in the order in which they began and ended."""
+def replay(
+    rows: list[dict],
+    *,
+    is_stripped: bool = False,
+    settings: ProgramSettings | None = None,
+    workers: Sequence[Programs] = (),
+) -> Replayed:
+    """Take calls through identity in the order in which they began and ended; dealt in turn to `workers` if there are some."""
     reader = Reader(Edits(include_usage=False))
-    programs = Programs(settings or ProgramSettings(), TraceSettings())
+    workers = workers or (Programs(settings or ProgramSettings(), TraceSettings()),)
     answers = answers_of(rows)
     named = [row["body"].get("previous_response_id") for row in rows]
     moments = []
@@ -190,6 +197,7 @@ def replay(rows: list[dict], *, is_stripped: bool = False, settings: ProgramSett
     turns = {}
     for now, is_begin, at, request, given in sorted(moments, key=lambda moment: (moment[0], -moment[1], moment[2])):
         seq = rows[at]["seq"]
+        programs = workers[at % len(workers)]
         if is_begin:
             turns[seq] = programs.begin(request, given, now)
             continue
@@ -198,7 +206,7 @@ def replay(rows: list[dict], *, is_stripped: bool = False, settings: ProgramSett
         tap.feed(answer_body(request.dialect, answers[seq], given), now)
         tap.close(now)
         programs.settle(turns[seq], outcome_of(request, now, tap), now)
-    return Replayed(programs, turns)
+    return Replayed(workers[0], turns)
 
 
 def f1(wanted: set, found: set) -> float:

@@ -1,0 +1,70 @@
+"""What a call depends on within its program: the calls before it, and the tools whose results it brings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from turnwise.proxy.programs.lineage import Found
+from turnwise.proxy.programs.lines import Node
+from turnwise.proxy.programs.program import Program
+from turnwise.proxy.programs.values import Link, LinkKind, ToolRun
+from turnwise.turns import ToolCall
+
+FOLLOWS = frozenset({LinkKind.CONTINUE, LinkKind.REWRITE})
+"""How a call goes on with the turns of another."""
+
+
+def depends(program: Program, found: Found | None, results: Sequence[str], now: float) -> tuple[list[Link], list[ToolRun]]:
+    """What a call of this program depends on: links to calls before it, and the runs of the tools whose results it brings.
+
+    Each result is taken once: of two calls that bring it, the first one waited for the tool.
+    """
+    links: list[Link] = []
+    runs: list[ToolRun] = []
+    parent = None
+    if found is not None:
+        links.append(_link(found.kind, found.node, program))
+        if found.kind in FOLLOWS:
+            parent = found.node
+    for result in results:
+        caller = parent
+        tool = None if caller is None else _tool(caller, result)
+        if tool is None:
+            caller = program.lineage.caller(result)
+            tool = None if caller is None else _tool(caller, result)
+        if caller is None or tool is None:
+            continue
+        spawned = () if caller.spawned is None else caller.spawned.get(result, ())
+        links += [_link(LinkKind.JOIN, line.newest, program) for line in spawned if line.nodes]
+        if caller.line.program is program:
+            runs.append(_run(caller, tool, now, is_conversation=bool(spawned)))
+        caller.line.program.close(caller, tool)
+    return links, runs
+
+
+def _link(kind: LinkKind, node: Node, program: Program) -> Link:
+    other = node.line.program
+    if other is program:
+        return Link(kind, node.call_id)
+    return Link(kind, node.call_id, other.key.id, other.key.trace_id)
+
+
+def _tool(node: Node, tool_call_id: str) -> ToolCall | None:
+    return next((tool for tool in node.tools if tool.id == tool_call_id), None) if tool_call_id else None
+
+
+def _run(caller: Node, tool: ToolCall, now: float, *, is_conversation: bool) -> ToolRun:
+    told = None if caller.measured is None else caller.measured.get(tool.id)
+    if told is None:
+        return ToolRun(tool.id, tool.name, caller.call_id, caller.ended_at, now, is_conversation=is_conversation)
+    return ToolRun(
+        tool.id,
+        tool.name,
+        caller.call_id,
+        told.started_at,
+        told.ended_at,
+        told.queued_at,
+        is_inferred=False,
+        is_conversation=is_conversation,
+        is_ok=told.ok,
+    )

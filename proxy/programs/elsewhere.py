@@ -1,0 +1,187 @@
+"""Calls that sibling workers serve: what they tell of them, and programs as if these calls had come here.
+
+Any worker may get the next call of a program. So each tells the others of its calls as they begin and end, in hashes and
+records, and any of them can tell what a call follows. The worker that opened a program owns it: it alone tells of its end.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from turnwise.proxy.programs.dependence import depends
+from turnwise.proxy.programs.lineage import Found
+from turnwise.proxy.programs.lines import Line, Node, State
+from turnwise.proxy.programs.population import Population
+from turnwise.proxy.programs.program import Program
+from turnwise.proxy.programs.values import Call, Key, LinkKind, Outcome
+from turnwise.turns import ToolCall
+from turnwise.types import CallId, Digest, ProgramId
+
+MAX_PARTS = 64
+"""Tool calls and results of one call that siblings are told of: with ids and hashes, a datagram holds them."""
+
+
+class Follows(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a call follows."""
+
+    kind: LinkKind
+    program: ProgramId
+    agent: int
+    call_id: CallId
+    tool: str
+
+
+class Began(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=5):
+    """A call began at a sibling."""
+
+    key: Key
+    client_trace: bytes | None
+    """The client's trace that the program was born in."""
+    call_id: CallId
+    agent: int
+    agent_name: str
+    session: str
+    """As the call named it."""
+    began_at: float
+    prompt: Digest
+    turns: int
+    turns_key: int
+    is_opening: bool
+    follows: Follows | None
+    results: tuple[str, ...]
+    continues: tuple[str, ...]
+
+
+class Finished(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=6):
+    """A call ended at a sibling."""
+
+    program: ProgramId
+    call: Call
+    state: State
+    said: int
+    tools: tuple[ToolCall, ...]
+    """Those of its answer whose results are waited for."""
+    stored_as: str
+
+
+class Over(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=7):
+    """A program was ended by what only one worker saw: somebody asked, or the session's next goal came."""
+
+    program: ProgramId
+    outcome: Outcome
+
+
+News = Began | Finished | Over
+
+
+def began(
+    program: Program, node: Node, found: Found | None, results: tuple[str, ...], continues: tuple[str, ...], session: str
+) -> Began:
+    """The news of a call that began here."""
+    follows = None
+    if found is not None:
+        other = found.node
+        follows = Follows(found.kind, other.line.program.key.id, other.line.agent, other.call_id, found.tool)
+    return Began(
+        program.key,
+        program.trace_id,
+        node.call_id,
+        node.line.agent,
+        node.line.name,
+        session,
+        node.began_at,
+        node.prompt,
+        node.turns,
+        node.turns_key,
+        node.is_opening,
+        follows,
+        results[:MAX_PARTS],
+        continues[:MAX_PARTS],
+    )
+
+
+def finished(program: Program, node: Node, call: Call) -> Finished:
+    """The news of a call that ended here."""
+    if len(call.tools) > MAX_PARTS or len(call.runs) > MAX_PARTS or len(call.links) > MAX_PARTS:
+        call = msgspec.structs.replace(
+            call, tools=call.tools[:MAX_PARTS], runs=call.runs[:MAX_PARTS], links=call.links[:MAX_PARTS]
+        )
+    return Finished(program.key.id, call, node.state, node.said, node.tools[:MAX_PARTS], node.stored_as)
+
+
+class Elsewhere:
+    """Applies what siblings tell, each known by its number."""
+
+    def __init__(self, population: Population) -> None:
+        self._population = population
+        self._running: dict[CallId, tuple[int, Program, Node]] = {}
+
+    def heard(self, news: News, sender: int, now: float) -> None:
+        """Take in what one sibling tells."""
+        if isinstance(news, Began):
+            self._began(news, sender, now)
+        elif isinstance(news, Finished):
+            self._finished(news)
+        else:
+            program = self._population.get(news.program)
+            if program is not None and program.is_live:
+                self._population.end(program, news.outcome)
+
+    def lost(self, sender: int, heir: int | None) -> None:
+        """A sibling is gone: its calls have failed, and `heir` owns its programs; None is this worker."""
+        for call_id, (teller, program, node) in list(self._running.items()):
+            if teller == sender:
+                del self._running[call_id]
+                node.state = State.FAILED
+                program.record.abandoned()
+                self._population.settled(program)
+        for program in self._population.known():
+            if program.owner == sender:
+                program.owner = heir
+
+    def _began(self, news: Began, sender: int, now: float) -> None:
+        key = news.key
+        tenant = self._population.tenant(key.tenant)
+        program = self._population.get(key.id)
+        if program is None:
+            program = Program(key, tenant.lineage, news.client_trace, owner=sender)
+            before = None if key.follows is None else self._population.get(key.follows)
+            if before is not None and not before.is_live:
+                before.successor = program
+            self._population.add(tenant, program, now)
+        if not program.is_live:
+            return
+        if news.session:
+            tenant.joined(program, news.session)
+        line = program.line_numbered(news.agent, news.agent_name)
+        found = self._found(news.follows)
+        depends(program, found, news.results, news.began_at)
+        node = Node(line, news.call_id, news.began_at, news.prompt, is_opening=news.is_opening)
+        node.turns, node.turns_key = news.turns, news.turns_key
+        tenant.lineage.add(node, news.continues)
+        if found is not None:
+            found.node.followed(found.kind, found.tool, line)
+        program.began(node, now)
+        self._population.used(tenant, program)
+        self._running[news.call_id] = (sender, program, node)
+
+    def _finished(self, news: Finished) -> None:
+        running = self._running.pop(news.call.call_id, None)
+        if running is None:
+            return
+        _, program, node = running
+        node.said = news.said
+        node.state = news.state
+        node.ended_at = news.call.times.ended
+        program.ended_call(node, news.tools, news.stored_as)
+        program.record.add(news.call)
+        self._population.settled(program)
+
+    def _found(self, follows: Follows | None) -> Found | None:
+        """What a sibling's call follows, as it is known here; None where it is not."""
+        program = None if follows is None else self._population.get(follows.program)
+        if follows is None or program is None:
+            return None
+        line: Line | None = next((line for line in program.lines if line.agent == follows.agent), None)
+        nodes = () if line is None else line.nodes
+        return next((Found(follows.kind, node, 0, follows.tool) for node in nodes if node.call_id == follows.call_id), None)

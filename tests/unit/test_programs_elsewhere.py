@@ -1,0 +1,107 @@
+"""Several workers know programs as one would."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import msgspec
+import pytest
+from tests.unit import captured_programs as captured
+
+from turnwise.proxy.programs import Programs
+from turnwise.proxy.programs.values import Outcome
+from turnwise.proxy.workers import messages
+from turnwise.proxy.workers.messages import MAX_DATAGRAM_BYTES, Datagram
+from turnwise.settings import ProgramSettings, TraceSettings
+from turnwise.turns import ToolCall
+
+CAPTURES = ["cli_claude", "cli_codex", "cli_opencode", "cli_qwen", "langgraph_traceparent", "oai_chat", "smolagents", "anth"]
+
+
+def crew(count: int, settings: ProgramSettings | None = None) -> list[Programs]:
+    """Workers that hear each other at once, through the bytes that would go over the bus."""
+    workers: list[Programs] = []
+
+    def tell(sender, news):
+        (data,) = messages.encode(Datagram(sender, news=(news,)))
+        (heard,) = messages.decode(data).news
+        for number, worker in enumerate(workers):
+            if number != sender:
+                worker.elsewhere.heard(heard, sender, 0.0)
+
+    settings = settings or ProgramSettings()
+    workers += [Programs(settings, TraceSettings(), tell=partial(tell, number)) for number in range(count)]
+    return workers
+
+
+def program_of(worker: Programs, replayed: captured.Replayed, seq: int):
+    return worker.calls(replayed.turns[seq].key.id)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("is_stripped", [False, True])
+@pytest.mark.parametrize("name", CAPTURES)
+def test_calls_dealt_to_workers_are_told_as_if_one_had_served_them(name, is_stripped, count):
+    rows = captured.rows_of(name)
+    alone = captured.replay(rows, is_stripped=is_stripped)
+    dealt = captured.replay(rows, is_stripped=is_stripped, workers=crew(count))
+    assert dealt.groups() == alone.groups()
+    assert dealt.edges() == alone.edges()
+    assert {seq: (turn.agent, turn.number) for seq, turn in dealt.turns.items()} == {
+        seq: (turn.agent, turn.number) for seq, turn in alone.turns.items()
+    }
+
+
+def test_every_worker_has_the_records_of_all_calls_of_a_program():
+    workers = crew(2)
+    replayed = captured.replay(captured.rows_of("cli_codex"), workers=workers)
+    assert program_of(workers[0], replayed, 0) == program_of(workers[1], replayed, 0)
+    _, calls = program_of(workers[0], replayed, 0)
+    assert len(calls) == 3
+
+
+def test_only_the_worker_that_opened_a_program_tells_of_its_end():
+    workers = crew(2)
+    captured.replay(captured.rows_of("oai_chat"), workers=workers)
+    told = [ended.key.id for worker in workers for ended in worker.sweep(1e9)]
+    assert len(told) == len(set(told)) == 2
+    assert [worker.stats.live for worker in workers] == [0, 0]
+
+
+def test_a_program_is_ended_by_its_owner_and_for_all():
+    first, second = workers = crew(2)
+    replayed = captured.replay(captured.rows_of("cli_codex"), workers=workers)
+    program = replayed.turns[0].key.id
+    assert second.end(program, 1.0) is None
+    ended = first.end(program, 1.0)
+    assert ended is not None
+    assert ended.outcome is Outcome.ASKED
+    assert {summary.outcome for worker in workers for summary in worker.listing(1.0)} == {Outcome.ASKED}
+    assert second.sweep(1e9) == []
+
+
+def test_what_a_lost_sibling_was_doing_is_over_and_its_heir_tells_of_its_programs():
+    first, second, third = crew(3)
+    rows = captured.rows_of("cli_codex")
+    reader = captured.Reader(captured.Edits(include_usage=False))
+    request, fields = captured.read(reader, rows[0], is_stripped=False)
+    assert first.begin(request, fields, 0.0) is not None
+    assert second.listing(0.0)[0].running == 1
+    second.elsewhere.lost(0, None)
+    third.elsewhere.lost(0, 1)
+    assert second.listing(0.0)[0].running == 0
+    assert [ended.key.session for ended in second.sweep(1e9)] == [fields[b"session-id"].decode()]
+    assert third.sweep(1e9) == []
+
+
+def test_news_of_the_largest_call_fit_a_datagram():
+    workers = crew(2)
+    replayed = captured.replay(captured.rows_of("cli_codex"), workers=workers)
+    _, calls = program_of(workers[0], replayed, 1)
+    tool = ToolCall("call_" + "x" * 59, "n" * 64, 9, tuple(range(2**63, 2**63 + 16)))
+    call = msgspec.structs.replace(calls[1], tools=(tool,) * 500, runs=calls[1].runs * 500, links=calls[1].links * 500)
+    turn = replayed.turns[1]
+    turn.node.tools = (tool,) * 500
+    (data,) = messages.encode(Datagram(0, news=(messages.elsewhere.finished(turn.program, turn.node, call),)))
+    assert len(data) <= MAX_DATAGRAM_BYTES
+    messages.decode(data)

@@ -25,7 +25,7 @@ FIRST_LIFE = 1
 
 
 class Inbox:
-    """Applies datagrams; the one writer of `Member.elsewhere`. `number` is this worker's, `programs` None where none are known."""
+    """Applies datagrams; the one writer of `Member.elsewhere`. `programs` is None where none are told apart."""
 
     def __init__(self, number: int, fleet: Fleet, index: KvIndex, programs: Elsewhere | None) -> None:
         self._number = number

@@ -10,6 +10,9 @@ from turnwise.types import Answer
 RETRY_WITHIN_S = 60.0
 """How long after a call failed the same prompt is taken for another try, where the client does not say so."""
 
+MAX_TRIED = 16
+"""Calls of one prompt, the newest, of which one may be another try."""
+
 _BY_ID, _BY_ANSWER, _UNKNOWN, _OTHER_ANSWER = 7, 5, 3, 1
 """What tells that a call is gone on from. One that nobody continued ranks above those that are told by the same, and by one."""
 
@@ -21,14 +24,15 @@ def said_of(answer: Answer | None) -> int:
 
 def tried(nodes: Sequence[Node], now: float, *, is_retry: bool) -> Node | None:
     """The call of these of which one with the same prompt is another try; `is_retry` is whether its client says that it is."""
-    for node in reversed(nodes):
+    running: Node | None = None
+    for node in reversed(nodes[-MAX_TRIED:]):
         if node.is_continued:
             continue
         if node.state is State.FAILED and (is_retry or now - node.ended_at <= RETRY_WITHIN_S):
             return node
-        if is_retry and node.state is State.RUNNING:
-            return node
-    return None
+        if node.state is State.RUNNING and running is None:
+            running = node
+    return running if is_retry else None
 
 
 def fitting(nodes: Sequence[Node], said: int, results: Sequence[str]) -> list[Node]:
@@ -55,10 +59,11 @@ def fitting(nodes: Sequence[Node], said: int, results: Sequence[str]) -> list[No
 def _rank(node: Node, said: int, results: Sequence[str]) -> int:
     """How well a call fits as the one gone on from; 0 where it is not that one."""
     is_free = not node.is_continued
-    if results and any(tool.id for tool in node.tools):
-        return _BY_ID + is_free if any(tool.id in results for tool in node.tools) else 0
-    if not node.said or not said:
-        return _UNKNOWN + is_free
-    if node.said == said:
+    has_ids = bool(results) and any(tool.id for tool in node.tools)
+    if has_ids and any(tool.id in results for tool in node.tools):
+        return _BY_ID + is_free
+    if said and node.said == said:  # whatever its tool calls are named: some clients give them other ids
         return _BY_ANSWER + is_free
-    return 0 if node.is_opening and node.is_continued else _OTHER_ANSWER + is_free
+    if has_ids or (said and node.said and node.is_opening and node.is_continued):
+        return 0
+    return (_OTHER_ANSWER if said and node.said else _UNKNOWN) + is_free

@@ -22,6 +22,7 @@ MAX_METADATA_BYTES = 4096
 BAGGAGE_IDS = (names.BAGGAGE_PROGRAM.encode(), b"program.id")
 """Members of the baggage that name a program, in the order in which they are believed."""
 
+_SPACE = " \t"
 _OLD_SESSION = "_session_"
 """Stands before the session in the user ids of older versions of one client."""
 
@@ -202,11 +203,11 @@ class Identity:
         return self._checked(text, max_chars) or self._ignore_empty(text)
 
     def _ignore_empty(self, text: str) -> str:
-        return "" if text.strip() else self._ignore(Ignored.EMPTY)
+        return "" if text.strip(_SPACE) else self._ignore(Ignored.EMPTY)
 
     def _checked(self, text: str, max_chars: int = MAX_ID_CHARS) -> str:
         """An id as it is kept, without white space around it; empty where it cannot be taken."""
-        text = text.strip(" \t")
+        text = text.strip(_SPACE)
         if len(text) > max_chars:
             return self._ignore(Ignored.TOO_LONG)
         return text if text.isprintable() else self._ignore(Ignored.UNPRINTABLE)

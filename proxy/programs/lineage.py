@@ -6,7 +6,7 @@ extends, the same turns under another head, an open tool call whose result it br
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -33,6 +33,7 @@ ASSISTANT = SegmentKind.ASSISTANT
 _NAMED_STATE = "="
 """Stands before the name of a conversation, which is no id of an answer."""
 
+_Quoted = tuple[Node, str]
 _Key = TypeVar("_Key", bound=Hashable)
 _Entry = TypeVar("_Entry")
 
@@ -54,11 +55,11 @@ class Lineage:
     __slots__ = ("_by_prompt", "_by_quote", "_by_state", "_by_tool", "_by_turns")
 
     def __init__(self) -> None:
-        self._by_prompt: dict[Digest, tuple[Node, ...]] = {}
-        self._by_turns: dict[int, tuple[Node, ...]] = {}
-        self._by_state: dict[str, tuple[Node, ...]] = {}
-        self._by_tool: dict[str, tuple[Node, ...]] = {}
-        self._by_quote: dict[int, tuple[tuple[Node, str], ...]] = {}
+        self._by_prompt: dict[Digest, Node | list[Node]] = {}
+        self._by_turns: dict[int, Node | list[Node]] = {}
+        self._by_state: dict[str, Node | list[Node]] = {}
+        self._by_tool: dict[str, Node | list[Node]] = {}
+        self._by_quote: dict[int, _Quoted | list[_Quoted]] = {}
 
     def find(
         self,
@@ -77,12 +78,12 @@ class Lineage:
         `quotes` gives the hashes of what its first user turn says.
         """
         digests, answer = chain.digests, chain.answer
-        same = self._by_prompt.get(digests[-1])
-        if same is not None and (failed := tried(same, now, is_retry=is_retry)) is not None:
+        same = _all(self._by_prompt, digests[-1])
+        if same and (failed := tried(same, now, is_retry=is_retry)) is not None:
             return Found(LinkKind.RETRY, failed, len(digests))
         for state in continues:
-            stored = self._by_state.get(state) or self._by_state.get(_NAMED_STATE + state)
-            if stored is not None:
+            stored = _all(self._by_state, state) or _all(self._by_state, _NAMED_STATE + state)
+            if stored:
                 return Found(CONTINUE, stored[-1])
         if answer is None:
             return (
@@ -96,7 +97,7 @@ class Lineage:
             caller = self.caller(results[0]) if results else None
             if caller is not None and caller.prompt == before:
                 return Found(CONTINUE, caller, answer.first)
-            nodes = fitting(self._by_prompt.get(before, ()), said, results)
+            nodes = fitting(_all(self._by_prompt, before), said, results)
             if nodes:
                 return Found(CONTINUE, nodes[0], answer.first) if len(nodes) == 1 else None
         return self._extended(digests, answer) or self._rewritten(prompt, answer) or self._answered(REWRITE, said, results)
@@ -136,12 +137,12 @@ class Lineage:
 
     def caller(self, tool_call_id: str) -> Node | None:
         """The one call that waits for the result of this tool call; None where none does, or several do."""
-        nodes = self._by_tool.get(tool_call_id, ())
+        nodes = _all(self._by_tool, tool_call_id)
         return nodes[0] if len(nodes) == 1 else None
 
-    def callers(self, tool_call_id: str) -> tuple[Node, ...]:
+    def callers(self, tool_call_id: str) -> Sequence[Node]:
         """The calls that wait for the result of a tool call of this id: some engines number those of each answer."""
-        return self._by_tool.get(tool_call_id, ())
+        return _all(self._by_tool, tool_call_id)
 
     def close(self, node: Node, tool: ToolCall) -> None:
         """The result of a tool call has come, or will not any more."""
@@ -173,9 +174,7 @@ class Lineage:
         Many conversations may open with the same words, so an opening is gone on from only where no answer stands behind it.
         """
         for at in range(len(digests) - 2, max(-1, len(digests) - 2 - MAX_LOOKED_BACK), -1):
-            known = self._by_prompt.get(digests[at])
-            if known is None:
-                continue
+            known = _all(self._by_prompt, digests[at])
             nodes = fitting(known if answer is None else [node for node in known if not node.is_opening], 0, ())
             if nodes:
                 return Found(CONTINUE, nodes[0], at + 1) if len(nodes) == 1 else None
@@ -196,7 +195,7 @@ class Lineage:
         keys.append(turns)
         said = said_of(answer.said)
         for key in reversed(keys[-MAX_LOOKED_BACK:]):
-            nodes = self._by_turns.get(key, ())
+            nodes = _all(self._by_turns, key)
             # Many conversations open with the same words: that one goes on from an opening is told by its answer.
             likely = [node for node in nodes if node.said == said] or [node for node in nodes if not node.is_opening]
             if likely:
@@ -213,9 +212,9 @@ class Lineage:
 
     def _spawner(self, quotes: Sequence[int]) -> Found | None:
         """The call whose tool call this conversation quotes; None where calls are quoted of which none is quoted most."""
-        hits: dict[tuple[Node, str], int] = {}
+        hits: dict[_Quoted, int] = {}
         for quote in quotes:
-            for tool in self._by_quote.get(quote, ()):
+            for tool in _all(self._by_quote, quote):
                 hits[tool] = hits.get(tool, 0) + 1
         if not hits:
             return None
@@ -246,17 +245,33 @@ def _hash_turns(node: Node, prompt: Prompt, num_known: int, turns: int) -> None:
     node.turns_key = key if is_answered else turns
 
 
-def _add(index: dict[_Key, tuple[_Entry, ...]], key: _Key, entry: _Entry) -> None:
-    entries = index.get(key)
-    index[key] = (entry,) if entries is None else (*entries[1 - MAX_TWINS :], entry)
+def _add(index: dict[_Key, _Entry | list[_Entry]], key: _Key, entry: _Entry) -> None:
+    """Note an entry; hardly any key has several, so one stands by itself."""
+    known = index.get(key)
+    if known is None:
+        index[key] = entry
+    elif isinstance(known, list):
+        known.append(entry)
+        if len(known) > MAX_TWINS:
+            del known[0]
+    else:
+        index[key] = [known, entry]
 
 
-def _remove(index: dict[_Key, tuple[_Entry, ...]], key: _Key, entry: _Entry) -> None:
+def _all(index: Mapping[_Key, _Entry | list[_Entry]], key: _Key) -> Sequence[_Entry]:
+    """The entries of a key, the newest last."""
+    known = index.get(key)
+    if known is None:
+        return ()
+    return known if isinstance(known, list) else (known,)
+
+
+def _remove(index: dict[_Key, _Entry | list[_Entry]], key: _Key, entry: _Entry) -> None:
     """Take an entry out; one that newer ones pushed out is not there."""
-    entries = index.get(key)
-    if entries is not None:
-        left = tuple(other for other in entries if other != entry)
-        if left:
-            index[key] = left
-        else:
+    known = index.get(key)
+    if known == entry:
+        del index[key]
+    elif isinstance(known, list) and entry in known:
+        known.remove(entry)
+        if not known:
             del index[key]

@@ -13,8 +13,11 @@ from turnwise.types import CallId, Digest
 if TYPE_CHECKING:
     from turnwise.proxy.programs.program import Program
 
-KEPT_NODES = 4
-"""Newest calls of one conversation that can be followed; the ones before are those of turns long superseded."""
+KEPT_NODES = 2
+"""Newest calls of one conversation that can be followed: that which goes on, and the one before, of which another may be tried.
+
+A call takes half a kilobyte as long as it can be followed.
+"""
 
 
 class State(IntEnum):
@@ -102,7 +105,7 @@ class Line:
         self.agent = agent
         self.name = name
         self.num_turns = 0
-        self.nodes: list[Node] = []
+        self.nodes: tuple[Node, ...] = ()
         """The newest last, `KEPT_NODES` at most."""
 
     @property

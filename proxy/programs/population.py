@@ -33,7 +33,7 @@ class Population:
         self._max_programs = settings.max_programs
         self._quiet_s, self._max_age_s = settings.quiet_s, settings.max_age_s
         self._tenants: dict[str, Tenant] = {}
-        self._programs: dict[ProgramId, tuple[Tenant, Program]] = {}
+        self._programs: dict[ProgramId, Program] = {}
         self._live: Shares[Tenant] = Shares()
         self._ended: Shares[Tenant] = Shares()
         self._num_ended_calls = 0
@@ -53,12 +53,11 @@ class Population:
 
     def get(self, program: ProgramId) -> Program | None:
         """A program, live or ended, that is still known."""
-        found = self._programs.get(program)
-        return None if found is None else found[1]
+        return self._programs.get(program)
 
     def known(self) -> Iterator[Program]:
         """All programs that are still known."""
-        return (program for _, program in self._programs.values())
+        return iter(self._programs.values())
 
     def add(self, tenant: Tenant, program: Program, now: float) -> None:
         """A program begins; another one ends where there is no room."""
@@ -67,7 +66,7 @@ class Population:
             self.end(next(iter(largest.live.values())), Outcome.EVICTED)
         self._tenants[tenant.id] = tenant
         tenant.add(program)
-        self._programs[program.key.id] = (tenant, program)
+        self._programs[program.key.id] = program
         self._live.add(tenant)
         self._look(program, now + self._max_age_s)
 
@@ -107,7 +106,7 @@ class Population:
 
     def close(self) -> list[Program]:
         """End all that live; gives all that were not told of."""
-        for _, program in list(self._programs.values()):
+        for program in list(self._programs.values()):
             if program.is_live:
                 self.end(program, Outcome.SHUTDOWN)
         untold = list(self._untold)
@@ -116,7 +115,7 @@ class Population:
 
     def retire(self, program: Program, outcome: Outcome) -> None:
         """End a live program of which the caller tells."""
-        tenant, _ = self._programs[program.key.id]
+        tenant = self._tenants[program.key.tenant]
         program.outcome = outcome
         program.num_ended_calls = program.record.num_calls
         if program.owner is None:

@@ -94,9 +94,9 @@ class Program:
         line = node.line
         number = line.num_turns
         line.num_turns += 1
-        line.nodes.append(node)
-        if len(line.nodes) > KEPT_NODES:
-            self.forget(line.nodes.pop(0))
+        if len(line.nodes) == KEPT_NODES:
+            self.forget(line.nodes[0])
+        line.nodes = (*line.nodes[1 - KEPT_NODES :], node)
         self.record.started(line.agent, now)
         return number
 
@@ -141,7 +141,7 @@ class Program:
         for line in self.lines:
             for node in line.nodes:
                 self.forget(node)
-            line.nodes.clear()
+            line.nodes = ()
         self.lines.clear()
 
     def due(self, quiet_s: float, max_age_s: float) -> float:

@@ -19,7 +19,7 @@ class Shares(Generic[Owner]):
 
     @property
     def largest(self) -> Owner:
-        """An owner of whom none has more; raises `StopIteration` where nobody has anything."""
+        """An owner of whom none has more; raises `KeyError` where nobody has anything."""
         return next(iter(self._owners[self._most]))
 
     def add(self, owner: Owner) -> None:

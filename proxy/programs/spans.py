@@ -43,14 +43,16 @@ def tool_span(caller: CallId, tool_call_id: str) -> bytes:
 
 def trace_id(tenant: str, name: str, epoch: int) -> bytes:
     """The 16 bytes that name the trace of a program whose client has none."""
-    return blake2b(_seed("program", tenant, name, epoch), digest_size=16).digest()
+    return blake2b(_seed(b"program", tenant, name, epoch), digest_size=16).digest()
 
 
 def root_span(tenant: str, name: str, epoch: int) -> bytes:
     """The 8 bytes that name the root of a program's trace."""
-    return blake2b(_seed("root", tenant, name, epoch), digest_size=8).digest()
+    return blake2b(_seed(b"root", tenant, name, epoch), digest_size=8).digest()
 
 
-def _seed(what: str, tenant: str, name: str, epoch: int) -> bytes:
-    parts = (part.encode() for part in ("turnwise", what, tenant, name, str(epoch)))
-    return b"".join(b"%d:%b" % (len(part), part) for part in parts)
+def _seed(what: bytes, tenant: str, name: str, epoch: int) -> bytes:
+    """All of it, each part with its length before it, so that none can stand in for another's end."""
+    owner, own, number = tenant.encode(), name.encode(), b"%d" % epoch
+    sizes = (len(what), what, len(owner), owner, len(own), own, len(number), number)
+    return b"8:turnwise%d:%b%d:%b%d:%b%d:%b" % sizes

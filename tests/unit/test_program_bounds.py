@@ -1,0 +1,229 @@
+"""How long programs live, how many there are, and what is kept of them."""
+
+import gc
+import types
+
+import pytest
+from tests.unit.agents import World, calls, links, result, says, user
+
+from turnwise.proxy.programs.population import AT_ONCE, KEPT_ENDED
+from turnwise.proxy.programs.shares import Shares
+from turnwise.proxy.programs.values import Basis, EngineTimes, Outcome
+from turnwise.types import ProgramId
+
+GO = user("Look at the folder and say what is in it.")
+LS = calls(("call_1", "ls"))
+DONE = says("There are two files.")
+
+
+def tenant(name: str, **more: str) -> dict:
+    return {"authorization": name, **more}
+
+
+def test_a_program_ends_a_quiet_period_after_its_final_answer():
+    world = World(quiet_s=60.0)
+    turn = world.call(GO, answer=DONE)
+    assert world.programs.sweep(world.now + 59.0) == []
+    (ended,) = world.programs.sweep(world.now + 60.0)
+    assert (ended.key, ended.outcome, len(ended.calls), ended.ended_at) == (turn.key, Outcome.ANSWERED, 1, world.now)
+    assert world.programs.sweep(world.now + 1e6) == []
+
+
+def test_a_program_that_waits_for_a_tool_ends_by_age():
+    world = World(quiet_s=60.0, max_age_s=3600.0)
+    world.call(GO, answer=LS)
+    assert world.programs.sweep(world.now + 3599.0) == []
+    (ended,) = world.programs.sweep(world.now + 3600.0)
+    assert ended.outcome is Outcome.AGE
+
+
+def test_a_program_does_not_end_while_a_call_of_it_runs():
+    world = World(quiet_s=60.0, max_age_s=3600.0)
+    turn = world.begin(GO)
+    assert world.programs.sweep(world.now + 1e6) == []
+    world.now += 1e6
+    world.end(turn, DONE)
+    assert world.programs.sweep(world.now + 59.0) == []
+    assert len(world.programs.sweep(world.now + 60.0)) == 1
+
+
+def test_what_happens_to_a_program_puts_its_end_off():
+    world = World(quiet_s=60.0)
+    world.call(GO, answer=DONE, headers={"x-turnwise-program": "p"})
+    world.now += 50
+    world.call(user("More."), answer=DONE, headers={"x-turnwise-program": "p"})
+    assert world.programs.sweep(world.now + 59.0) == []
+    assert len(world.programs.sweep(world.now + 60.0)) == 1
+
+
+def test_a_sweep_does_a_bounded_amount_of_work_until_nothing_is_left():
+    world = World()
+    for number in range(2 * AT_ONCE + 5):
+        world.call(user(f"Task {number}."), answer=DONE)
+    told = []
+    while ended := world.programs.sweep(world.now + 1e6):
+        assert len(ended) <= AT_ONCE
+        told += ended
+    assert len({one.key.id for one in told}) == len(told) == 2 * AT_ONCE + 5
+
+
+def test_past_the_bound_the_least_recently_used_program_ends():
+    world = World(max_programs=3)
+    turns = [world.call(user(f"Task {number}."), answer=LS) for number in range(3)]
+    world.call(user("Task 0."), LS, result("call_1"), answer=LS)
+    world.call(user("Task 3."), answer=LS)
+    (ended,) = world.programs.sweep(world.now)
+    assert (ended.key.id, ended.outcome) == (turns[1].key.id, Outcome.EVICTED)
+    assert world.programs.stats.live == 3
+
+
+def test_a_flood_of_one_tenant_ends_its_own_programs_and_no_other_tenants():
+    world = World(max_programs=500, max_age_s=1e9)
+    mine = [world.call(user(f"Mine {number}."), answer=LS, headers=tenant("mine")) for number in range(100)]
+    for number in range(10_000):
+        world.begin(GO, headers=tenant("flood", **{"x-turnwise-program": f"id-{number}"}))
+    assert world.programs.stats.live == 500
+    live = {row.id for row in world.programs.listing(world.now) if row.outcome is Outcome.OPEN}
+    assert {turn.key.id for turn in mine} <= live
+    next_ = world.begin(user("Mine 7."), LS, result("call_1"), headers=tenant("mine"))
+    assert next_.key is mine[7].key
+    known = len(world.programs.listing(world.now))
+    assert known <= 500 + KEPT_ENDED
+    gone = 0
+    while ended := world.programs.sweep(world.now):
+        gone += len(ended)
+        assert {one.outcome for one in ended} == {Outcome.EVICTED}
+    assert gone == 10_000 - 400 == world.programs.stats.ended[Outcome.EVICTED]
+
+
+def test_a_flood_of_tenants_leaves_nothing_behind_of_those_that_are_gone():
+    world = World(max_programs=50)
+    for number in range(2000):
+        world.call(GO, answer=DONE, headers=tenant(f"tenant {number}"))
+    population = world.programs._population
+    assert len(population._tenants) <= 50 + KEPT_ENDED
+    assert len(population._programs) == 50 + KEPT_ENDED
+    assert len(population._times) <= 1024 + 2 * 50
+
+
+def test_what_is_forgotten_is_followed_no_longer():
+    world = World(max_programs=1)
+    world.call(GO, answer=LS)
+    for number in range(KEPT_ENDED + 2):
+        world.call(user(f"Task {number}."), answer=LS)
+    assert links(world.begin(GO, LS, result("call_1"))) == []
+    for turn in [world.begin(user("Task 1."), LS, result("call_1"))]:
+        assert turn.basis is Basis.NEW
+    world.programs.close(world.now)
+    lineage = next(iter(world.programs._population._tenants.values())).lineage
+    kept = sum(len(line.nodes) for program in world.programs._population.known() for line in program.lines)
+    assert len(lineage._by_prompt) == kept <= KEPT_ENDED
+
+
+def test_a_program_of_too_many_calls_ends_and_goes_on_as_its_next_part():
+    world = World(max_calls=16)
+    turns, programs = [GO], []
+    for number in range(40):
+        answer = calls((f"call_{number}", "ls"))
+        turn = world.call(*turns, answer=answer, headers={"x-turnwise-program": "long"} if number % 2 else None)
+        turns += [answer, result(f"call_{number}")]
+        if turn.key not in programs:
+            programs.append(turn.key)
+    long = [key for key in programs if key.name == "long"]
+    assert [(key.epoch, key.follows) for key in long[1:]] == [(n + 1, key.id) for n, key in enumerate(long[:-1])]
+    assert len(long) == 3
+    assert all(len(world.programs.calls(key.id)[1]) <= 16 for key in programs)
+
+
+def test_all_programs_end_as_the_proxy_stops():
+    world = World()
+    one, two = world.call(GO, answer=DONE), world.begin(user("Else."))
+    world.programs.end(one.key.id, world.now)
+    (ended,) = world.programs.close(world.now)
+    assert (ended.key.id, ended.outcome) == (two.key.id, Outcome.SHUTDOWN)
+    assert world.programs.close(world.now) == []
+    assert world.end(two, DONE).is_final
+
+
+def test_the_list_has_live_and_ended_programs_the_most_recently_used_first():
+    world = World()
+    first = world.call(GO, answer=LS, headers={"x-turnwise-program": "named", "x-session-id": "s"})
+    second = world.call(user("Else."), answer=DONE)
+    world.programs.end(second.key.id, world.now)
+    world.call(GO, LS, result("call_1"), answer=LS)
+    rows = world.programs.listing(world.now)
+    assert [(row.id, row.outcome, row.calls, row.waiting) for row in rows] == [
+        (first.key.id, Outcome.OPEN, 2, 1),
+        (second.key.id, Outcome.ASKED, 1, 0),
+    ]
+    assert (rows[0].name, rows[0].session, rows[0].tools, rows[0].agents) == ("named", "s", 2, 1)
+
+
+def test_a_program_is_found_by_id_or_name_and_not_by_nothing():
+    world = World()
+    turn = world.call(GO, answer=LS, headers={"x-turnwise-program": "goal"})
+    assert world.programs.find("goal") == world.programs.find(turn.key.id) == turn.key.id
+    assert world.programs.find("") is None
+    assert world.programs.find("nobody") is None
+    assert world.programs.calls(ProgramId("nobody")) is None
+    assert world.programs.end(ProgramId("nobody"), world.now) is None
+
+
+def test_what_an_engine_tells_of_a_call_stands_in_its_record():
+    world = World()
+    turn = world.call(GO, answer=DONE)
+    times = EngineTimes(0.1, 0.2, 0.3)
+    assert world.programs.engine_times(turn.key.id, turn.call_id, times)
+    ((call,),) = world.programs.calls(turn.key.id)[1:]
+    assert call.engine == times
+    assert not world.programs.engine_times(ProgramId("nobody"), turn.call_id, times)
+
+
+def test_counts_tell_by_what_calls_were_told_and_how_programs_ended():
+    world = World()
+    first = world.call(GO, answer=LS, headers={"x-turnwise-program": "x" * 200})
+    world.call(GO, LS, result("call_1"), answer=DONE)
+    world.programs.end(first.key.id, world.now)
+    stats = world.programs.stats
+    assert (stats.live, stats.calls[Basis.NEW], stats.calls[Basis.LINEAGE], stats.ended[Outcome.ASKED]) == (0, 1, 1, 1)
+    assert sum(stats.ignored.values()) == 1
+
+
+def test_no_words_of_anybody_are_kept():
+    world = World()
+    secret = "xyzzy plugh nothing happens"
+    answer = calls(("call_1", "agent"), text=secret, prompt=f"{secret} and more of it")
+    world.call(user(secret), answer=answer, headers=tenant(f"Bearer {secret}"))
+    world.call(user(secret), answer, result("call_1", secret), answer=says(secret), headers=tenant(f"Bearer {secret}"))
+    seen, waiting = set(), [world.programs]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen or isinstance(one, type | types.ModuleType | types.FunctionType | types.BuiltinFunctionType):
+            continue
+        seen.add(id(one))
+        if isinstance(one, str | bytes | bytearray):
+            assert b"xyzzy" not in (one.encode() if isinstance(one, str) else bytes(one))
+        dialects = world.programs._dialects
+        waiting += [other for other in gc.get_referents(one) if other is not dialects]
+        waiting += [getattr(one, name, None) for name in getattr(type(one), "__struct_fields__", ())]
+    assert len(seen) > 50
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_shares_know_who_has_most(count):
+    shares = Shares()
+    for _ in range(count):
+        shares.add("a")
+    assert shares.largest == "a"
+    for _ in range(count + 1):
+        shares.add("b")
+    assert (shares.largest, shares.total) == ("b", 2 * count + 1)
+    for _ in range(count + 1):
+        shares.remove("b")
+    assert (shares.largest, shares.total) == ("a", count)
+    with pytest.raises(KeyError):
+        shares.remove("b")
+    for _ in range(count):
+        shares.remove("a")
+    with pytest.raises(KeyError):
+        _ = shares.largest

@@ -95,7 +95,7 @@ class Calls:
         known = holdings.domain.resolve(call.chain)
         if known.is_taught and holdings.can_teach and holdings.is_trusted:
             call.scheduled_tokens = _held_tokens(holdings, known, call.predicted, event.parent)
-            call.taught_tokens = known.taught_blocks * (holdings.domain.block_size or 1)
+            call.taught_tokens = known.confirmed_blocks * (holdings.domain.block_size or 1)
         if call.report is not None:
             self.drop(call_id)
             self._conclude(call, holdings, call.report)

@@ -27,11 +27,13 @@ PAIRS_PER_WINDOW = 8
 class BlockChain:
     """An engine's block hashes from the head of a prompt on; entries share it, and it grows with its session."""
 
-    __slots__ = ("answered", "blocks", "num_entries")
+    __slots__ = ("answered", "blocks", "num_entries", "taught_at")
 
     def __init__(self, blocks: array[int]) -> None:
         self.blocks = blocks
         self.num_entries = 0
+        self.taught_at = 0
+        """Number of the lesson that last said that it is so."""
         self.answered: Digest | None = None
         """The prompt whose answer the last of its blocks hold: they speak of nothing else, and go with that answer."""
 
@@ -68,6 +70,8 @@ class Entry(msgspec.Struct, gc=False):
     num_children: int = 0
     used_at: int = 0
     """Number of the lesson that last ended here."""
+    has_reasoning: bool = False
+    """Whether the last answer within it carries reasoning, which templates drop from old turns."""
     answered: Answered | None = None
     """What the last call with this whole prompt was answered, until the next turn shows what became of it."""
 
@@ -75,6 +79,19 @@ class Entry(msgspec.Struct, gc=False):
         """Blocks of `chain` that anything known of this digest speaks of."""
         whole = self.num_tokens // block_size if self.num_tokens is not None else 0
         return max(whole, self.shared_blocks or 0, self.estimated_blocks)
+
+    def taught_blocks(self, block_size: int, *, is_exact: bool, trusts_growth: bool) -> int | None:
+        """The blocks that this digest tells by the engine's word, None where it tells nothing of that kind.
+
+        `is_exact` is whether the prompt ends here, `trusts_growth` whether one that goes on is believed to be rendered alike.
+        """
+        if self.num_tokens is None:
+            return self.shared_blocks
+        if is_exact:
+            return self.num_tokens // block_size
+        if not trusts_growth:
+            return None
+        return self.num_tokens // block_size if self.shared_blocks is None else self.shared_blocks
 
     def rests(self, common: int, block_size: int) -> bool:
         """Whether a prompt that goes on from here and shares `common` blocks of its chain has nothing new to say of it."""

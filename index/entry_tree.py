@@ -22,7 +22,7 @@ class EntryTree:
         self.num_bytes = 0
         self.entries: dict[Digest, Entry] = {}
         self._leaves: OrderedDict[Digest, Entry] = OrderedDict()
-        self._num_lessons = 0
+        self.num_lessons = 0
 
     def deepest(self, digests: Sequence[Digest]) -> int:
         """The deepest boundary that is known, -1 where none is."""
@@ -62,8 +62,8 @@ class EntryTree:
 
     def use(self, digest: Digest) -> None:
         """Note that a prompt ended here, now."""
-        self._num_lessons += 1
-        self.entries[digest].used_at = self._num_lessons
+        self.num_lessons += 1
+        self.entries[digest].used_at = self.num_lessons
         if digest in self._leaves:
             self._leaves.move_to_end(digest)
 
@@ -105,7 +105,7 @@ class EntryTree:
                     entry.answered,
                 )
             )
-        return TreeState(entries, [(chain.blocks.tobytes(), chain.answered) for chain in chains], self._num_lessons)
+        return TreeState(entries, [(chain.blocks.tobytes(), chain.answered) for chain in chains], self.num_lessons)
 
     def restore(self, state: TreeState, block_size: int) -> None:
         """Take in what was written down, where nothing is known.
@@ -138,7 +138,7 @@ class EntryTree:
             if entry.parent is not None:
                 self.entries[entry.parent].num_children += 1
         self._leaves.update((digest, entry) for digest, entry in self.entries.items() if not entry.num_children)
-        self._num_lessons = state.num_lessons
+        self.num_lessons = state.num_lessons
 
     def clear(self) -> None:
         """Forget everything."""

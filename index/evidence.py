@@ -9,7 +9,8 @@ from turnwise.index.breaks import Break
 from turnwise.index.entries import BlockChain, Entry
 from turnwise.index.entry_tree import EntryTree, common_length
 from turnwise.index.estimate import tokens_at
-from turnwise.index.known import UNKNOWN, Known
+from turnwise.index.growth import Growths
+from turnwise.index.known import ALL_BLOCKS, UNKNOWN, Known
 from turnwise.index.states import TemplateState, TreeState
 from turnwise.index.trust import Trust
 from turnwise.index.values import TAUGHT, Lesson
@@ -23,6 +24,7 @@ class Evidence:
         self.trust = Trust()
         self._tree = EntryTree()
         self._answers = Answers(self._tree, self.trust)
+        self._growths = Growths(self._tree.entries, self.trust, self._answers)
         self.entries = self._tree.entries
         """What is known of each digest; for others to see whether there is anything."""
         self._resolved: tuple[PromptChain, Known] | None = None
@@ -96,16 +98,21 @@ class Evidence:
         num_tokens = anchors[-1][1] if is_counted else None
         deepest_known = self._deepest(prompt)
         self._reached = None
+        grown = self._growths.of(prompt, deepest_known, block_size)
         awaited = None if prompt.answer is None else self._answers.awaited(prompt, deepest_known)
         chain, kept = tree.lengthen(base, kept, added)
         fate = None if awaited is None else self._answers.judge(prompt, awaited, base, kept, chain, num_blocks)
+        if grown is not None:
+            grown.learn(chain, num_blocks)
         if deepest_known < last:
             *inner, whole = tree.add(digests, deepest_known + 1, chain)
             for boundary, entry in enumerate(inner, deepest_known + 1):
                 tokens = tokens_at(prompt.ends, anchors, bytes_per_token, boundary)
                 entry.estimated_blocks = min(num_blocks, max(0, tokens // block_size - 1))
             whole.end_here(num_tokens, num_blocks, num_blocks)
+            whole.has_reasoning = prompt.answer is not None and prompt.answer.said.reasoning != 0
         tree.use(digests[last])
+        chain.taught_at = tree.num_lessons
         parting = self._compare(prompt, deepest_known, chain, min(kept, num_blocks), num_tokens, num_blocks, block_size)
         if parting is None:
             return TAUGHT if fate is None else Lesson(is_taught=True, answer=fate[1], answer_kind=fate[0])
@@ -133,7 +140,7 @@ class Evidence:
         for boundary in range(self._deepest(prompt), -1, -1):
             digest = prompt.digests[boundary]
             entry = self.entries[digest]
-            was_believed = _taught_blocks(entry, block_size, is_exact=boundary == last, trusts_growth=trusts_growth) is not None
+            was_believed = entry.taught_blocks(block_size, is_exact=boundary == last, trusts_growth=trusts_growth) is not None
             self._tree.forget_answer(digest, entry)
             entry.doubt()
             if was_believed:
@@ -186,6 +193,7 @@ class Evidence:
         is_counted = num_tokens is not None
         common_with: dict[BlockChain, int] = {chain: kept}
         parting: Break | None = None
+        parted_at = 0
         has_grown = False
         for boundary in range(deepest_known, -1, -1):
             entry = self.entries[digests[boundary]]
@@ -202,7 +210,7 @@ class Evidence:
             if whole is not None and (is_counted or boundary < last):
                 due = min(whole // block_size, num_blocks) if boundary == last else whole // block_size
                 if parting is None and common < due:
-                    parting = Break(common, due - common, [])
+                    parting, parted_at = Break(common, due - common, []), entry.chain.taught_at
                 if parting is not None:
                     parting.take(boundary, whole, agrees=common >= due)
             if boundary == last:
@@ -221,7 +229,11 @@ class Evidence:
                 entry.estimated_blocks = min(entry.estimated_blocks, common)
             self._tree.point(digests[boundary], entry, chain)
         if parting is not None:
-            self.trust.contradicted(prompt.template)
+            if parted_at >= self.trust.changed_at(prompt.template):
+                is_at_head = num_tokens is not None and self._growths.is_at_head(
+                    prompt, deepest_known, parting.common * block_size, num_tokens
+                )
+                self.trust.contradicted(prompt.template, at_head=self._tree.num_lessons if is_at_head else 0)
         elif has_grown and deepest_known < last:
             self.trust.agreed(prompt.template)
         return parting
@@ -233,30 +245,49 @@ class Evidence:
         if deepest < 0:
             return UNKNOWN
         trusts_growth = self.trust.trusts_growth(prompt.template)
-        if prompt.answer is not None and trusts_growth and (known := self._answers.believed(prompt, deepest, block_size)):
+        changed_at = self.trust.changed_at(prompt.template) if trusts_growth else 0
+        has_changed = self.entries[digests[deepest]].chain.taught_at < changed_at
+        if (
+            prompt.answer is not None
+            and trusts_growth
+            and not has_changed
+            and (known := self._answers.believed(prompt, deepest, block_size))
+        ):
             return known
         best: Entry | None = None
         num_blocks = taught_blocks = 0
+        grown = None
+        lost_blocks = 0
+        if deepest < last and not trusts_growth:
+            grown = self._growths.of(prompt, deepest, block_size)
+            lost_blocks = ALL_BLOCKS
+            if grown is not None:
+                best, num_blocks = self.entries[digests[deepest]], grown.reach
+                lost_blocks = max(0, grown.asked - num_blocks)
         is_taught = False
         anchors: list[tuple[int, int]] = []
         for boundary in range(deepest, -1, -1):
             entry = self.entries[digests[boundary]]
             if entry.num_tokens is not None and (not anchors or entry.num_tokens < anchors[-1][1]):
                 anchors.append((boundary, entry.num_tokens))
-            taught = _taught_blocks(entry, block_size, is_exact=boundary == last, trusts_growth=trusts_growth)
+            if entry.chain.taught_at < changed_at:
+                lost_blocks = ALL_BLOCKS
+                continue
+            taught = entry.taught_blocks(block_size, is_exact=boundary == last, trusts_growth=trusts_growth)
             if taught is not None and not is_taught:
                 is_taught = True
                 taught_blocks = taught
-            believed = entry.estimated_blocks if taught is None else taught
-            if best is None or believed > num_blocks:
+            believed = max(entry.estimated_blocks, entry.shared_blocks or 0) if taught is None else taught
+            if best is None or (grown is None and believed > num_blocks):
                 best, num_blocks = entry, believed
             if is_taught and anchors:
                 break  # shorter prefixes know less
-        return Known(best.chain if best is not None else None, num_blocks, taught_blocks, is_taught, tuple(reversed(anchors)))
-
-
-def _taught_blocks(entry: Entry, block_size: int, *, is_exact: bool, trusts_growth: bool) -> int | None:
-    """The blocks of a prompt that its prefix `entry` tells by the engine's word, None where it tells nothing of that kind."""
-    if entry.num_tokens is not None and (is_exact or (entry.shared_blocks is None and trusts_growth)):
-        return entry.num_tokens // block_size
-    return entry.shared_blocks
+        return Known(
+            best.chain if best is not None else None,
+            num_blocks,
+            min(taught_blocks, num_blocks),
+            is_taught,
+            tuple(reversed(anchors)),
+            is_firm=trusts_growth or deepest == last,
+            lost_blocks=lost_blocks,
+        )

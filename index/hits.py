@@ -30,13 +30,13 @@ def put_hits(
     domain = members.domain
     block_size = domain.block_size or 1
     max_blocks = (length - 1) // block_size if length else 0
-    taught, weights = known.taught_blocks, members.weights
+    taught, told, lost_blocks, weights = known.taught_blocks, known.confirmed_blocks, known.lost_blocks, members.weights
     depths: dict[int, int] = {}
     if known.chain is not None and members.confirmed:
         depths = domain.index.depths(known.chain.blocks, known.num_blocks, members.confirmed)
         for slot, depth in depths.items():
             replica = members.by_slot[slot]
-            hits[replica] = _hit(depth, depth, taught, max_blocks, block_size, weights.get(replica))
+            hits[replica] = _hit(depth, depth, told, max_blocks, block_size, weights.get(replica))
     first = chain.digests[0]
     for replica, holdings, waiting, run_of, tokens_since in members.replicas:
         run = run_of(first)
@@ -51,12 +51,14 @@ def put_hits(
             continue  # nobody waits, so its blocks tell all
         # What will be held once all calls booked so far were looked at: engines evict in the order of predicted runs.
         predicted = 0 if run is None else tokens_since(chain, since, run) // block_size
+        if lost_blocks:
+            predicted = min(predicted, max(known.num_blocks, predicted - lost_blocks))
         if predicted < depth and waiting.is_told and holdings.room < waiting.num_tokens:
             # Those that wait will evict it from its end, and no more than they need room for.
             depth = max(predicted, depth - waiting.num_tokens // block_size)
         elif is_refuted and predicted > depth:
             predicted = tokens_since(chain, waiting.since if waiting.is_told else since_events, run) // block_size
-        hits[replica] = _hit(depth, predicted, taught, max_blocks, block_size, weights.get(replica) if weights else None)
+        hits[replica] = _hit(depth, predicted, told, max_blocks, block_size, weights.get(replica) if weights else None)
     if members.slower:
         _bring_up(members, known, max_blocks, block_size, hits)
 
@@ -115,7 +117,7 @@ def _bring_up(members: Members, known: Known, max_blocks: int, block_size: int, 
         if not dram and not disk:
             continue
         reach = start + dram + disk
-        is_confirmed = reach <= known.taught_blocks and hit.source is not PREDICTED
+        is_confirmed = reach <= known.confirmed_blocks and hit.source is not PREDICTED
         source = CONFIRMED if is_confirmed else PREDICTED
         confirmed = 0 if is_confirmed else hit.tokens if hit.source is CONFIRMED else hit.confirmed_tokens
         slower = dram * block_size, disk * block_size

@@ -7,6 +7,9 @@ import msgspec
 from turnwise.index.entries import BlockChain
 from turnwise.index.values import AnswerKind
 
+ALL_BLOCKS = 1 << 30
+"""More than any prompt has."""
+
 
 class Known(msgspec.Struct, frozen=True, gc=False):
     """What is believed of one prompt.
@@ -23,6 +26,15 @@ class Known(msgspec.Struct, frozen=True, gc=False):
     is_taught: bool = False
     anchors: tuple[tuple[int, int], ...] = ()
     answer: AnswerKind | None = None
+    is_firm: bool = True
+    """Whether what was taught of its beginning is believed to hold for it too."""
+    lost_blocks: int = 0
+    """How many more would be believed if its template rendered it as before: what is predicted of it has as many too many."""
+
+    @property
+    def confirmed_blocks(self) -> int:
+        """How many are believed by the engine's word alone: none where its template breaks what it said of shorter prompts."""
+        return self.taught_blocks if self.is_firm else 0
 
 
 UNKNOWN = Known()

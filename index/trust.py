@@ -45,10 +45,34 @@ UNTRIED = AnswerTrust()
 """Answers are believed until one breaks."""
 
 
+class GrowthShape(msgspec.Struct, frozen=True, gc=False):
+    """What tells beforehand how much of a prompt will serve one that goes on from it."""
+
+    is_whole: bool
+    """It goes on right where a whole one ended."""
+    has_calls: bool
+    """The answer in between has tool calls: what follows them is no turn of the user's."""
+    has_reasoning: bool
+    """The last answer within the shorter one carries reasoning, which templates drop from old turns."""
+    has_changed: bool
+    """All prompts have changed since at their head."""
+
+
+class Growth(msgspec.Struct):
+    """How growths of one shape fared under one template; counts are of blocks."""
+
+    errors: list[float] = msgspec.field(default_factory=lambda: [0.0, 0.0, 0.0])
+    """Of each reading, a decayed sum of how far off it was."""
+    losses: list[int] = []
+    """How much of the shorter prompt did not serve the longer one, where not all did."""
+
+
 class _Template(msgspec.Struct):
     strikes: int = 0
     agreed_in_a_row: int = 0
     answers: dict[AnswerKind, AnswerTrust] = {}
+    growths: dict[GrowthShape, Growth] = {}
+    changed_at: int = 0
 
 
 class Trust:
@@ -72,9 +96,20 @@ class Trust:
         known = self._templates.get(template)
         return UNTRIED if known is None else known.answers.get(kind, UNTRIED)
 
-    def contradicted(self, template: Digest) -> None:
-        """A prompt was rendered otherwise than before."""
+    def growth(self, template: Digest, shape: GrowthShape) -> Growth | None:
+        """How prompts under a template that has contradicted itself fared when they grew; None under any other."""
+        known = self._templates.get(template)
+        return None if known is None or not known.strikes else known.growths.setdefault(shape, Growth())
+
+    def changed_at(self, template: Digest) -> int:
+        """The lesson that showed that all prompts had changed at their head, as where a day is told; 0 where none did."""
+        known = self._templates.get(template)
+        return 0 if known is None else known.changed_at
+
+    def contradicted(self, template: Digest, *, at_head: int = 0) -> None:
+        """A prompt was rendered otherwise than before; `at_head` is by which lesson, where that holds for all of them."""
         known = self._judged(template)
+        known.changed_at = at_head or known.changed_at
         known.strikes += 1
         known.agreed_in_a_row = 0
 

@@ -151,7 +151,7 @@ class Dependencies:
                 parts = [_clipped(part, until) for part in parts if part.start < until]
             found.extend(reversed(parts))
             found.extend(reversed(before.gap))
-            until = min(until, self._starts[place])
+            until = self._starts[place]
             if before.node is None:
                 break
             place = before.node

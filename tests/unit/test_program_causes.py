@@ -107,6 +107,17 @@ def test_the_engine_divides_an_answer_in_one_piece():
     assert causes(call)[4:] == [(Cause.PREFILL, "queued"), (Cause.PREFILL, "computed"), (Cause.DECODE, ""), (Cause.TAIL, "")]
 
 
+def test_what_the_engine_reports_ends_with_the_last_byte_of_an_answer_in_one_piece():
+    call = msgspec.structs.replace(with_times(first_token=19.5), is_stream=False, engine=EngineTimes(1.0, 20.0, 0.0))
+    assert [(part.detail, part.end) for part in segments(call)][-2:] == [("computed", 19.0), ("", 20.0)]
+
+
+def test_an_attempt_of_which_nobody_noted_the_beginning_began_when_it_was_sent():
+    attempts = (Attempt(0, ReplicaId("r1"), "stream_broken", 10.5, 11.0),)
+    call = msgspec.structs.replace(with_times(read=10.1, admitted=10.2, placed=12.5, sent=12.6), attempts=attempts)
+    assert [(part.cause, part.end) for part in segments(call)][2:4] == [(Cause.ROUTE, 10.5), (Cause.CONNECT, 11.0)]
+
+
 @pytest.mark.parametrize("missing", range(2**5))
 def test_whatever_moments_are_missing_or_out_of_order_the_stretches_sum_to_the_call(missing):
     names = ("sent", "head", "first_token", "first_visible", "last_byte")

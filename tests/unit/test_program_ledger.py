@@ -42,6 +42,15 @@ def test_what_a_tool_run_leaves_of_the_gap_is_the_clients():
     assert gaps(ledger) == [(Cause.TOOL_RUN, 1.0, 2.5), (Cause.CLIENT, 2.5, 3.0)]
 
 
+def test_a_tool_run_that_began_after_the_answer_leaves_what_was_before_to_the_client():
+    calls = told("a", 0.0, 1.0, tools=["bash"]), told("b", 3.0, 5.0, ("continue", "a"), runs=[ran("a", 1.5, 3.0)])
+    assert gaps(ledger_of(*calls)) == [(Cause.CLIENT, 1.0, 1.5), (Cause.TOOL_RUN, 1.5, 3.0)]
+
+
+def test_a_tool_run_is_counted_once_where_it_explains_the_gap():
+    assert ledger_of(*loop()).totals[Cause.TOOL_RUN] == 2.0
+
+
 def test_a_measured_tool_run_is_told_from_its_queue_and_from_the_client_around_it():
     run = ran("a", 1.5, 2.5, is_inferred=False, queued_at=1.2)
     ledger = ledger_of(told("a", 0.0, 1.0, tools=["bash"]), told("b", 3.0, 5.0, ("continue", "a"), runs=[run]))
@@ -71,6 +80,17 @@ def test_a_conversation_that_goes_on_after_a_tool_call_whose_result_has_no_id_wa
     assert ledger.totals[Cause.TOOL_RUN] == 2.0
 
 
+@pytest.mark.parametrize("changes", [{"is_final": True}, {"reason": "stream_broken"}])
+def test_tool_calls_of_a_final_or_a_broken_answer_wait_for_no_result(changes):
+    ledger = ledger_of(told("a", 0.0, 1.0, tools=["final_answer"], **changes), told("b", 3.0, 4.0, ("continue", "a")))
+    assert gaps(ledger) == [(Cause.CLIENT, 1.0, 3.0)]
+
+
+def test_a_rewrite_of_a_call_whose_results_have_come_waited_for_its_client():
+    ledger = ledger_of(*loop(), told("c", 6.0, 9.0, ("rewrite", "a")))
+    assert gaps(ledger) == [(Cause.CLIENT, 1.0, 6.0)]
+
+
 def fork():
     """A call that begins two sub-agents, the second of which takes longer, and the call that joins them."""
     agent = {"name": "agent", "is_conversation": True}
@@ -91,6 +111,12 @@ def test_the_call_that_joins_waited_for_the_sub_agent_that_answered_last():
     assert ledger.forks == 2
     assert ledger.tool_runs == 1
     assert ledger.causes[Cause.CLIENT] == pytest.approx(0.5)
+
+
+def test_a_broken_call_of_a_final_answer_tool_is_no_result():
+    call = told("a", 0.0, 1.0, tools=["final_answer"], first_tool=0.6)
+    assert ledger_of(call).ftr_s == 0.6
+    assert ledger_of(msgspec.structs.replace(call, reason="stream_broken")).ftr_s is None
 
 
 def test_a_sub_agents_answer_is_not_the_programs():
@@ -124,6 +150,18 @@ def test_a_call_of_which_nothing_is_known_waited_for_what_ended_last_before_it_a
     assert ledger.slack == {"p": 3.0, "r": 2.5}
 
 
+def test_a_call_of_which_nothing_is_known_waited_for_what_ended_at_that_very_moment():
+    ledger = ledger_of(told("a", 0.0, 3.0), told("c", 0.0, 2.0), told("b", 3.0, 4.0))
+    assert ledger.barriers["b"] == "a"
+    assert gaps(ledger) == []
+
+
+def test_what_ended_last_before_a_call_of_which_nothing_is_known_has_its_slack_up_to_it():
+    ledger = ledger_of(told("a", 0.0, 1.0), told("p", 2.0, 3.0), told("q", 2.5, 6.0), told("r", 4.0, 5.0))
+    assert ledger.barriers["r"] == "p"
+    assert ledger.slack == {"p": 1.0, "r": 1.0}
+
+
 def test_time_is_unattributed_where_a_tool_call_waits_and_nothing_says_for_what():
     ledger = ledger_of(told("a", 0.0, 1.0, tools=["task"]), told("b", 3.0, 4.0))
     assert gaps(ledger) == [(Cause.UNATTRIBUTED, 1.0, 3.0)]
@@ -151,6 +189,13 @@ def test_a_dependency_that_ends_after_its_successor_began_counts_up_to_there():
     assert max(stretch.end for stretch in ledger.path if stretch.node == "a") == 4.0
     assert all(stretch.end > stretch.start for stretch in ledger.path)
     assert ledger.totals[Cause.DECODE] > ledger.causes[Cause.DECODE]
+
+
+def test_of_dependencies_that_ran_on_the_one_that_began_last_was_waited_for():
+    calls = told("u", 0.0, 9.0), told("w", 2.0, 6.0), told("b", 4.0, 12.0, ("join", "u"), ("join", "w"))
+    ledger = ledger_of(*calls)
+    assert {stretch.node for stretch in ledger.path if not stretch.is_gap} == {"w", "b"}
+    assert ledger.slack == {"u": 0.0}
 
 
 def test_a_dependency_that_began_later_is_none():
@@ -188,6 +233,8 @@ def test_a_live_program_is_accounted_for_up_to_now():
     assert running.makespan_s == 8.0
     assert math.fsum(running.causes.values()) == pytest.approx(8.0, abs=1e-12)
     assert ledger_of(*calls, now=4.0).makespan_s == 5.0
+    first_still_runs = account(calls[1:], 0.0, TOOLS, now=8.0, is_running=True)
+    assert first_still_runs.makespan_s == 8.0
 
 
 def test_a_program_of_which_no_call_has_ended_has_only_its_age():
@@ -199,9 +246,10 @@ def test_a_program_of_which_no_call_has_ended_has_only_its_age():
 
 
 def test_no_cause_takes_longer_on_the_path_than_in_all():
-    for calls in (loop(), fork()):
-        ledger = ledger_of(*calls)
-        assert all(seconds <= ledger.totals[cause] + 1e-12 for cause, seconds in ledger.causes.items())
+    side_by_side = (told("a", 0.0, 2.0), told("b", 1.0, 5.0))
+    for calls, now in ((loop(), None), (fork(), None), (side_by_side, None), (loop(), 9.0)):
+        ledger = ledger_of(*calls, now=now)
+        assert all(seconds <= ledger.totals.get(cause, 0.0) + 1e-12 for cause, seconds in ledger.causes.items())
 
 
 def test_a_ledger_is_json_with_its_causes_by_name():

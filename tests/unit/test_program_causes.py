@@ -65,8 +65,8 @@ def test_a_dropped_call_waited_in_the_queue():
 
 def test_attempts_that_failed_are_connecting_and_told_apart():
     attempts = (
-        Attempt(0, ReplicaId("r1"), "connect_failed", None, 11.0, 10.5),
-        Attempt(1, ReplicaId("r2"), "stream_broken", 11.6, 12.0, 11.5),
+        Attempt(1, ReplicaId("r1"), "connect_failed", None, 11.0, 10.5),
+        Attempt(2, ReplicaId("r2"), "stream_broken", 11.6, 12.0, 11.5),
     )
     call = msgspec.structs.replace(with_times(read=10.1, admitted=10.2, placed=12.5, sent=12.6), attempts=attempts)
     found = [(part.cause, part.start, part.end, part.detail) for part in segments(call)]
@@ -74,16 +74,16 @@ def test_attempts_that_failed_are_connecting_and_told_apart():
         (Cause.INGEST, 10.0, 10.1, ""),
         (Cause.QUEUE, 10.1, 10.2, ""),
         (Cause.ROUTE, 10.2, 10.5, ""),
-        (Cause.CONNECT, 10.5, 11.0, "attempt 0 at r1: connect_failed"),
+        (Cause.CONNECT, 10.5, 11.0, "attempt 1 at r1: connect_failed"),
         (Cause.ROUTE, 11.0, 11.5, ""),
-        (Cause.CONNECT, 11.5, 12.0, "attempt 1 at r2: stream_broken"),
+        (Cause.CONNECT, 11.5, 12.0, "attempt 2 at r2: stream_broken"),
         (Cause.ROUTE, 12.0, 12.5, ""),
         (Cause.CONNECT, 12.5, 12.6, ""),
     ]
 
 
 def test_a_call_that_was_given_up_after_a_failed_attempt_keeps_its_attempt():
-    attempts = (Attempt(0, ReplicaId("r1"), "connect_failed", None, 14.0, 10.5),)
+    attempts = (Attempt(1, ReplicaId("r1"), "connect_failed", None, 14.0, 10.5),)
     call = msgspec.structs.replace(WHOLE, replica=None, times=Times(10.0, 10.1, 15.0, 15.0, ended=15.0), attempts=attempts)
     assert [part.cause for part in segments(call)] == [Cause.INGEST, Cause.QUEUE, Cause.CONNECT, Cause.ROUTE]
 
@@ -113,7 +113,7 @@ def test_what_the_engine_reports_ends_with_the_last_byte_of_an_answer_in_one_pie
 
 
 def test_an_attempt_of_which_nobody_noted_the_beginning_began_when_it_was_sent():
-    attempts = (Attempt(0, ReplicaId("r1"), "stream_broken", 10.5, 11.0),)
+    attempts = (Attempt(1, ReplicaId("r1"), "stream_broken", 10.5, 11.0),)
     call = msgspec.structs.replace(with_times(read=10.1, admitted=10.2, placed=12.5, sent=12.6), attempts=attempts)
     assert [(part.cause, part.end) for part in segments(call)][2:4] == [(Cause.ROUTE, 10.5), (Cause.CONNECT, 11.0)]
 

@@ -98,13 +98,19 @@ def test_marks_stand_at_the_segment_that_they_end(encoding):
     body = {
         "tools": [{"name": "f", "cache_control": SHORT}],
         "system": [text("one"), text("two", LONG)],
-        "messages": [user(text("hi")), ANSWER, user(text("a", SHORT), text("b", LONG)), ANSWER, user(text("c", SHORT))],
+        "messages": [
+            user(text("hi")),
+            ANSWER,
+            user(text("a", SHORT), text("b", LONG)),
+            ANSWER,
+            user(text("c", LONG), text("d", SHORT)),
+        ],
     }
     call = read(MESSAGES, body, **encoding)
     kinds = SegmentKind.TOOLS, SegmentKind.SYSTEM
     assert call.prompt.kinds[:2] == kinds
     assert call.hints.breakpoints == (
-        Breakpoint(0, 300.0), Breakpoint(1, 3600.0), Breakpoint(4, 3600.0), Breakpoint(6, 300.0)
+        Breakpoint(0, 300.0), Breakpoint(1, 3600.0), Breakpoint(4, 3600.0), Breakpoint(6, 3600.0)
     )  # fmt: skip
 
 
@@ -149,6 +155,9 @@ def test_a_body_that_grew_from_a_known_one_has_the_marks_of_all_its_turns(name):
         assert (first, last) == (Breakpoint(num_before, 3600.0), Breakpoint(len(call.prompt.kinds) - 1, 300.0))
         assert call.hints.cache_key == "k"
         call.growth.keep(call.prompt.kinds, prompt_chain(call.prompt))
+    turns += [user(text("more")), ANSWER, user(text("end"))]
+    unmarked = dialect.read(json.dumps({"model": "m", member: turns}).encode(), (), splice_usage=True)
+    assert (unmarked.prompt.num_known > 0, unmarked.hints) == (True, Hints(breakpoints=(first,)))
 
 
 @pytest.mark.parametrize("name", [name for name in DialectName if name not in PROMPTS])

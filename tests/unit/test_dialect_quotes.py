@@ -84,6 +84,12 @@ def test_what_is_looked_at_is_bounded():
     assert quotes.of_arguments(json.dumps(deep[0])) != ()
 
 
+def test_the_lines_of_the_last_part_are_looked_at_before_those_of_others():
+    reminders = "\n".join(f"This is reminder number {number}." for number in range(quotes.MAX_CANDIDATES))
+    assert does_quote([reminders, f"Task:\n{TASK}"], TASK)
+    assert not does_quote([f"Task:\n{TASK}", reminders], TASK)
+
+
 def test_of_many_lines_the_longest_are_kept_and_whole_strings_before_them():
     lines = [f"This is a line of {number} " + "words " * number for number in range(40)]
     kept = quotes.of_arguments(json.dumps({"content": "\n".join(lines), "note": TASK}))

@@ -6,6 +6,7 @@ import pytest
 
 from turnwise.dialects import DIALECTS, quotes
 from turnwise.dialects.answer import MAX_SAID_BYTES
+from turnwise.dialects.openai_tap import GenerationTap
 from turnwise.dialects.tap import MAX_UNREAD
 from turnwise.turns import MAX_ID_CHARS, ToolCall
 from turnwise.types import DialectName
@@ -149,6 +150,13 @@ def test_a_stream_gives_its_tool_calls_and_when_the_first_arguments_came(name):
 
 
 @pytest.mark.parametrize("wants_answer", [True, False])
+@pytest.mark.parametrize("name", CALLING)
+def test_the_name_of_a_tool_is_no_piece_of_its_arguments(name, wants_answer):
+    _, begins, rest = STREAMS[name]
+    assert watch(name, *begins, *begins, *rest, wants_answer=wants_answer).first_tool_at == 2 * len(begins)
+
+
+@pytest.mark.parametrize("wants_answer", [True, False])
 @pytest.mark.parametrize("num_reads", [1, MAX_UNREAD - 1, MAX_UNREAD, 3 * MAX_UNREAD + 5])
 @pytest.mark.parametrize("name", CALLING)
 def test_the_first_arguments_are_noted_when_they_came_however_much_text_came_before(name, num_reads, wants_answer):
@@ -227,6 +235,24 @@ def test_a_stream_that_repeats_the_id_with_every_piece_gives_it_once():
     pieces = [chat_call(piece, call_id="call_1", name="") for piece in PIECES]
     tap = watch(CHAT, chat_call("", call_id="call_1", name="agent"), *pieces, chunk({}, "tool_calls"))
     assert tap.tool_calls == CALLS[:1]
+
+
+def test_pieces_that_repeat_the_id_are_not_parsed_one_by_one():
+    class Counting(GenerationTap):
+        num_decoded = 0
+
+        def _decode(self, payload):
+            self.num_decoded += 1
+            return super()._decode(payload)
+
+    def num_decoded(pieces):
+        tap = Counting(wants_answer=True)
+        tap.on_head(200, is_stream=True)
+        for data in (chat_call("", call_id="call_1", name="agent"), *pieces):
+            tap.feed(data, 1.0)
+        return tap.num_decoded
+
+    assert num_decoded([chat_call(piece, call_id="call_1") for piece in PIECES]) == num_decoded(map(chat_call, PIECES)) < 5
 
 
 def test_arguments_that_are_an_object_are_arguments():

@@ -73,7 +73,7 @@ class Tap(Watcher, Protocol):
 
     @property
     def response_id(self) -> str | None:
-        """Id under which a replica that is asked to (`ReadCall.is_stored`) keeps this answer; None where the API keeps none."""
+        """Id that the answer bears, and under which a replica that is asked to (`ReadCall.is_stored`) keeps it."""
 
     @property
     def answer(self) -> Answer | None:

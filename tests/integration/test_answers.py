@@ -10,6 +10,7 @@ from turnwise.proxy.memory import MemoryClient
 from turnwise.proxy.pipeline import Pipeline
 from turnwise.proxy.wire.ports import RawRequest
 from turnwise.settings import Settings
+from turnwise.turns import Tail
 
 QUESTION = {"role": "user", "content": "what is the weather in Higos"}
 PARAMETERS = {
@@ -34,6 +35,15 @@ BODIES = {
         ("input", RESPONSES, lambda answer: answer["output"]),
         {"tools": [{"type": "function", **FUNCTION}], "tool_choice": "required"},
     ),
+}
+
+
+RESULTS = {
+    "/v1/chat/completions": lambda ids: [{"role": "tool", "tool_call_id": call_id, "content": "18C"} for call_id in ids],
+    "/v1/messages": lambda ids: [
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": call_id, "content": "18C"} for call_id in ids]}
+    ],
+    "/v1/responses": lambda ids: [{"type": "function_call_output", "call_id": call_id, "output": "18C"} for call_id in ids],
 }
 
 
@@ -68,6 +78,32 @@ def test_a_stream_a_whole_answer_and_the_turn_that_repeats_it_say_the_same(virtu
     later = msgspec.json.encode({**body, member: [*body[member], *turns_of(document), QUESTION]})
     answer = DIALECTS[match("POST", path).dialect].read(later, (), splice_usage=True).prompt.answer
     assert answer.said == whole
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_the_tool_calls_of_an_answer_are_those_whose_results_the_next_turn_brings(virtually, world, path):
+    (member, plain, turns_of), tools = BODIES[path]
+    body = {**plain, **tools}
+
+    async def main():
+        async with world(1) as proxy:
+            streamed, _ = await call(proxy, path, {**body, "stream": True})
+            whole, client = await call(proxy, path, body)
+            return streamed, whole, client.json()
+
+    streamed, whole, document = virtually(main())
+    for outcome in (streamed, whole):
+        assert {made.name for made in outcome.tool_calls} == {"weather"}
+        assert outcome.first_token_at <= outcome.first_tool_at <= outcome.last_byte_at
+    assert whole.response_id == document["id"]
+    ids = [made.id for made in whole.tool_calls]
+    said = turns_of(document)
+    assert all(f'"{call_id}"'.encode() in msgspec.json.encode(said) for call_id in ids)
+    dialect = DIALECTS[match("POST", path).dialect]
+    before = dialect.read(msgspec.json.encode(body), (), splice_usage=True).prompt
+    turns = [*body[member], *said, *RESULTS[path](ids)]
+    after = dialect.read(msgspec.json.encode({**body, member: turns}), (), splice_usage=True).prompt
+    assert dialect.tail(after, len(before.kinds)) == Tail(tuple(ids), is_user_last=False)
 
 
 @pytest.mark.parametrize("fields", [{"n": 2}, {"n": 2, "stream": True}])

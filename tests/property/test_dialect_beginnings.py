@@ -25,7 +25,7 @@ MESSAGES = [
     {"role": "assistant", "content": "é", "reasoning": "because"},
     {"role": "assistant", "content": [{"type": "text", "text": "parts"}]},
     {"role": "tool", "content": BULK, "tool_call_id": "1"},
-    {"role": "user", "content": [{"type": "tool_result", "content": BULK}]},
+    {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": BULK}]},
     {"content": BULK * 2, "role": "tool", "cache_control": None},
     {"role": "wizard", "content": '}],"messages":[{"role":"user"}]'},
 ]
@@ -33,12 +33,12 @@ ITEMS = [
     *MESSAGES,
     {"type": "reasoning", "summary": [], "content": [{"type": "text", "text": "hm"}]},
     {"type": "function_call", "name": "f", "arguments": "{}"},
-    {"type": "function_call_output", "output": BULK},
+    {"type": "function_call_output", "call_id": "1", "output": BULK},
 ]
 FRAMES = st.sampled_from(
     [
         {},
-        {"stream": True},
+        {"stream": True, "prompt_cache_key": "k", "nvext": {"agent_hints": {"osl": 5}}},
         {"stream": True, "stream_options": {"include_usage": False}},
         {"stream": True, "stream_options": None, "vllm_xargs": {"kv_cache_report_mode": "full"}},
         {"tools": [{"name": "f", "parameters": {"messages": [1]}, "cache_control": MARK}]},
@@ -105,7 +105,7 @@ def read(dialect, document: bytes, *, splice_usage: bool):
     chain = prompt_chain(call.prompt)
     if call.growth is not None:
         call.growth.keep(call.prompt.kinds, chain)
-    return facts(call, chain)
+    return facts(dialect, call, chain)
 
 
 def read_afresh(dialect, document: bytes, *, splice_usage: bool):
@@ -113,16 +113,17 @@ def read_afresh(dialect, document: bytes, *, splice_usage: bool):
         call = dialect.read_in_full(document, splice_usage=splice_usage)
     except ClientFault as fault:
         return fault.message, fault.param
-    return facts(call, prompt_chain(call.prompt))
+    return facts(dialect, call, prompt_chain(call.prompt))
 
 
-def facts(call, chain: PromptChain):
+def facts(dialect, call, chain: PromptChain):
     prompt = call.prompt
     raws = [bytes(prompt.raws[position]) for position in range(-len(prompt.raws), 0)]
     assert list(map(bytes, prompt.raws)) == raws
     assert list(map(bytes, prompt.raws[1:-1])) == raws[1:-1]
     others = msgspec.structs.astuple(msgspec.structs.replace(call, prompt=None, growth=None))
-    return others, prompt.root, prompt.kinds, raws, prompt.answer, chain
+    tails = [dialect.tail(prompt, first) for first in range(0, len(raws) + 1, 1 + len(raws) // 8)]
+    return others, prompt.root, prompt.kinds, raws, prompt.answer, chain, tails, dialect.quotes(prompt)
 
 
 @given(histories(), st.booleans())

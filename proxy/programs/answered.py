@@ -1,0 +1,151 @@
+"""Answers in a program's graph: added as they were generated, and claimed by the prompt that repeats them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+from turnwise.proxy.programs.blocks import BlockKind, State
+from turnwise.proxy.programs.rows import (
+    HINT_SHIFT,
+    KIND_MASK,
+    KINDS,
+    MAX_TOKENS,
+    NOT_KNOWN,
+    STATE_SHIFT,
+    STATES,
+    Rows,
+    said_digest,
+)
+from turnwise.types import Answer, Outcome, PromptChain, SegmentKind
+
+_REASONING, _TEXT, _CALL = (KINDS.index(kind) for kind in (BlockKind.REASONING, BlockKind.ASSISTANT, BlockKind.TOOL_CALL))
+_SUPERSEDED = STATES.index(State.SUPERSEDED) << STATE_SHIFT
+_LARGEST_HASH = (1 << 64) - 1
+
+
+def add_answer(rows: Rows, row: int, origin: int, outcome: Outcome, tokens_per_byte: float, hint: int) -> int:
+    """Add what answered the prompt that ends with `row`: reasoning, text and each tool call; returns the last row of it.
+
+    That is `row` where nothing was generated. Tool calls have tokens by their size, reasoning and text by the time each took.
+    """
+    said, calls, usage = outcome.answer, outcome.tool_calls, outcome.usage
+    sizes = [max(1, round(call.num_bytes * tokens_per_byte)) for call in calls]
+    total = sum(sizes) if usage is None else min(usage.completion_tokens, MAX_TOKENS)
+    if said is None:
+        if total <= 0 and not calls:
+            return row
+        digests = [NOT_KNOWN] * (1 + len(calls))
+        kinds, weights = [_TEXT] + [_CALL] * len(calls), [max(0, total - sum(sizes)), *sizes]
+    else:
+        digests, kinds, weights = [], [], []
+        rest = max(0, total - sum(sizes))
+        reasoning = round(rest * _reasoning_share(outcome, said))
+        if said.reasoning:
+            digests.append(said_digest(said.reasoning))
+            kinds.append(_REASONING)
+            weights.append(reasoning)
+        if said.text:
+            digests.append(said_digest(said.text))
+            kinds.append(_TEXT)
+            weights.append(rest - reasoning)
+        if said.calls:
+            sizes = sizes or [rest - reasoning]
+            digests += [said_digest((said.calls + later) & _LARGEST_HASH) for later in range(len(sizes) - 1, -1, -1)]
+            kinds += [_CALL] * len(sizes)
+            weights += sizes
+    weight = sum(weights)
+    start = rows.ends[row]
+    ends = [start + (done * total // weight if weight else 0) for done in accumulate(weights)]
+    return rows.extend(row, digests, ends, [kind | hint << HINT_SHIFT for kind in kinds], origin)
+
+
+def claimed_answer(
+    rows: Rows, chain: PromptChain, kinds: Sequence[SegmentKind], depth: int, row: int, tip: int
+) -> tuple[int, int]:
+    """Find in a prompt, of which the first `depth` segments are known up to `row`, the answer that is there already.
+
+    Returns depth and row behind it, as they were given where it is not there. `tip` is what the prompt's line goes on from: an
+    answer that nobody could read is taken to be what follows there.
+    """
+    turn = chain.answer
+    if turn is not None and turn.first == depth and (key := turn.said.calls or turn.said.text):
+        digest = said_digest(key)
+        at = rows.find(digest)
+        while at >= 0:
+            if (first := _first_part(rows, at, row, turn.said)) >= 0:
+                return turn.last + 1, _claim(rows, first, at, chain.digests[depth : turn.last + 1])
+            at = rows.find(digest, at)
+    end = depth
+    while end < len(kinds) and kinds[end] is SegmentKind.ASSISTANT:
+        end += 1
+    if end > depth and tip > row and rows.digest(tip) == NOT_KNOWN:
+        first = _first_of(rows, tip)
+        if rows.parents[first] == row:
+            return end, _claim(rows, first, tip, chain.digests[depth:end])
+    return depth, row
+
+
+def _reasoning_share(outcome: Outcome, said: Answer) -> float:
+    """Share of an answer, less its tool calls, that was reasoning: engines do not say, but tokens come evenly."""
+    if not said.reasoning or not said.text:
+        return 1.0 if said.reasoning else 0.0
+    first, visible, last = outcome.first_token_at, outcome.first_visible_at, outcome.last_byte_at
+    if first is None or visible is None or last is None or last <= first:
+        return 0.5
+    return min(1.0, max(0.0, (visible - first) / (last - first)))
+
+
+def _first_of(rows: Rows, last: int) -> int:
+    """The first row of the answer that ends with row `last`."""
+    first, origin = last, rows.origins[last]
+    while first and rows.parents[first] == first - 1 and rows.origins[first - 1] == origin and rows.is_said(first - 1):
+        first -= 1
+    return first
+
+
+def _first_part(rows: Rows, last: int, row: int, said: Answer) -> int:
+    """The first row that a prompt repeats of the answer which ends with row `last` and follows `row`; -1 where it says else.
+
+    Clients may leave reasoning out: then it is a row that nothing goes on from.
+    """
+    first = _first_of(rows, last)
+    if rows.parents[first] != row:
+        return -1
+    text, reasoning = 0, -1
+    for part in range(first, last + 1):
+        kind = rows.marks[part] & KIND_MASK
+        if kind == _TEXT:
+            text = int.from_bytes(rows.digest(part)[:8])
+        elif kind == _REASONING:
+            reasoning = part
+    if text != said.text:
+        return -1
+    if reasoning < 0:
+        return first
+    if said.reasoning:
+        return first if rows.digest(reasoning) == said_digest(said.reasoning) else -1
+    rest, parents, ends = first + 1, rows.parents, rows.ends
+    num_tokens = ends[first] - ends[row]
+    rows.uses[first] = 0
+    rows.marks[first] |= _SUPERSEDED
+    parents[rest] = row
+    for part in range(rest, last + 1):
+        ends[part] -= num_tokens
+    return rest
+
+
+def _claim(rows: Rows, first: int, last: int, digests: Sequence[bytes]) -> int:
+    """Give an answer's rows the digests of the segments that repeat it; returns the last row of it.
+
+    Where there are more segments than rows, they follow with no tokens of their own; where there are fewer, the last rows have
+    them.
+    """
+    num_rows = last + 1 - first
+    for part, digest in zip(range(max(first, last + 1 - len(digests)), last + 1), digests, strict=False):
+        rows.name(part, digest)
+    rest = digests[num_rows:]
+    if not rest:
+        return last
+    mark = rows.marks[last]
+    return rows.extend(last, rest, [rows.ends[last]] * len(rest), [mark] * len(rest), rows.origins[last])

@@ -1,0 +1,223 @@
+"""The session graph: what the prompts and answers of one program consist of, each shared beginning once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from xxhash import xxh3_64_intdigest
+
+from turnwise.dialects.prompt import CHUNK_BYTES
+from turnwise.proxy.programs.answered import add_answer, claimed_answer
+from turnwise.proxy.programs.blocks import BlockKind, State
+from turnwise.proxy.programs.hints import Hinted
+from turnwise.proxy.programs.rows import GOES_ON, KINDS, Rows, said_digest
+from turnwise.proxy.programs.tips import Tips
+from turnwise.types import Digest, Outcome, Request, SegmentKind
+
+MAX_ROWS = 32_768
+"""Rows of one program, 1.1 MB: where a client changes the head of a long prompt with every call, all of it is new each time."""
+
+_MARKS = {
+    kind: KINDS.index(block) | (GOES_ON if is_joined else 0)
+    for kind, block, is_joined in (
+        (SegmentKind.TEMPLATE, BlockKind.SYSTEM, True),
+        (SegmentKind.TOOLS, BlockKind.TOOLS, True),
+        (SegmentKind.SYSTEM, BlockKind.SYSTEM, True),
+        (SegmentKind.USER, BlockKind.USER, False),
+        (SegmentKind.ASSISTANT, BlockKind.ASSISTANT, False),
+        (SegmentKind.TOOL, BlockKind.TOOL_RESULT, False),
+        (SegmentKind.TEXT, BlockKind.USER, True),
+        (SegmentKind.TOKENS, BlockKind.USER, True),
+        (SegmentKind.OTHER, BlockKind.USER, False),
+    )
+}
+"""What a segment is; those of some kinds are one block with the next one of the kind."""
+
+_BRANCH = KINDS.index(BlockKind.BRANCH)
+
+
+class Retired(msgspec.Struct, frozen=True, gc=False):
+    """A prompt of which nobody will need what lies behind its first `kept` segments."""
+
+    digests: tuple[Digest, ...]
+    kept: int
+
+
+class Graph:
+    """Blocks of one program; a call `begin`s once, and is `settle`d or `drop`ped once."""
+
+    __slots__ = ("_idle", "_retired", "hinted", "is_ended", "is_full", "lines", "rows")
+
+    def __init__(self) -> None:
+        self.rows = Rows()
+        self.lines = Tips()
+        self.hinted: dict[int, Hinted] = {}
+        """What clients hinted last, by agent."""
+        self.is_full = False
+        """Whether prompts were left out, as there are `MAX_ROWS`."""
+        self.is_ended = False
+        self._idle: dict[int, None] = {}
+        """Lines that may have been given up, the one looked at longest ago first."""
+        self._retired: list[Retired] = []
+
+    def begin(self, request: Request, agent: int, turn: int, tokens_per_byte: float, hinted: Hinted | None = None) -> int:
+        """Take in the prompt of a call; returns the row that it ends with, -1 where it has none."""
+        rows, lines, chain, prompt = self.rows, self.lines, request.chain, request.prompt
+        is_new = agent >= len(lines)
+        lines.begun(agent)
+        if is_new and agent == 1 and not lines.is_running(0):
+            self._idle[0] = None
+        if chain is None or prompt is None or not chain.digests:
+            return -1
+        digests: Sequence[bytes] = chain.digests
+        tip = lines.tip(agent)
+        if request.continues and tip >= 0:
+            depth, row = 0, tip  # the prompt goes on from one that the engine keeps
+            digests = [said_digest(xxh3_64_intdigest(rows.digest(tip) + digest)) for digest in digests]
+        else:
+            depth, row = rows.known(chain.digests)
+            if row >= 0 and depth < len(digests):
+                depth, row = claimed_answer(rows, chain, prompt.kinds, depth, row, tip)
+        if len(rows) + len(digests) - depth >= MAX_ROWS:
+            self.is_full = True
+            return -1
+        if row >= 0:
+            rows.hold(row)
+        if tip >= 0:
+            self._leave(tip, State.SUPERSEDED)
+        last = row
+        if depth < len(digests):
+            before = row
+            origin = agent << 32 | turn
+            if row >= 0 and row != tip and rows.uses[row] > 1 and not rows.is_head(row):
+                branch = said_digest(xxh3_64_intdigest(rows.digest(row), seed=origin))
+                before = rows.extend(row, (branch,), (rows.ends[row],), (_BRANCH,), origin)
+            ends = chain.ends
+            start = ends[depth - 1] if depth else 0
+            base = rows.ends[row] if row >= 0 else 0
+            last = rows.extend(
+                before,
+                digests[depth:],
+                [base + int((end - start) * tokens_per_byte) for end in ends[depth:]],
+                _marks(prompt.kinds, ends, depth),
+                origin,
+            )
+            rows.uses[last] += 1
+            if row >= 0:
+                rows.uses[row] -= 1
+        lines.move(agent, last)
+        if hinted is not None:
+            self._hint(agent, hinted, last, chain.digests)
+        if self._idle:
+            self._bury(agent)
+        return last
+
+    def settle(self, row: int, agent: int, turn: int, outcome: Outcome, tokens_per_byte: float) -> None:
+        """Take in what became of a call whose prompt ends with `row`: its lengths, and what was answered."""
+        if row >= 0:
+            usage = outcome.usage
+            self._count(row, agent << 32 | turn, outcome.placement.prompt_tokens if usage is None else usage.prompt_tokens)
+            hinted = self.hinted.get(agent)
+            hint = 0 if hinted is None else hinted.retention
+            last = add_answer(self.rows, row, agent << 32 | turn, outcome, tokens_per_byte, hint)
+            if last != row:
+                rows, lines = self.rows, self.lines
+                rows.uses[last] += 1
+                if lines.tip(agent) == row:
+                    lines.move(agent, last)
+                    rows.uses[row] -= 1
+                else:
+                    self._leave(last, State.SUPERSEDED)  # it was asked for again, or its conversation rewritten, meanwhile
+        self.drop(agent)
+
+    def drop(self, agent: int) -> None:
+        """A call that begun has ended, and nothing came of it."""
+        self.lines.settled(agent)
+        if len(self.lines) > 1:
+            self._idle[agent] = None
+
+    def close(self, agent: int) -> None:
+        """A conversation is over: what it was begun for has been brought home."""
+        tip = self.lines.tip(agent) if agent < len(self.lines) else -1
+        if tip >= 0:
+            self.lines.move(agent, -1)
+            self._idle.pop(agent, None)
+            self._leave(tip, State.DEAD)
+
+    def end(self) -> None:
+        """The program is over: all its blocks but the durable ones are dead."""
+        for agent in range(len(self.lines)):
+            self.close(agent)
+        self.is_ended = True
+
+    def take_retired(self) -> list[Retired]:
+        """What was given up since this was last asked for."""
+        retired, self._retired = self._retired, []
+        return retired
+
+    def _count(self, row: int, origin: int, num_tokens: int) -> None:
+        rows = self.rows
+        if num_tokens <= 0 or rows.ends[row] == num_tokens:
+            return
+        parents, origins, first = rows.parents, rows.origins, row
+        while parents[first] == first - 1 and first and origins[first - 1] == origin:
+            first -= 1
+        rows.count(row, first, num_tokens)
+
+    def _leave(self, row: int, state: State) -> None:
+        """A line goes on from elsewhere: what only it used is given up."""
+        rows = self.rows
+        stop, num_segments = rows.release(row, state), 0
+        left = row
+        while left != stop:
+            num_segments += not rows.is_said(left)
+            left = rows.parents[left]
+        if num_segments:
+            path = rows.path(row)
+            self._retired.append(Retired(path, len(path) - num_segments))
+
+    def _hint(self, agent: int, hinted: Hinted, last: int, digests: Sequence[Digest]) -> None:
+        self.hinted[agent] = hinted
+        rows = self.rows
+        if hinted.retention:
+            origin, row = rows.origins[last], last
+            while row >= 0 and rows.origins[row] == origin:
+                rows.hint(row, hinted.retention)
+                row = rows.parents[row]
+        for segment, hint in hinted.up_to:
+            rows.hint_up_to(rows.find(digests[segment]), hint)
+
+    def _bury(self, agent: int) -> None:
+        """Look at one idle line: it is dead where this agent's line, from which it parted at a turn, has gone on without it."""
+        rows, lines = self.rows, self.lines
+        other = next(iter(self._idle))
+        del self._idle[other]
+        tip = lines.tip(other)
+        if other == agent or tip < 0 or lines.is_running(other):
+            return
+        if lines.has_outlived(agent, other):
+            row = tip
+            while row >= 0 and rows.uses[row] == 1:
+                row = rows.parents[row]
+            if row < 0 or rows.is_head(row):
+                return
+            own = lines.tip(agent)
+            while own > row:
+                own = rows.parents[own]
+            if own == row:
+                lines.move(other, -1)
+                self._leave(tip, State.DEAD)
+                return
+        self._idle[other] = None
+
+
+def _marks(kinds: Sequence[SegmentKind], ends: Sequence[int], depth: int) -> list[int]:
+    """Marks of the segments from `depth` on; a large message stands in pieces, which are one block."""
+    marks = [_MARKS[kind] for kind in kinds[depth:]]
+    start = ends[depth - 1] if depth else 0
+    for at, end in enumerate(ends[depth:]):
+        if end - start == CHUNK_BYTES:
+            marks[at] |= GOES_ON
+        start = end
+    return marks

@@ -1,0 +1,90 @@
+"""What clients hint of a call, in the terms of the graph; what is malformed is left out and counted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+
+import msgspec
+
+from turnwise import names
+from turnwise.proxy.programs.blocks import Retention
+from turnwise.proxy.programs.retention import DURABLE_TTL_S, HINTED
+from turnwise.turns import NO_HINTS, Hints
+from turnwise.types import Prompt, SegmentKind
+
+MAX_KEY_CHARACTERS = 128
+"""Longest `prompt_cache_key` that is kept."""
+
+_PRIORITY = re.compile(rb"-?[0-9]{1,9}")
+_RETENTION = {name.value.encode(): hint for name, hint in HINTED.items()}
+_TURNS = frozenset(SegmentKind) - {SegmentKind.TEMPLATE, SegmentKind.TOOLS, SegmentKind.SYSTEM, SegmentKind.OTHER}
+
+
+class Malformed(StrEnum):
+    """Hints that said nothing that could be understood."""
+
+    RETENTION = "retention"
+    PRIORITY = "priority"
+    BREAKPOINT = "breakpoint"
+    CACHE_KEY = "cache_key"
+
+
+class Hinted(msgspec.Struct, frozen=True, gc=False):
+    """The hints of one call."""
+
+    retention: int = 0
+    """Class of all that is new with the call, its answer included, as rows keep it; 0 for none."""
+    up_to: tuple[tuple[int, int], ...] = ()
+    """Segments with the class of all up to them."""
+    priority: int | None = None
+    output_tokens: int | None = None
+    speculative_prefill: bool | None = None
+    cache_key: str | None = None
+
+
+class HintReader:
+    """Reads the hints of calls; counts those that it leaves out."""
+
+    def __init__(self) -> None:
+        self.malformed = dict.fromkeys(Malformed, 0)
+
+    def read(self, fields: Mapping[bytes, bytes], hints: Hints, prompt: Prompt) -> Hinted | None:
+        """What headers and body hint of a call; None for nothing. A header stands above the same hint in the body."""
+        named_retention, named_priority = fields.get(names.HEADER_RETENTION), fields.get(names.HEADER_PRIORITY)
+        if named_retention is None and named_priority is None and hints is NO_HINTS:
+            return None
+        retention = 0
+        if named_retention is not None:
+            retention = _RETENTION.get(named_retention, 0)
+            self.malformed[Malformed.RETENTION] += not retention
+        priority = hints.priority
+        if named_priority is not None:
+            if _PRIORITY.fullmatch(named_priority):
+                priority = int(named_priority)
+            else:
+                self.malformed[Malformed.PRIORITY] += 1
+        key = hints.cache_key
+        if key is not None and not (0 < len(key) <= MAX_KEY_CHARACTERS and key.isprintable()):
+            self.malformed[Malformed.CACHE_KEY] += 1
+            key = None
+        up_to = self._up_to(hints, prompt, has_key=key is not None)
+        hinted = Hinted(retention, up_to, priority, hints.output_tokens, hints.speculative_prefill, key)
+        return None if hinted == _NOTHING else hinted
+
+    def _up_to(self, hints: Hints, prompt: Prompt, *, has_key: bool) -> tuple[tuple[int, int], ...]:
+        up_to = []
+        for mark in hints.breakpoints:
+            if 0 <= mark.segment < len(prompt.kinds) and mark.ttl_s > 0:
+                up_to.append((mark.segment, HINTED[Retention.DURABLE if mark.ttl_s >= DURABLE_TTL_S else Retention.SESSION]))
+            else:
+                self.malformed[Malformed.BREAKPOINT] += 1
+        if has_key:
+            head = next((at for at, kind in enumerate(prompt.kinds) if kind in _TURNS), len(prompt.kinds))
+            if head:
+                up_to.append((head - 1, HINTED[Retention.DURABLE]))
+        return tuple(up_to)
+
+
+_NOTHING = Hinted()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 
-from turnwise.proxy.programs.blocks import BlockKind, State
+from turnwise.proxy.programs.graph.blocks import BlockKind, State
 from turnwise.types import Digest
 
 DIGEST_BYTES = 16
@@ -16,7 +16,7 @@ MAX_TOKENS = 1 << 30
 KINDS = tuple(BlockKind)
 STATES = tuple(State)
 KIND_MASK, STATE_SHIFT, STATE_MASK, HINT_SHIFT, HINT_MASK, GOES_ON = 0b111, 3, 0b11 << 3, 5, 0b11 << 5, 1 << 7
-"""A mark: three bits of kind, two of state, two of what hints say of its retention, one where the next row is the same block."""
+"""A mark: three bits of kind, two of state, two of hinted retention, and one where the next row is the same block."""
 
 SESSION_HINT, DURABLE_HINT, EPHEMERAL_HINT = 1, 2, 3
 SYSTEM, TOOLS = KINDS.index(BlockKind.SYSTEM), KINDS.index(BlockKind.TOOLS)
@@ -137,7 +137,7 @@ class Rows:
             self.uses[row] += 1
 
     def release(self, row: int, state: State) -> int:
-        """Somebody uses a row no more: it gets this state, with those before it, as far as nobody uses them and none is durable.
+        """Somebody uses a row no more: it gets this state, and those before it, as far as nobody uses them and none is durable.
 
         Returns the first row that stays as it was, -1 for none.
         """

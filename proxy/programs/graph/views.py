@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from turnwise.proxy.programs.blocks import Block, Line, State
-from turnwise.proxy.programs.graph import Graph
-from turnwise.proxy.programs.retention import retention
-from turnwise.proxy.programs.rows import GOES_ON, HINT_MASK, HINT_SHIFT, KIND_MASK, KINDS, STATE_MASK, STATE_SHIFT, STATES
+from turnwise.proxy.programs.graph.blocks import Block, Line, State
+from turnwise.proxy.programs.graph.graph import Graph
+from turnwise.proxy.programs.graph.retention import retention
+from turnwise.proxy.programs.graph.rows import GOES_ON, HINT_MASK, HINT_SHIFT, KIND_MASK, KINDS, STATE_MASK, STATE_SHIFT, STATES
 from turnwise.proxy.programs.values import Call
 from turnwise.types import CallId
 

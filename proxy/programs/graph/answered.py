@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 
-from turnwise.proxy.programs.blocks import BlockKind, State
-from turnwise.proxy.programs.rows import (
+from turnwise.proxy.programs.graph.blocks import BlockKind, State
+from turnwise.proxy.programs.graph.rows import (
     HINT_SHIFT,
     KIND_MASK,
     KINDS,

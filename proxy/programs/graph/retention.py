@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from turnwise.proxy.programs.blocks import BlockKind, Retention, State
-from turnwise.proxy.programs.rows import DURABLE_HINT, EPHEMERAL_HINT, SESSION_HINT
+from turnwise.proxy.programs.graph.blocks import BlockKind, Retention, State
+from turnwise.proxy.programs.graph.rows import DURABLE_HINT, EPHEMERAL_HINT, SESSION_HINT
 
 DURABLE_TTL_S = 3600.0
 """A `cache_control` mark that lives as long means a beginning of other programs too; the usual five minutes, of this one."""

@@ -8,11 +8,11 @@ import msgspec
 from xxhash import xxh3_64_intdigest
 
 from turnwise.dialects.prompt import CHUNK_BYTES
-from turnwise.proxy.programs.answered import add_answer, claimed_answer
-from turnwise.proxy.programs.blocks import BlockKind, State
-from turnwise.proxy.programs.hints import Hinted
-from turnwise.proxy.programs.rows import GOES_ON, KINDS, Rows, said_digest
-from turnwise.proxy.programs.tips import Tips
+from turnwise.proxy.programs.graph.answered import add_answer, claimed_answer
+from turnwise.proxy.programs.graph.blocks import BlockKind, State
+from turnwise.proxy.programs.graph.hints import Hinted
+from turnwise.proxy.programs.graph.rows import GOES_ON, KINDS, Rows, said_digest
+from turnwise.proxy.programs.graph.tips import Tips
 from turnwise.types import Digest, Outcome, Request, SegmentKind
 
 MAX_ROWS = 32_768
@@ -116,8 +116,7 @@ class Graph:
     def settle(self, row: int, agent: int, turn: int, outcome: Outcome, tokens_per_byte: float) -> None:
         """Take in what became of a call whose prompt ends with `row`: its lengths, and what was answered."""
         if row >= 0:
-            usage = outcome.usage
-            self._count(row, agent << 32 | turn, outcome.placement.prompt_tokens if usage is None else usage.prompt_tokens)
+            self._count(row, agent << 32 | turn, outcome)
             hinted = self.hinted.get(agent)
             hint = 0 if hinted is None else hinted.retention
             last = add_answer(self.rows, row, agent << 32 | turn, outcome, tokens_per_byte, hint)
@@ -156,14 +155,21 @@ class Graph:
         retired, self._retired = self._retired, []
         return retired
 
-    def _count(self, row: int, origin: int, num_tokens: int) -> None:
-        rows = self.rows
-        if num_tokens <= 0 or rows.ends[row] == num_tokens:
-            return
+    def _count(self, row: int, origin: int, outcome: Outcome) -> None:
+        """Take in how long a prompt is; what placement believed stands only where no engine has counted."""
+        rows, usage = self.rows, outcome.usage
         parents, origins, first = rows.parents, rows.origins, row
         while parents[first] == first - 1 and first and origins[first - 1] == origin:
             first -= 1
-        rows.count(row, first, num_tokens)
+        base = parents[first]
+        if usage is not None:
+            num_tokens = usage.prompt_tokens
+        elif origins[row] == origin:
+            num_tokens = max(outcome.placement.prompt_tokens, rows.ends[base] if base >= 0 else 0)
+        else:
+            return
+        if num_tokens > 0 and num_tokens != rows.ends[row]:
+            rows.count(row, first, num_tokens)
 
     def _leave(self, row: int, state: State) -> None:
         """A line goes on from elsewhere: what only it used is given up."""

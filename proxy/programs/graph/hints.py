@@ -9,8 +9,8 @@ from enum import StrEnum
 import msgspec
 
 from turnwise import names
-from turnwise.proxy.programs.blocks import Retention
-from turnwise.proxy.programs.retention import DURABLE_TTL_S, HINTED
+from turnwise.proxy.programs.graph.blocks import Retention
+from turnwise.proxy.programs.graph.retention import DURABLE_TTL_S, HINTED
 from turnwise.turns import NO_HINTS, Hints
 from turnwise.types import Prompt, SegmentKind
 

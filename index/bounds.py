@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from math import inf
 
 from turnwise.index.block_runs import BLOCK_BYTES
 from turnwise.index.mask_index import MaskIndex
@@ -28,14 +27,14 @@ def trim_blocks(indexes: Collection[MaskIndex], max_bytes: int, max_blocks: int)
 
 
 def trim_predicted(predicted: Collection[PredictedRuns], max_bytes: int, max_segments: int) -> int:
-    """Forget what was booked longest ago at whichever replica has most, where all that is predicted exceeds `max_bytes`.
+    """Forget what was retired or booked longest ago at whichever replica has most, where all predicted exceeds `max_bytes`.
 
     At most `max_segments` of it; returns how many of these are not spent.
     """
     while max_segments > 0 and sum(runs.num_bytes for runs in predicted) > max_bytes:
         largest = max(predicted, key=_num_bytes)
         slice_size = min(max_segments, SEGMENTS_AT_ONCE)
-        max_segments -= slice_size - largest.sweep(inf, slice_size)
+        max_segments -= slice_size - largest.forget(slice_size)
     return max_segments
 
 

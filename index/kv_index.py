@@ -20,7 +20,7 @@ from turnwise.index.reports import Reports
 from turnwise.index.teaching import Teaching
 from turnwise.index.values import UNTAUGHT, DomainKey, IndexStats, Lesson, Report
 from turnwise.settings import IndexSettings
-from turnwise.types import CallId, Hit, PromptChain, ReplicaId, Residency
+from turnwise.types import CallId, Digest, Hit, PromptChain, ReplicaId, Residency
 
 MAX_ASKED = 64
 """Sets of replicas kept as grouped: those that serve a model, and what is left of them while some are out."""
@@ -244,6 +244,11 @@ class KvIndex:
             holdings.stamps.forget(call_id)
         self._teaching.forget(call_id)
         self._calls.drop(call_id)
+
+    def retire(self, digests: Sequence[Digest], kept: int) -> None:
+        """Forget first what is predicted behind the first `kept` segments of a prompt; what engines confirmed is theirs."""
+        for holdings in self._replicas.values():
+            holdings.predicted.retire(digests, kept)
 
     def sweep(self, now: float, max_blocks: int = 128) -> bool:
         """A slice of background work: retired blocks, expired predictions, calls that waited too long; True if more is left."""

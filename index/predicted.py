@@ -220,6 +220,14 @@ class PredictedRuns:
         """Forget what was booked before `before`; returns how many of `max_segments` are not spent."""
         return self._tree.sweep(before, max_segments)
 
+    def retire(self, digests: Sequence[Digest], kept: int) -> None:
+        """Forget first what lies behind the first `kept` segments of a prompt, where there is too much to remember."""
+        self._tree.retire(digests, kept)
+
+    def forget(self, max_segments: int) -> int:
+        """Forget so many segments; returns how many of them there were not."""
+        return self._tree.forget(max_segments)
+
     def _bound(self, now: float) -> None:
         """Keep to the capacity, and to the memory for what lies beyond it."""
         recency, capacity = self._recency, self.capacity

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 from turnwise.index.recency import Recency
+from turnwise.index.retire import Retired
 from turnwise.index.runs import Run
 from turnwise.types import Digest
 
@@ -21,7 +23,7 @@ RUN_BYTES = 500
 class RunTree:
     """The runs of one replica; whoever holds a segment holds all before it."""
 
-    __slots__ = ("heads", "num_segments", "recency")
+    __slots__ = ("heads", "num_segments", "recency", "retired")
 
     def __init__(self) -> None:
         self.heads: dict[Digest, Run] = {}
@@ -29,6 +31,7 @@ class RunTree:
         self.num_segments = 0
         """Prompt segments that they are."""
         self.recency = Recency()
+        self.retired = Retired()
 
     @property
     def num_bytes(self) -> int:
@@ -57,6 +60,7 @@ class RunTree:
         """Drop a run that has no children, and so is the last of its booking."""
         parent, booking, recency = run.parent, run.booking, self.recency
         del self.heads[run.digests[0]]
+        self.retired.drop(run)
         recency.running.pop(run, None)
         recency.num_tokens -= run.size
         recency.num_lost -= run.num_lost
@@ -68,15 +72,42 @@ class RunTree:
                 return
         del recency.order[booking]
 
+    def retire(self, digests: Sequence[Digest], kept: int) -> None:
+        """Nobody will need what lies behind the first `kept` segments of a prompt, unless others went on from there."""
+        depth, path = 0, []
+        while depth < len(digests) and (run := self.heads.get(digests[depth])) is not None:
+            depth = common_depth(run, digests)
+            if depth > kept:
+                if run.first < kept:
+                    self.split(run, kept)
+                path.append(run)
+            if depth < run.end:
+                break
+        children = 0
+        while path and path[-1].num_children == children and path[-1] not in self.recency.running:
+            self.retired.add(path.pop())
+            children = 1
+
     def trim(self, max_tokens: int) -> None:
-        """Forget what was used longest ago, where there is more than `max_tokens` or than `MAX_SEGMENTS`."""
+        """Forget what was retired, then what was used longest ago, where there is more than `max_tokens` or `MAX_SEGMENTS`.
+
+        Of what was retired but is believed to be held, only segments are ever too many: its tokens still fill the cache.
+        """
         order = self.recency.order
         while (excess := self.recency.num_tokens - max_tokens) > 0 or self.num_segments > MAX_SEGMENTS:
-            run = next(iter(order.values()))
+            run = self.retired.first(is_lost=self.num_segments <= MAX_SEGMENTS) or next(iter(order.values()))
             if excess > run.size or run.end - run.first == 1:
                 self.drop(run)
             else:
                 self.cut(run, min(run.depth_at(run.tokens - excess), run.end - (self.num_segments - MAX_SEGMENTS)))
+
+    def forget(self, max_segments: int) -> int:
+        """Forget what was retired, then what was used longest ago; returns how many of `max_segments` are not spent."""
+        while max_segments > 0 and (run := self.retired.first()) is not None:
+            dropped = min(max_segments, run.end - run.first)
+            self.cut(run, run.end - dropped)
+            max_segments -= dropped
+        return self.sweep(inf, max_segments)
 
     def sweep(self, before: float, max_segments: int) -> int:
         """Forget what was booked before `before`; returns how many of `max_segments` are not spent."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from tests.unit.graph_talk import RATE, outcome, request, said
+
 from turnwise.proxy.programs.graph import BlockKind, Graph, State, blocks
 from turnwise.types import Answer, Digest, SegmentKind
 
@@ -111,7 +111,7 @@ def check(graph: Graph, naive: Naive) -> None:
     open_agents = {agent for agent in naive.tips if graph.lines.tip(agent) >= 0}
     live = naive.live(open_agents)
     for row, digest in zip(named, digests, strict=True):
-        assert rows.is_live(row) is (digest in live)
+        assert (rows.state(row) == 0) is (digest in live)
     retired = {digest for one in graph.take_retired() for digest in one.digests[one.kept :]}
     assert set(naive.prefixes) - live <= retired
     graph.end()

@@ -6,21 +6,10 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from turnwise.proxy.programs.graph.blocks import BlockKind, State
-from turnwise.proxy.programs.graph.rows import (
-    HINT_SHIFT,
-    KIND_MASK,
-    KINDS,
-    MAX_TOKENS,
-    NOT_KNOWN,
-    STATE_SHIFT,
-    STATES,
-    Rows,
-    said_digest,
-)
+from turnwise.proxy.programs.graph.rows import KINDS, MAX_TOKENS, NOT_KNOWN, Rows, mark_of, said_digest
 from turnwise.types import Answer, Outcome, PromptChain, SegmentKind
 
-_REASONING, _TEXT, _CALL = (KINDS.index(kind) for kind in (BlockKind.REASONING, BlockKind.ASSISTANT, BlockKind.TOOL_CALL))
-_SUPERSEDED = STATES.index(State.SUPERSEDED) << STATE_SHIFT
+_REASONING, _TEXT, _CALL = (mark_of(kind) for kind in (BlockKind.REASONING, BlockKind.ASSISTANT, BlockKind.TOOL_CALL))
 _LARGEST_HASH = (1 << 64) - 1
 
 
@@ -55,9 +44,13 @@ def add_answer(rows: Rows, row: int, origin: int, outcome: Outcome, tokens_per_b
             kinds += [_CALL] * len(sizes)
             weights += sizes
     weight = sum(weights)
-    start = rows.ends[row]
+    start = rows.end(row)
     ends = [start + (done * total // weight if weight else 0) for done in accumulate(weights)]
-    return rows.extend(row, digests, ends, [kind | hint << HINT_SHIFT for kind in kinds], origin)
+    last = rows.extend(row, digests, ends, kinds, origin)
+    if hint:
+        for part in range(last + 1 - len(kinds), last + 1):
+            rows.set_hint(part, hint)
+    return last
 
 
 def claimed_answer(
@@ -81,7 +74,7 @@ def claimed_answer(
         end += 1
     if end > depth and tip > row and rows.digest(tip) == NOT_KNOWN:
         first = _first_of(rows, tip)
-        if rows.parents[first] == row:
+        if rows.parent(first) == row:
             return end, _claim(rows, first, tip, chain.digests[depth:end])
     return depth, row
 
@@ -98,8 +91,8 @@ def _reasoning_share(outcome: Outcome, said: Answer) -> float:
 
 def _first_of(rows: Rows, last: int) -> int:
     """The first row of the answer that ends with row `last`."""
-    first, origin = last, rows.origins[last]
-    while first and rows.parents[first] == first - 1 and rows.origins[first - 1] == origin and rows.is_said(first - 1):
+    first, origin = last, rows.origin(last)
+    while first and rows.parent(first) == first - 1 and rows.origin(first - 1) == origin and rows.is_said(first - 1):
         first -= 1
     return first
 
@@ -110,14 +103,14 @@ def _first_part(rows: Rows, last: int, row: int, said: Answer) -> int:
     Clients may leave reasoning out: then it is a row that nothing goes on from.
     """
     first = _first_of(rows, last)
-    if rows.parents[first] != row:
+    if rows.parent(first) != row:
         return -1
     text, reasoning = 0, -1
     for part in range(first, last + 1):
-        kind = rows.marks[part] & KIND_MASK
-        if kind == _TEXT:
+        kind = KINDS[rows.kind(part)]
+        if kind is BlockKind.ASSISTANT:
             text = int.from_bytes(rows.digest(part)[:8])
-        elif kind == _REASONING:
+        elif kind is BlockKind.REASONING:
             reasoning = part
     if text != said.text:
         return -1
@@ -125,13 +118,12 @@ def _first_part(rows: Rows, last: int, row: int, said: Answer) -> int:
         return first
     if said.reasoning:
         return first if rows.digest(reasoning) == said_digest(said.reasoning) else -1
-    rest, parents, ends = first + 1, rows.parents, rows.ends
-    num_tokens = ends[first] - ends[row]
-    rows.uses[first] = 0
-    rows.marks[first] |= _SUPERSEDED
-    parents[rest] = row
+    rest, num_tokens = first + 1, rows.end(first) - rows.end(row)
+    rows.use(first, -1)
+    rows.set_state(first, State.SUPERSEDED)
+    rows.move(rest, row)
     for part in range(rest, last + 1):
-        ends[part] -= num_tokens
+        rows.set_end(part, rows.end(part) - num_tokens)
     return rest
 
 
@@ -147,5 +139,5 @@ def _claim(rows: Rows, first: int, last: int, digests: Sequence[bytes]) -> int:
     rest = digests[num_rows:]
     if not rest:
         return last
-    mark = rows.marks[last]
-    return rows.extend(last, rest, [rows.ends[last]] * len(rest), [mark] * len(rest), rows.origins[last])
+    mark = mark_of(KINDS[rows.kind(last)])
+    return rows.extend(last, rest, [rows.end(last)] * len(rest), [mark] * len(rest), rows.origin(last))

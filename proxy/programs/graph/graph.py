@@ -11,15 +11,12 @@ from turnwise.dialects.prompt import CHUNK_BYTES
 from turnwise.proxy.programs.graph.answered import add_answer, claimed_answer
 from turnwise.proxy.programs.graph.blocks import BlockKind, State
 from turnwise.proxy.programs.graph.hints import Hinted
-from turnwise.proxy.programs.graph.rows import GOES_ON, KINDS, Rows, said_digest
+from turnwise.proxy.programs.graph.rows import GOES_ON, HEADS, MAX_ROWS, Rows, mark_of, origin_of, said_digest
 from turnwise.proxy.programs.graph.tips import Tips
 from turnwise.types import Digest, Outcome, Request, SegmentKind
 
-MAX_ROWS = 32_768
-"""Rows of one program, 1.1 MB: where a client changes the head of a long prompt with every call, all of it is new each time."""
-
 _MARKS = {
-    kind: KINDS.index(block) | (GOES_ON if is_joined else 0)
+    kind: mark_of(block, goes_on=is_joined)
     for kind, block, is_joined in (
         (SegmentKind.TEMPLATE, BlockKind.SYSTEM, True),
         (SegmentKind.TOOLS, BlockKind.TOOLS, True),
@@ -34,7 +31,7 @@ _MARKS = {
 }
 """What a segment is; those of some kinds are one block with the next one of the kind."""
 
-_BRANCH = KINDS.index(BlockKind.BRANCH)
+_BRANCH = mark_of(BlockKind.BRANCH)
 
 
 class Retired(msgspec.Struct, frozen=True, gc=False):
@@ -52,14 +49,14 @@ class Graph:
     def __init__(self) -> None:
         self.rows = Rows()
         self.lines = Tips()
-        self.hinted: dict[int, Hinted] = {}
-        """What clients hinted last, by agent."""
+        self.hinted: dict[int, Hinted] | None = None
+        """What clients hinted last, by agent; None where nothing was."""
         self.is_full = False
         """Whether prompts were left out, as there are `MAX_ROWS`."""
         self.is_ended = False
-        self._idle: dict[int, None] = {}
+        self._idle: dict[int, None] | None = None
         """Lines that may have been given up, the one looked at longest ago first."""
-        self._retired: list[Retired] = []
+        self._retired: tuple[Retired, ...] = ()
 
     def begin(self, request: Request, agent: int, turn: int, tokens_per_byte: float, hinted: Hinted | None = None) -> int:
         """Take in the prompt of a call; returns the row that it ends with, -1 where it has none."""
@@ -67,7 +64,7 @@ class Graph:
         is_new = agent >= len(lines)
         lines.begun(agent)
         if is_new and agent == 1 and not lines.is_running(0):
-            self._idle[0] = None
+            self._idle = {0: None}
         if chain is None or prompt is None or not chain.digests:
             return -1
         digests: Sequence[bytes] = chain.digests
@@ -89,13 +86,13 @@ class Graph:
         last = row
         if depth < len(digests):
             before = row
-            origin = agent << 32 | turn
-            if row >= 0 and row != tip and rows.uses[row] > 1 and not rows.is_head(row):
+            origin = origin_of(agent, turn)
+            if row >= 0 and row != tip and rows.uses(row) > 1 and rows.kind(row) not in HEADS:
                 branch = said_digest(xxh3_64_intdigest(rows.digest(row), seed=origin))
-                before = rows.extend(row, (branch,), (rows.ends[row],), (_BRANCH,), origin)
+                before = rows.extend(row, (branch,), (rows.end(row),), (_BRANCH,), origin)
             ends = chain.ends
             start = ends[depth - 1] if depth else 0
-            base = rows.ends[row] if row >= 0 else 0
+            base = rows.end(row)
             last = rows.extend(
                 before,
                 digests[depth:],
@@ -103,29 +100,29 @@ class Graph:
                 _marks(prompt.kinds, ends, depth),
                 origin,
             )
-            rows.uses[last] += 1
+            rows.use(last)
             if row >= 0:
-                rows.uses[row] -= 1
+                rows.use(row, -1)
         lines.move(agent, last)
         if hinted is not None:
             self._hint(agent, hinted, last, chain.digests)
         if self._idle:
-            self._bury(agent)
+            self._bury(agent, self._idle)
         return last
 
     def settle(self, row: int, agent: int, turn: int, outcome: Outcome, tokens_per_byte: float) -> None:
         """Take in what became of a call whose prompt ends with `row`: its lengths, and what was answered."""
         if row >= 0:
-            self._count(row, agent << 32 | turn, outcome)
-            hinted = self.hinted.get(agent)
+            self._count(row, origin_of(agent, turn), outcome)
+            hinted = None if self.hinted is None else self.hinted.get(agent)
             hint = 0 if hinted is None else hinted.retention
-            last = add_answer(self.rows, row, agent << 32 | turn, outcome, tokens_per_byte, hint)
+            last = add_answer(self.rows, row, origin_of(agent, turn), outcome, tokens_per_byte, hint)
             if last != row:
                 rows, lines = self.rows, self.lines
-                rows.uses[last] += 1
+                rows.use(last)
                 if lines.tip(agent) == row:
                     lines.move(agent, last)
-                    rows.uses[row] -= 1
+                    rows.use(row, -1)
                 else:
                     self._leave(last, State.SUPERSEDED)  # it was asked for again, or its conversation rewritten, meanwhile
         self.drop(agent)
@@ -134,6 +131,8 @@ class Graph:
         """A call that begun has ended, and nothing came of it."""
         self.lines.settled(agent)
         if len(self.lines) > 1:
+            if self._idle is None:
+                self._idle = {}
             self._idle[agent] = None
 
     def close(self, agent: int) -> None:
@@ -141,7 +140,8 @@ class Graph:
         tip = self.lines.tip(agent) if agent < len(self.lines) else -1
         if tip >= 0:
             self.lines.move(agent, -1)
-            self._idle.pop(agent, None)
+            if self._idle is not None:
+                self._idle.pop(agent, None)
             self._leave(tip, State.DEAD)
 
     def end(self) -> None:
@@ -150,26 +150,23 @@ class Graph:
             self.close(agent)
         self.is_ended = True
 
-    def take_retired(self) -> list[Retired]:
+    def take_retired(self) -> tuple[Retired, ...]:
         """What was given up since this was last asked for."""
-        retired, self._retired = self._retired, []
+        retired, self._retired = self._retired, ()
         return retired
 
     def _count(self, row: int, origin: int, outcome: Outcome) -> None:
         """Take in how long a prompt is; what placement believed stands only where no engine has counted."""
         rows, usage = self.rows, outcome.usage
-        parents, origins, first = rows.parents, rows.origins, row
-        while parents[first] == first - 1 and first and origins[first - 1] == origin:
-            first -= 1
-        base = parents[first]
+        first = rows.first_of(row)
         if usage is not None:
             num_tokens = usage.prompt_tokens
-        elif origins[row] == origin:
-            num_tokens = max(outcome.placement.prompt_tokens, rows.ends[base] if base >= 0 else 0)
+        elif rows.origin(row) == origin:
+            num_tokens = max(outcome.placement.prompt_tokens, rows.end(rows.parent(first)))
         else:
             return
-        if num_tokens > 0 and num_tokens != rows.ends[row]:
-            rows.count(row, first, num_tokens)
+        if num_tokens > 0 and num_tokens != rows.end(row):
+            rows.count(first, row, num_tokens)
 
     def _leave(self, row: int, state: State) -> None:
         """A line goes on from elsewhere: what only it used is given up."""
@@ -178,44 +175,46 @@ class Graph:
         left = row
         while left != stop:
             num_segments += not rows.is_said(left)
-            left = rows.parents[left]
+            left = rows.parent(left)
         if num_segments:
             path = rows.path(row)
-            self._retired.append(Retired(path, len(path) - num_segments))
+            self._retired = (*self._retired, Retired(path, len(path) - num_segments))
 
     def _hint(self, agent: int, hinted: Hinted, last: int, digests: Sequence[Digest]) -> None:
+        if self.hinted is None:
+            self.hinted = {}
         self.hinted[agent] = hinted
         rows = self.rows
         if hinted.retention:
-            origin, row = rows.origins[last], last
-            while row >= 0 and rows.origins[row] == origin:
-                rows.hint(row, hinted.retention)
-                row = rows.parents[row]
+            origin, row = rows.origin(last), last
+            while row >= 0 and rows.origin(row) == origin:
+                rows.set_hint(row, hinted.retention)
+                row = rows.parent(row)
         for segment, hint in hinted.up_to:
             rows.hint_up_to(rows.find(digests[segment]), hint)
 
-    def _bury(self, agent: int) -> None:
+    def _bury(self, agent: int, idle: dict[int, None]) -> None:
         """Look at one idle line: it is dead where this agent's line, from which it parted at a turn, has gone on without it."""
         rows, lines = self.rows, self.lines
-        other = next(iter(self._idle))
-        del self._idle[other]
+        other = next(iter(idle))
+        del idle[other]
         tip = lines.tip(other)
         if other == agent or tip < 0 or lines.is_running(other):
             return
         if lines.has_outlived(agent, other):
             row = tip
-            while row >= 0 and rows.uses[row] == 1:
-                row = rows.parents[row]
-            if row < 0 or rows.is_head(row):
+            while row >= 0 and rows.uses(row) == 1:
+                row = rows.parent(row)
+            if row < 0 or rows.kind(row) in HEADS:
                 return
             own = lines.tip(agent)
             while own > row:
-                own = rows.parents[own]
+                own = rows.parent(own)
             if own == row:
                 lines.move(other, -1)
                 self._leave(tip, State.DEAD)
                 return
-        self._idle[other] = None
+        idle[other] = None
 
 
 def _marks(kinds: Sequence[SegmentKind], ends: Sequence[int], depth: int) -> list[int]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from turnwise.proxy.programs.graph.blocks import Block, Line, State
 from turnwise.proxy.programs.graph.graph import Graph
 from turnwise.proxy.programs.graph.retention import retention
-from turnwise.proxy.programs.graph.rows import GOES_ON, HINT_MASK, HINT_SHIFT, KIND_MASK, KINDS, STATE_MASK, STATE_SHIFT, STATES
+from turnwise.proxy.programs.graph.rows import KINDS, STATES, Rows, origin_of
 from turnwise.proxy.programs.values import Call
 from turnwise.types import CallId
 
@@ -15,46 +15,32 @@ from turnwise.types import CallId
 def blocks(graph: Graph, calls: Iterable[Call] = ()) -> tuple[Block, ...]:
     """The blocks of a graph, those that were seen first before the others; `calls` are those of its program that ended."""
     rows = graph.rows
-    parents, marks, origins, ends = rows.parents, rows.marks, rows.origins, rows.ends
-    count = len(rows)
-    names: dict[int, CallId] = {call.agent << 32 | call.turn: call.call_id for call in calls}
-    num_children = [0] * count
-    for parent in parents:
-        if parent >= 0:
-            num_children[parent] += 1
+    names: dict[int, CallId] = {origin_of(call.agent, call.turn): call.call_id for call in calls}
+    num_children = [0] * (len(rows) + 1)
+    for row in range(len(rows)):
+        num_children[rows.parent(row)] += 1
     side = _side_calls(graph)
     shown: list[Block] = []
     first = 0
-    for row in range(count):
-        mark = marks[row]
-        is_joined = (
-            mark & GOES_ON
-            and row + 1 < count
-            and parents[row + 1] == row
-            and num_children[row] == 1
-            and (marks[row + 1] ^ mark) & ~GOES_ON == 0
-            and origins[row + 1] == origins[row]
-        )
-        if is_joined:
+    for row in range(len(rows)):
+        if num_children[row] == 1 and _is_one_block(rows, row):
             continue
-        kind, state = KINDS[mark & KIND_MASK], STATES[(mark & STATE_MASK) >> STATE_SHIFT]
-        hint = (mark & HINT_MASK) >> HINT_SHIFT
+        kind, state, origin, parent = KINDS[rows.kind(row)], STATES[rows.state(row)], rows.origin(row), rows.parent(first)
         if graph.is_ended and state is State.LIVE and not rows.is_durable(row):
             state = State.DEAD
-        parent = parents[first]
-        agent, turn = origins[row] >> 32, origins[row] & 0xFFFFFFFF
+        agent, turn = origin >> 20, origin & 0xFFFFF
         shown.append(
             Block(
                 row,
                 kind,
-                max(0, ends[row] - (ends[parent] if parent >= 0 else 0)),
+                max(0, rows.end(row) - rows.end(parent)),
                 rows.digest(row)[:8].hex(),
-                retention(kind, state, hint, is_side=agent in side),
+                retention(kind, state, rows.hint(row), is_side=agent in side),
                 state,
                 parent if parent >= 0 else None,
                 agent,
                 turn,
-                names.get(origins[row]),
+                names.get(origin),
             )
         )
         first = row + 1
@@ -63,10 +49,10 @@ def blocks(graph: Graph, calls: Iterable[Call] = ()) -> tuple[Block, ...]:
 
 def lines(graph: Graph) -> tuple[Line, ...]:
     """The conversations of a graph by their agent."""
-    tips = graph.lines
+    tips, hints = graph.lines, graph.hinted or {}
     shown = []
     for agent in range(len(tips)):
-        hinted, tip = graph.hinted.get(agent), tips.tip(agent)
+        hinted, tip = hints.get(agent), tips.tip(agent)
         line = Line(agent, tip if tip >= 0 else None, tips.num_calls(agent), tips.is_running(agent))
         if hinted is not None:
             line = Line(
@@ -81,6 +67,19 @@ def lines(graph: Graph) -> tuple[Line, ...]:
             )
         shown.append(line)
     return tuple(shown)
+
+
+def _is_one_block(rows: Rows, row: int) -> bool:
+    """Whether a row is one block with the next: a piece of a large message, or one of the parts of a head."""
+    following = row + 1
+    return (
+        rows.goes_on(row)
+        and following < len(rows)
+        and rows.parent(following) == row
+        and rows.origin(following) == rows.origin(row)
+        and (rows.kind(following), rows.state(following), rows.hint(following))
+        == (rows.kind(row), rows.state(row), rows.hint(row))
+    )
 
 
 def _side_calls(graph: Graph) -> frozenset[int]:

@@ -15,12 +15,14 @@ from __future__ import annotations
 
 from turnwise.index.chains import prompt_chain
 from turnwise.index.closed_loop import Finding, SourceStats
+from turnwise.index.estimate import BytesPerToken
 from turnwise.index.kv_index import KvIndex
 from turnwise.index.values import AnswerFate, AnswerKind, DomainKey, IndexStats, Lesson, ReplicaStats, Report
 
 __all__ = [
     "AnswerFate",
     "AnswerKind",
+    "BytesPerToken",
     "DomainKey",
     "Finding",
     "IndexStats",

@@ -77,6 +77,7 @@ class Recorder:
         ended = self._programs.close(now) if is_last else self._programs.sweep(now)
         for program in ended:
             self.program_ended(program)
+        self._forget_first(self._programs)
         return bool(ended)
 
     def program_ended(self, ended: Ended) -> None:
@@ -130,6 +131,12 @@ class Recorder:
             for listener in self._listeners:
                 listener.call_ended(turn.key, call)
             trace_id = turn.key.trace_id if turn.key.is_sampled else None
+            self._forget_first(self._programs)
         self._fleet.learn(outcome, work_tokens)
         self._metrics.calls.add(outcome, trace_id)
         self._audit.call_ended(outcome, lesson, finding, broken)
+
+    def _forget_first(self, programs: Programs) -> None:
+        """Let the index forget what nobody will go on from before anything else."""
+        for retired in programs.take_retired():
+            self._index.retire(retired.digests, retired.kept)

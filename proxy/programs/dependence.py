@@ -35,7 +35,10 @@ def depends(program: Program, found: Found | None, results: Sequence[str], now: 
         if caller is None or tool is None:
             continue
         spawned = () if caller.spawned is None else caller.spawned.get(result, ())
-        links += [_link(LinkKind.JOIN, line.newest, program) for line in spawned if line.nodes]
+        for line in spawned:
+            if line.nodes:
+                links.append(_link(LinkKind.JOIN, line.newest, program))
+            line.program.record.graph.close(line.agent)
         if caller.line.program is program:
             runs.append(_run(caller, tool, now, is_conversation=bool(spawned)))
         caller.line.program.close(caller, tool)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -13,9 +14,11 @@ from turnwise.proxy.programs.belonging import Belonging
 from turnwise.proxy.programs.dependence import depends
 from turnwise.proxy.programs.elsewhere import Elsewhere
 from turnwise.proxy.programs.fitting import said_of
+from turnwise.proxy.programs.graph import Graph, HintReader, Malformed, Rates, Retired
 from turnwise.proxy.programs.identity import Identity, Ignored
 from turnwise.proxy.programs.lines import Node, State
 from turnwise.proxy.programs.population import Population
+from turnwise.proxy.programs.program import Program
 from turnwise.proxy.programs.turn import Turn
 from turnwise.proxy.programs.values import Attempt, Basis, Call, Ended, EngineTimes, Key, Summary
 from turnwise.proxy.programs.values import Outcome as ProgramOutcome
@@ -24,6 +27,10 @@ from turnwise.types import CallId, DialectName, Outcome, ProgramId, Request
 
 MAX_TOOLS = 128
 """Tool calls of one answer that are followed, and results of one prompt."""
+
+
+MAX_RETIRED = 1024
+"""Prompts that are told to be given up at once; which ones are left out changes only what is forgotten first."""
 
 
 class Stats(msgspec.Struct, frozen=True, gc=False):
@@ -37,6 +44,8 @@ class Stats(msgspec.Struct, frozen=True, gc=False):
     """Programs, by how."""
     ignored: Mapping[Ignored, int]
     """Claims of clients, by why they were left out."""
+    malformed_hints: Mapping[Malformed, int]
+    """Hints of clients that were left out."""
 
 
 class Programs:
@@ -58,6 +67,9 @@ class Programs:
         self.elsewhere = Elsewhere(self._population)
         """What siblings serve; `tell` tells them what this worker serves, None where there are none."""
         self._calls = dict.fromkeys(Basis, 0)
+        self._hints = HintReader()
+        self._rates = Rates()
+        self._retired: deque[Retired] = deque(maxlen=MAX_RETIRED)
 
     def begin(self, request: Request, fields: Mapping[bytes, bytes], now: float) -> Turn | None:
         """Say which program, session, agent and turn a call is; None for a request that is no call (it has no prompt)."""
@@ -87,7 +99,10 @@ class Programs:
         if self._tell is not None:
             self._tell(elsewhere.began(program, node, found, results, request.continues, claims.session))
         trace = self._belonging.client_trace(program, claims.span)
-        return Turn(program, node, request, number, basis, tuple(links), tuple(runs), trace)
+        hinted = self._hints.read(fields, request.hints, prompt)
+        rate = self._rates.tokens_per_byte(request.model)
+        block = program.record.graph.begin(request, line.agent, number, rate, hinted)
+        return Turn(program, node, request, number, basis, tuple(links), tuple(runs), trace, block)
 
     def retried(self, turn: Turn, outcome: Outcome) -> None:
         """An attempt failed, and another replica is tried."""
@@ -111,12 +126,14 @@ class Programs:
         node.said = said_of(outcome.answer)
         node.state = state
         program.ended_call(node, tools[:MAX_TOOLS], outcome.response_id or "" if turn.request.is_stored else "")
+        self._add_answer(turn, outcome)
         self._end_call(turn, call)
         return call
 
     def drop(self, turn: Turn, reason: str, now: float) -> Call:
         """End a call of which no attempt could be made; returns its record."""
         call = calls.dropped(turn, reason, now)
+        turn.program.record.graph.drop(turn.agent)
         turn.node.state = State.FAILED
         self._end_call(turn, call)
         return call
@@ -142,18 +159,24 @@ class Programs:
         self._population.retire(known, ProgramOutcome.ASKED)
         if self._tell is not None:
             self._tell(elsewhere.Over(program, ProgramOutcome.ASKED))
-        return known.ended()
+        return self._ended(known)
 
     def sweep(self, now: float) -> list[Ended]:
         """End those whose time has come, and tell of those that have ended.
 
         A bounded amount of work at a time, and empty where nothing is left to do.
         """
-        return [program.ended() for program in self._population.sweep(now)]
+        return [self._ended(program) for program in self._population.sweep(now)]
+
+    def take_retired(self) -> list[Retired]:
+        """Prompts that nobody will go on from, since this was last asked; the newest `MAX_RETIRED`."""
+        retired = list(self._retired)
+        self._retired.clear()
+        return retired
 
     def close(self, now: float) -> list[Ended]:  # noqa: ARG002 - as `end`
         """End all, as the proxy stops."""
-        return [program.ended() for program in self._population.close()]
+        return [self._ended(program) for program in self._population.close()]
 
     def listing(self, now: float) -> list[Summary]:
         """All live programs and the newest ended ones, the most recently used first."""
@@ -164,6 +187,11 @@ class Programs:
         """A program's finished calls in the order of their ends; None where it is not known."""
         known = self._population.get(program)
         return None if known is None else (known.key, known.record.calls())
+
+    def graph(self, program: ProgramId) -> Graph | None:
+        """What a program's prompts and answers consist of; None where it is not known."""
+        known = self._population.get(program)
+        return None if known is None else known.record.graph
 
     def find(self, name: str) -> ProgramId | None:
         """The program of this id, else the newest to which a client of any tenant gave this name; None where there is none."""
@@ -177,12 +205,34 @@ class Programs:
     def stats(self) -> Stats:
         """Counts since the start."""
         population = self._population
-        return Stats(population.num_live, dict(self._calls), dict(population.outcomes), dict(self._identity.ignored))
+        return Stats(
+            population.num_live,
+            dict(self._calls),
+            dict(population.outcomes),
+            dict(self._identity.ignored),
+            dict(self._hints.malformed),
+        )
+
+    def _add_answer(self, turn: Turn, outcome: Outcome) -> None:
+        request, usage = turn.request, outcome.usage
+        graph = turn.program.record.graph
+        graph.settle(turn.block, turn.agent, turn.number, outcome, self._rates.tokens_per_byte(request.model))
+        if usage is not None and request.chain is not None:
+            self._rates.learn(request.model, request.chain.num_bytes, usage.prompt_tokens)
+
+    def _ended(self, program: Program) -> Ended:
+        graph = program.record.graph
+        graph.end()
+        self._retired += graph.take_retired()
+        return program.ended()
 
     def _end_call(self, turn: Turn, call: Call) -> None:
         node = turn.node
         node.ended_at = call.times.ended
-        turn.program.record.add(call)
+        record = turn.program.record
+        record.add(call)
+        if record.graph.has_retired:
+            self._retired += record.graph.take_retired()
         self._population.settled(turn.program)
         if self._tell is not None:
             self._tell(elsewhere.finished(turn.program, node, call))

@@ -16,6 +16,7 @@ class Turn:
         "agent_name",
         "attempts",
         "basis",
+        "block",
         "call_id",
         "client_trace",
         "key",
@@ -37,6 +38,7 @@ class Turn:
         links: tuple[Link, ...] = (),
         runs: tuple[ToolRun, ...] = (),
         client_trace: bytes | None = None,
+        block: int = -1,
     ) -> None:
         self.program = program
         self.node = node
@@ -52,4 +54,6 @@ class Turn:
         self.links = links
         self.runs = runs
         self.client_trace = client_trace
+        self.block = block
+        """The last row of its prompt in the program's graph; -1 where it is not there."""
         self.attempts: tuple[Attempt, ...] = ()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from turnwise.proxy.programs.graph.blocks import Block, BlockKind, Line, Retention, State
 from turnwise.proxy.programs.graph.graph import Graph, Retired
 from turnwise.proxy.programs.graph.hints import Hinted, HintReader, Malformed
+from turnwise.proxy.programs.graph.rates import Rates
 from turnwise.proxy.programs.graph.views import blocks, lines
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Hinted",
     "Line",
     "Malformed",
+    "Rates",
     "Retention",
     "Retired",
     "State",

@@ -150,6 +150,11 @@ class Graph:
             self.close(agent)
         self.is_ended = True
 
+    @property
+    def has_retired(self) -> bool:
+        """Whether something was given up since that was last asked for."""
+        return bool(self._retired)
+
     def take_retired(self) -> tuple[Retired, ...]:
         """What was given up since this was last asked for."""
         retired, self._retired = self._retired, ()

@@ -44,6 +44,16 @@ def origin_of(agent: int, turn: int) -> int:
     return (agent & 0xFFFFF) << 20 | turn & 0xFFFFF
 
 
+def agent_of(origin: int) -> int:
+    """The agent of a call as rows keep it."""
+    return origin >> 20
+
+
+def turn_of(origin: int) -> int:
+    """The turn of a call as rows keep it."""
+    return origin & 0xFFFFF
+
+
 def mark_of(kind: BlockKind, *, goes_on: bool = False) -> int:
     """What a new row is; `goes_on` is whether the next row is the same block, if it is of that kind."""
     return KINDS.index(kind) << _KIND | (_GOES_ON if goes_on else 0)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from turnwise.proxy.programs.graph.blocks import Block, Line, State
 from turnwise.proxy.programs.graph.graph import Graph
 from turnwise.proxy.programs.graph.retention import retention
-from turnwise.proxy.programs.graph.rows import KINDS, STATES, Rows, origin_of
+from turnwise.proxy.programs.graph.rows import KINDS, STATES, Rows, agent_of, origin_of, turn_of
 from turnwise.proxy.programs.values import Call
 from turnwise.types import CallId
 
@@ -28,7 +28,7 @@ def blocks(graph: Graph, calls: Iterable[Call] = ()) -> tuple[Block, ...]:
         kind, state, origin, parent = KINDS[rows.kind(row)], STATES[rows.state(row)], rows.origin(row), rows.parent(first)
         if graph.is_ended and state is State.LIVE and not rows.is_durable(row):
             state = State.DEAD
-        agent, turn = origin >> 20, origin & 0xFFFFF
+        agent = agent_of(origin)
         shown.append(
             Block(
                 row,
@@ -39,7 +39,7 @@ def blocks(graph: Graph, calls: Iterable[Call] = ()) -> tuple[Block, ...]:
                 state,
                 parent if parent >= 0 else None,
                 agent,
-                turn,
+                turn_of(origin),
                 names.get(origin),
             )
         )

@@ -1,0 +1,32 @@
+"""How many tokens a byte of a prompt is, by model, until an engine has counted the prompt."""
+
+from __future__ import annotations
+
+from turnwise.index import BytesPerToken
+
+BYTES_PER_TOKEN = 4.0
+"""Of a model that has counted nothing yet: English and JSON have 3.5 to 4.5."""
+
+MAX_MODELS = 256
+"""Models whose own rate is learned; clients may name any."""
+
+
+class Rates:
+    """A running rate for each model."""
+
+    def __init__(self) -> None:
+        self._by_model: dict[str | None, BytesPerToken] = {}
+
+    def tokens_per_byte(self, model: str | None) -> float:
+        """The rate of a model."""
+        known = self._by_model.get(model)
+        return 1 / BYTES_PER_TOKEN if known is None else 1 / known.value
+
+    def learn(self, model: str | None, num_bytes: int, num_tokens: int) -> None:
+        """An engine has counted a prompt."""
+        known = self._by_model.get(model)
+        if known is None:
+            if len(self._by_model) >= MAX_MODELS:
+                return
+            known = self._by_model[model] = BytesPerToken(BYTES_PER_TOKEN)
+        known.learn(num_bytes, num_tokens)

@@ -163,15 +163,14 @@ class Graph:
     def _count(self, row: int, origin: int, outcome: Outcome) -> None:
         """Take in how long a prompt is; what placement believed stands only where no engine has counted."""
         rows, usage = self.rows, outcome.usage
-        first = rows.first_of(row)
-        if usage is not None:
-            num_tokens = usage.prompt_tokens
-        elif rows.origin(row) == origin:
-            num_tokens = max(outcome.placement.prompt_tokens, rows.end(rows.parent(first)))
-        else:
-            return
-        if num_tokens > 0 and num_tokens != rows.end(row):
-            rows.count(first, row, num_tokens)
+        is_own = rows.origin(row) == origin
+        first = rows.first_of(row) if is_own else row
+        if usage is not None and usage.prompt_tokens > 0:
+            rows.count(first, row, usage.prompt_tokens)
+            rows.set_counted(row)
+        elif is_own and not rows.is_counted(row):
+            believed = outcome.placement.prompt_tokens
+            rows.count(first, row, max(believed, rows.end(rows.parent(first))))
 
     def _leave(self, row: int, state: State) -> None:
         """A line goes on from elsewhere: what only it used is given up."""

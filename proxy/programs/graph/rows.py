@@ -23,7 +23,7 @@ HEADS = frozenset({KINDS.index(BlockKind.SYSTEM), KINDS.index(BlockKind.TOOLS)})
 """Kinds of what stands before the turns, which others begin with too."""
 
 _PARENT, _END, _ORIGIN = (1 << 16) - 1, MAX_TOKENS, (1 << 40) - 1
-_USE, _KIND, _STATE, _HINT, _GOES_ON = 1 << 16, 40, 43, 45, 1 << 47
+_USE, _KIND, _STATE, _HINT, _GOES_ON, _COUNTED = 1 << 16, 40, 43, 45, 1 << 47, 1 << 48
 _USES = (1 << 24) - 1
 """A row is two numbers of 64 bits: parent plus one, uses, and what it is; then tokens up to its end, and its origin."""
 
@@ -152,6 +152,14 @@ class Rows:
         """Say how many tokens there are up to the end of a row."""
         self._values[row * 2 + 1] += end - self.end(row)
 
+    def is_counted(self, row: int) -> bool:
+        """Whether an engine has counted the prompt that ends with a row."""
+        return self._values[row * 2] & _COUNTED != 0
+
+    def set_counted(self, row: int) -> None:
+        """An engine has counted the prompt that ends with a row."""
+        self._values[row * 2] |= _COUNTED
+
     def origin(self, row: int) -> int:
         """The call that had it first, as `origin_of` gives it."""
         return self._values[row * 2 + 1] >> 24
@@ -233,9 +241,9 @@ class Rows:
         return tuple(path)
 
     def first_of(self, row: int) -> int:
-        """The first of the rows that its call added one after the other up to `row`."""
+        """The first of the rows that its call added one after the other up to `row`, and that end no prompt counted already."""
         first, origin = row, self.origin(row)
-        while first and self.parent(first) == first - 1 and self.origin(first - 1) == origin:
+        while first and self.parent(first) == first - 1 and self.origin(first - 1) == origin and not self.is_counted(first - 1):
             first -= 1
         return first
 
@@ -245,6 +253,8 @@ class Rows:
         What stands before them is believed less where the prompt has less than that; what follows, more where it has more.
         """
         num_tokens = min(num_tokens, MAX_TOKENS)
+        if num_tokens == self.end(row):
+            return
         base = before = self.parent(first)
         while before >= 0 and self.end(before) > num_tokens:
             self.set_end(before, num_tokens)

@@ -55,6 +55,11 @@ class PredictedRuns:
         return self._tree.num_segments
 
     @property
+    def num_retired(self) -> int:
+        """Runs that were retired, and not forgotten yet."""
+        return len(self._tree.retired)
+
+    @property
     def num_bytes(self) -> int:
         """Memory of all that is remembered."""
         return self._tree.num_bytes

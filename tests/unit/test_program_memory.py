@@ -8,8 +8,8 @@ from random import Random
 
 import msgspec
 from msgspec.structs import replace
-
 from tests.unit.graph_talk import Turns, outcome, request, said
+
 from turnwise.proxy.programs import Programs
 from turnwise.proxy.programs.graph import blocks
 from turnwise.settings import ProgramSettings, TraceSettings

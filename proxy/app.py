@@ -18,7 +18,7 @@ from turnwise.proxy.admin.api import AdminApi
 from turnwise.proxy.discovery import Discovery
 from turnwise.proxy.export.audit import Audit
 from turnwise.proxy.export.breaks import LinterFigures
-from turnwise.proxy.export.programs import ProgramTotals
+from turnwise.proxy.export.programs import ProgramFigures, ProgramTotals
 from turnwise.proxy.export.prometheus import Gauges, Metrics
 from turnwise.proxy.export.record import Recorder
 from turnwise.proxy.fleet import Fleet
@@ -75,6 +75,7 @@ async def run(
         programs = Programs(settings.programs, settings.traces, tell=None if bus is None else bus.told)
         totals = ProgramTotals(settings.programs)
         metrics.watch(totals)
+        metrics.watch(ProgramFigures(programs))
         listeners.append(totals)
     recorder = Recorder(index, fleet, metrics, Audit(), clock, bus, linter, programs, listeners)
     pool = Pool(settings.upstream, clock=clock)

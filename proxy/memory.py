@@ -26,7 +26,7 @@ from turnwise.index import KvIndex
 from turnwise.proxy import warm
 from turnwise.proxy.discovery import Discovery
 from turnwise.proxy.export.audit import Audit
-from turnwise.proxy.export.programs import ProgramTotals
+from turnwise.proxy.export.programs import ProgramFigures, ProgramTotals
 from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.export.record import Recorder
 from turnwise.proxy.fleet import Fleet
@@ -252,6 +252,7 @@ class MemoryProxy:
         self.programs = Programs(settings.programs, settings.traces)
         totals = ProgramTotals(settings.programs)
         self.metrics.watch(totals)
+        self.metrics.watch(ProgramFigures(self.programs))
         self.recorder = Recorder(
             self.index,
             self.fleet,

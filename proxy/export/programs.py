@@ -10,7 +10,8 @@ from prometheus_client.registry import Collector
 from turnwise import names
 from turnwise.proxy.export.buckets import Buckets, histogram
 from turnwise.proxy.export.calls import LATENCY_BUCKETS, PROXY_BUCKETS
-from turnwise.proxy.export.families import counter
+from turnwise.proxy.export.families import counter, gauge
+from turnwise.proxy.programs import Programs
 from turnwise.proxy.programs.causes import Cause
 from turnwise.proxy.programs.ledger import account
 from turnwise.proxy.programs.values import Basis, Call, Ended, Key, Outcome
@@ -87,3 +88,17 @@ class ProgramTotals(Collector):
         yield histogram(names.PROGRAM_ENGINE_SECONDS, {(): self._engine})
         if self._price_per_hour:
             yield counter(names.PROGRAM_COST, {(): self._cost})
+
+
+class ProgramFigures(Collector):
+    """What is known of programs when somebody scrapes."""
+
+    def __init__(self, programs: Programs) -> None:
+        self._programs = programs
+
+    def collect(self) -> Iterator[Family]:
+        """Read all of it once."""
+        stats = self._programs.stats
+        yield gauge(names.LIVE_PROGRAMS, {(): stats.live})
+        yield counter(names.IDENTIFIED_CALLS, {(basis.value,): count for basis, count in stats.calls.items()})
+        yield counter(names.IDS_IGNORED, {(reason.value,): count for reason, count in stats.ignored.items()})

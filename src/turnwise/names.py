@@ -272,6 +272,13 @@ PROGRAM_COST = Metric(
     (),
     "What that time cost by `programs.replica_price_per_hour`, as if no call shared its replica. With a price only.",
 )
+LIVE_PROGRAMS = Metric("turnwise_live_programs", "gauge", (), "Programs that have not ended.")
+IDENTIFIED_CALLS = Metric(
+    "turnwise_identified_calls_total", "counter", ("basis",), "Calls by what told to which program they belong."
+)
+IDS_IGNORED = Metric(
+    "turnwise_ids_ignored_total", "counter", ("reason",), "Ids that clients gave of themselves and that were left out, by why."
+)
 
 METRICS = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
 """All of them, in the order above."""

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import msgspec
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from turnwise.proxy.memory import MemoryClient
 from turnwise.proxy.programs.causes import Cause
@@ -259,3 +260,30 @@ def test_a_live_program_is_accounted_for_while_its_call_runs(virtually, world):
     ledger, now, first_ended = virtually(main())
     assert ledger.makespan_s == pytest.approx(now - ledger.started_at, abs=1e-9)
     assert ledger.causes[Cause.UNATTRIBUTED] == pytest.approx(now - first_ended, abs=1e-9)
+
+
+def test_programs_are_counted_as_they_live_and_as_they_end(virtually, world):
+    def sums(proxy):
+        page = text_string_to_metric_families(proxy.metrics.render().decode())
+        return {(sample.name, *sample.labels.values()): sample.value for family in page for sample in family.samples}
+
+    async def main():
+        async with world(1, preset="h100-8b") as proxy:
+            agent = Agent(proxy, "what is the weather in Higos today", ((b"traceparent", b"nonsense"),))
+            tools = await agent.ask(1)
+            await asyncio.sleep(1.0)
+            agent.bring(tools)
+            await agent.ask()
+            before = sums(proxy)
+            proxy.recorder.sweep_programs(is_last=True)
+            return before, sums(proxy)
+
+    before, after = virtually(main())
+    assert (before["turnwise_live_programs",], after["turnwise_live_programs",]) == (1, 0)
+    assert after["turnwise_identified_calls_total", "new"] == 1
+    assert after["turnwise_identified_calls_total", "lineage"] == 1
+    assert after["turnwise_ids_ignored_total", "malformed"] == 2
+    assert after["turnwise_programs_total", "new", "shutdown"] == 1
+    assert after["turnwise_program_path_seconds_total", "tool_run"] == pytest.approx(1.0, abs=1e-9)
+    assert after["turnwise_inter_token_seconds_count", "chat"] == 2
+    assert ("turnwise_programs_total", "new", "shutdown") not in before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
 from math import fsum
 
 import msgspec
@@ -77,8 +78,16 @@ def account(
     `now` extends the account of a live program to the present: what follows the last end is its client's, a tool's where a
     result is awaited, or unattributed where `is_running` says that calls have not ended. It takes one pass and one sort.
     """
-    start = min((call.times.arrived for call in calls), default=started_at)
-    start = min(start, started_at)
+    start, forks = started_at, 0
+    prompt = cached = predicted = completion = 0
+    for call in calls:
+        start = min(start, call.times.arrived)
+        for link in call.links:
+            forks += link.kind is LinkKind.SPAWN
+        prompt += call.prompt_tokens
+        cached += call.cached_tokens or 0
+        predicted += call.predicted_tokens
+        completion += call.completion_tokens or 0
     waits = Dependencies(calls)
     path = waits.path(start)
     end = path[-1].end if path else start
@@ -89,25 +98,20 @@ def account(
     on_path = {stretch.node for stretch in path if not stretch.is_gap or stretch.cause is Cause.TOOL_RUN}
     engine_s = totals.get(Cause.PREFILL, 0.0) + totals.get(Cause.DECODE, 0.0)
     return Ledger(
-        started_at=start,
-        makespan_s=end - start,
-        ftr_s=_ftr(calls, start, final_answer_tools),
-        causes=_sums(path),
-        totals=totals,
-        path=tuple(path),
-        slack={name: slack for name, slack in waits.slack().items() if name not in on_path},
-        barriers=waits.barriers(),
-        llm_calls=len(calls),
-        tool_runs=len(waits.runs),
-        forks=sum(link.kind is LinkKind.SPAWN for call in calls for link in call.links),
-        engine_s=engine_s,
-        cost=engine_s * price_per_hour / SECONDS_PER_HOUR if price_per_hour else None,
-        tokens=Tokens(
-            sum(call.prompt_tokens for call in calls),
-            sum(call.cached_tokens or 0 for call in calls),
-            sum(call.predicted_tokens for call in calls),
-            sum(call.completion_tokens or 0 for call in calls),
-        ),
+        start,
+        end - start,
+        _ftr(calls, start, final_answer_tools),
+        _sums(path),
+        totals,
+        tuple(path),
+        {name: slack for name, slack in waits.slack().items() if name not in on_path},
+        waits.barriers(),
+        len(calls),
+        len(waits.runs),
+        forks,
+        engine_s,
+        engine_s * price_per_hour / SECONDS_PER_HOUR if price_per_hour else None,
+        Tokens(prompt, cached, predicted, completion),
     )
 
 
@@ -149,7 +153,7 @@ def _tail(waits: Dependencies, end: float, now: float, *, is_running: bool) -> S
 def _totals(waits: Dependencies, path: Sequence[Stretch]) -> dict[Cause, float]:
     """Sum the time of all nodes and of all that came between; a gap that a tool run explains is in the run's own time."""
     runs = {name for name, _ in waits.runs}
-    stretches = [part for parts in waits.parts for part in parts]
+    stretches = [*chain.from_iterable(waits.parts)]
     stretches += [gap for before in waits.before for gap in before.gap if gap.node not in runs]
     stretches += [
         Stretch(name, Cause.TOOL_RUN, run.started_at, max(run.started_at, run.ended_at))

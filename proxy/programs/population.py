@@ -20,7 +20,10 @@ KEPT_ENDED_CALLS = 20_000
 """Calls of these."""
 
 AT_ONCE = 256
-"""Programs looked at in one sweep, and told of."""
+"""Programs looked at in one sweep."""
+
+TOLD_AT_ONCE = 16
+"""Programs told of in one sweep: each is accounted for, which takes as long as a call, and calls wait meanwhile."""
 
 
 class Population:
@@ -88,7 +91,7 @@ class Population:
             self._untold.append(program)
 
     def sweep(self, now: float) -> list[Program]:
-        """Those that have ended and were not told of, `AT_ONCE` at most; ends those whose time has come."""
+        """Those that have ended and were not told of, `TOLD_AT_ONCE` at most; ends those whose time has come."""
         for _ in range(AT_ONCE):
             if not self._times or self._times[0][0] > now:
                 break
@@ -102,7 +105,7 @@ class Population:
                 self.end(program, Outcome.ANSWERED if program.is_answered and not program.waiting else Outcome.AGE)
             elif due < NEVER:
                 self._look(program, due)
-        return [self._untold.popleft() for _ in range(min(AT_ONCE, len(self._untold)))]
+        return [self._untold.popleft() for _ in range(min(TOLD_AT_ONCE, len(self._untold)))]
 
     def close(self) -> list[Program]:
         """End all that live; gives all that were not told of."""

@@ -69,7 +69,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     replica: str | None = None
     attempts: int = 1
     reason: str = ""
-    """Why the call failed; empty where it did not."""
+    """Why the call failed, `failed` of a tool run of which its gateway says so; empty where it did not."""
     prompt_tokens: int = 0
     cached_tokens: int | None = None
     predicted_tokens: int = 0
@@ -160,6 +160,7 @@ class _Picture:
             on_path=name in self._on_path,
             slack_s=self._slack.get(name),
             links=(RowLink("tool", run.caller),),
+            reason="" if run.is_ok else "failed",
             is_inferred=run.is_inferred,
         )
 

@@ -22,7 +22,7 @@ CALLS = (
         ("continue", "a"),
         ("join", "s"),
         runs=[
-            ran("a", 101.2, 102.0, name="bash", is_inferred=False),
+            ran("a", 101.2, 102.0, name="bash", is_inferred=False, is_ok=False),
             ran("a", 101.0, 105.0, number=1, name="agent", is_conversation=True),
         ],
         is_final=True,
@@ -56,6 +56,11 @@ def test_a_row_tells_what_there_is_to_tell():
     assert (row.agent, row.agent_name, row.replica, row.reason, row.is_final) == (1, "scout", "r0", "client_gone", True)
     assert (row.start_s, row.end_s) == (1.5, 3.0)
     assert (row.prompt_tokens, row.cached_tokens, row.predicted_tokens, row.completion_tokens) == (100, None, 80, 10)
+
+
+def test_a_tool_run_that_failed_says_so():
+    rows, _ = rows_of(*CALLS)
+    assert [row.label for row in rows.values() if row.reason == "failed"] == ["bash"]
 
 
 def test_the_bars_of_a_row_sum_to_it():

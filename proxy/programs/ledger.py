@@ -83,7 +83,7 @@ def account(
     for call in calls:
         start = min(start, call.times.arrived)
         for link in call.links:
-            forks += link.kind is LinkKind.SPAWN
+            forks += link.kind is LinkKind.SPAWN and link.program is None
         prompt += call.prompt_tokens
         cached += call.cached_tokens or 0
         predicted += call.predicted_tokens
@@ -117,9 +117,17 @@ def account(
 
 def final_call(calls: Sequence[Call], final_answer_tools: Collection[str]) -> Call | None:
     """Find the call whose answer is the program's: the last final one that no sub-agent gave."""
-    sub_agents = {call.agent for call in calls for link in call.links if link.kind is LinkKind.SPAWN}
+    sub_agents: set[int] = set()
+    joined: set[str] = set()
+    for call in calls:
+        for link in call.links:
+            if link.kind is LinkKind.JOIN:
+                joined.add(link.call_id)
+            elif link.kind is LinkKind.SPAWN and link.program is None:
+                sub_agents.add(call.agent)
     for call in reversed(calls):
-        if call.agent not in sub_agents and (call.is_final or _final_tool(call, final_answer_tools)):
+        is_sub_agents = call.agent in sub_agents or call.call_id in joined
+        if not is_sub_agents and (call.is_final or _final_tool(call, final_answer_tools)):
             return call
     return None
 

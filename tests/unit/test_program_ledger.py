@@ -125,6 +125,18 @@ def test_a_sub_agents_answer_is_not_the_programs():
     assert ledger_of(*before, joined).ftr_s == joined.times.first_visible
 
 
+def test_an_answer_that_another_call_joins_is_not_the_programs():
+    sub = told("s", 1.0, 3.0, agent=1, is_final=True)
+    joining = told("b", 4.0, 5.0, ("join", "s"), tools=["bash"])
+    assert ledger_of(sub, joining).ftr_s is None
+
+
+def test_a_program_that_another_one_spawned_has_an_answer_of_its_own():
+    link = msgspec.structs.replace(told("x", 0, 1, ("spawn", "a")).links[0], program="other")
+    ledger = ledger_of(msgspec.structs.replace(told("b", 0.0, 2.0, is_final=True), links=(link,)))
+    assert (ledger.ftr_s, ledger.forks) == (1.0, 0)
+
+
 def test_the_first_result_is_the_first_visible_token_of_the_last_final_answer():
     first, second = told("a", 0.0, 1.0, is_final=True), told("b", 2.0, 4.0, ("continue", "a"), is_final=True)
     assert ledger_of(first, second).ftr_s == 3.0

@@ -113,6 +113,16 @@ def test_the_call_that_joins_waited_for_the_sub_agent_that_answered_last():
     assert ledger.causes[Cause.CLIENT] == pytest.approx(0.5)
 
 
+def test_a_tool_that_nobody_measured_beside_a_sub_agent_is_given_the_wait_after_it():
+    ledger = ledger_of(
+        told("a", 0.0, 1.0, tools=["bash", "agent"]),
+        told("s", 1.5, 3.0, ("spawn", "a"), agent=1, is_final=True),
+        told("b", 7.0, 8.0, ("continue", "a"), ("join", "s"), runs=[ran("a", 1.0, 7.0)]),
+    )
+    assert gaps(ledger) == [(Cause.CLIENT, 1.0, 1.5), (Cause.TOOL_RUN, 3.0, 7.0)]
+    assert ledger.slack == {}
+
+
 def test_a_broken_call_of_a_final_answer_tool_is_no_result():
     call = told("a", 0.0, 1.0, tools=["final_answer"], first_tool=0.6)
     assert ledger_of(call).ftr_s == 0.6

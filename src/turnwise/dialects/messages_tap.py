@@ -75,7 +75,7 @@ class MessagesTap(AnswerTap[_Event]):
 
     visible_marks = re.compile(rb'"text_delta"')
     end_marks = (re.compile(rb'"message_(?:delta|start)"'),)
-    tool_marks = re.compile(rb'"input_json_delta"')
+    first_marks = (re.compile(rb'"(?:message_(?:delta|start)|input_json_delta)"'),)
 
     def _decode(self, payload: bytes) -> _Event:
         return _EVENT.decode(payload)
@@ -98,8 +98,8 @@ class MessagesTap(AnswerTap[_Event]):
         is_tool = delta.type == "input_json_delta"
         if is_visible or is_thinking or is_tool:
             self._saw_token(now, is_visible=is_visible)
-        if is_tool and self.first_tool_at is None:
-            self.first_tool_at = now
+        if is_tool:
+            self._saw_arguments(now)
 
     def _pieces(self, event: _Event) -> list[Piece] | None:
         delta, index = event.delta, event.index

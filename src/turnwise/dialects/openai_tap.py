@@ -100,7 +100,7 @@ class GenerationTap(AnswerTap[_Chunk]):
 
     visible_marks = re.compile(rb'"(?:content|text)"')
     end_marks = (re.compile(rb'"usage": ?\{'), re.compile(rb'"finish_reason": ?"'))
-    tool_marks = re.compile(rb'"arguments": ?(?:"[^"]|\{)')
+    first_marks = (*end_marks, re.compile(rb'"arguments":'))
 
     def _decode(self, payload: bytes) -> _Chunk:
         return _CHUNK.decode(payload)
@@ -115,7 +115,7 @@ class GenerationTap(AnswerTap[_Chunk]):
             if is_visible or any(map(_is_given, hidden)):
                 self._saw_token(now, is_visible=is_visible)
             if self.first_tool_at is None and _has_arguments(delta.tool_calls):
-                self.first_tool_at = now
+                self._saw_arguments(now)
             self._finish_reason = choice.finish_reason or self._finish_reason
         self._read_usage(event.usage)
 

@@ -71,7 +71,11 @@ class ResponsesTap(AnswerTap[_Event]):
 
     visible_marks = re.compile(rb'"response\.output_text\.delta"')
     end_marks = (re.compile(rb'"response\.(?:completed|incomplete|failed|cancelled|created)"'),)
-    tool_marks = re.compile(rb'"response\.(?:function_call_arguments|custom_tool_call_input)\.delta"')
+    first_marks = (
+        re.compile(
+            rb'"response\.(?:completed|incomplete|failed|cancelled|created|(?:function_call_arguments|custom_tool_call_input)\.delta)"'
+        ),
+    )
 
     says_in_pieces = False
 
@@ -83,8 +87,8 @@ class ResponsesTap(AnswerTap[_Event]):
             self._read_response(event.response)
         elif event.type.startswith("response.") and event.type.endswith(".delta") and event.delta:
             self._saw_token(now, is_visible=event.type == "response.output_text.delta")
-            if self.first_tool_at is None and event.type in _TOOL_DELTAS:
-                self.first_tool_at = now
+            if event.type in _TOOL_DELTAS:
+                self._saw_arguments(now)
 
     def _pieces(self, event: _Event) -> tuple[Piece, ...]:  # noqa: ARG002 - the last event has all of it
         return ()

@@ -46,8 +46,8 @@ class AnswerTap(ABC, Generic[E]):
     end_marks: ClassVar[tuple[re.Pattern[bytes], ...]]
     """What an event that tells usage or an end has, one of them. A long literal at its start makes a search quick."""
 
-    tool_marks: ClassVar[re.Pattern[bytes]]
-    """What an event with a piece of a tool call's arguments has."""
+    first_marks: ClassVar[tuple[re.Pattern[bytes], ...]]
+    """What such an event or one with a piece of a tool call's arguments has, one of them, and perhaps a few others."""
 
     says_in_pieces: ClassVar[bool] = True
     """Whether a stream says in its pieces alone what it says; else an event at its end repeats all of it."""
@@ -72,6 +72,8 @@ class AnswerTap(ABC, Generic[E]):
     def __init__(self, *, wants_answer: bool = False) -> None:
         self._unread: list[bytes] = []
         self._unread_at: list[float] = []
+        self._marks = self.first_marks
+        """What an event has that matters behind the first text: `end_marks` once the first piece of arguments has come."""
         self._wants_answer = wants_answer
 
     @property
@@ -158,11 +160,19 @@ class AnswerTap(ABC, Generic[E]):
         """Search what was put by. When it came tells of a first tool call alone: the first token and text came before."""
         reads, times = self._unread, self._unread_at
         data = b"".join(reads)
-        if self.first_tool_at is None and self.tool_marks.search(data) is not None:
+        saying = self._saying
+        rest = data if saying is None else self._take(saying, data)
+        has_mark = bool(rest) and self._has_mark(rest)
+        if has_mark and self.first_tool_at is None:
+            num_taken = len(data) - len(rest)
             for read, now in zip(reads, times, strict=True):
-                self._read(read, now)
-        else:
-            self._read(data, times[0])
+                if num_taken < len(read):
+                    self._read(read[num_taken:], now)
+                num_taken = max(0, num_taken - len(read))
+        elif saying is not None and rest:
+            self._read_all(saying, rest, times[0])
+        elif has_mark:
+            self._read_some(rest, times[0])
         reads.clear()
         times.clear()
 
@@ -187,6 +197,12 @@ class AnswerTap(ABC, Generic[E]):
             self.first_token_at = now
         if is_visible and self.first_visible_at is None:
             self.first_visible_at = now
+
+    def _saw_arguments(self, now: float) -> None:
+        """An event has brought a piece of a tool call's arguments; the first counts."""
+        if self.first_tool_at is None:
+            self.first_tool_at = now
+            self._marks = self.end_marks
 
     def _hold(self, data: bytes, limit: int) -> None:
         """Keep bytes for later; beyond `limit` forget them all and mark it."""
@@ -215,15 +231,24 @@ class AnswerTap(ABC, Generic[E]):
         """Look at whole lines."""
         saying = self._saying
         if saying is not None:
-            lines = saying.take(lines)
-            if saying.is_lost:
-                self._saying = None
+            lines = self._take(saying, lines)
             if lines:
                 self._read_all(saying, lines, now)
-        elif self.first_visible_at is None or self._has_end_mark(lines) or self._may_have_tool(lines):
-            for payload in payloads(lines):
-                if self._matters(payload):
-                    self._read_event(payload, now)
+        elif self.first_visible_at is None or self._has_mark(lines):
+            self._read_some(lines, now)
+
+    def _take(self, saying: Saying, lines: bytes) -> bytes:
+        """Take in the events that repeat the frame of one that was read, in which no fact is new; gives what stands behind."""
+        lines = saying.take(lines)
+        if saying.is_lost:
+            self._saying = None
+        return lines
+
+    def _read_some(self, lines: bytes, now: float) -> None:
+        """Read the events that matter."""
+        for payload in payloads(lines):
+            if self._matters(payload):
+                self._read_event(payload, now)
 
     def _read_all(self, saying: Saying, lines: bytes, now: float) -> None:
         """Read every event, since each may say something; no fact is taken from those that do not matter."""
@@ -243,7 +268,7 @@ class AnswerTap(ABC, Generic[E]):
             saying.add(pieces)
         if saying.is_lost:
             self._saying = None
-        elif not self._has_end_mark(lines):
+        elif not self._has_mark(lines):
             saying.learn(lines, pieces, self._pieces_of)
 
     def _read_event(self, payload: bytes, now: float) -> None:
@@ -264,14 +289,10 @@ class AnswerTap(ABC, Generic[E]):
             return True
         if self.first_visible_at is None and self.visible_marks.search(payload):
             return True
-        return self._has_end_mark(payload) or self._may_have_tool(payload)
+        return self._has_mark(payload)
 
-    def _may_have_tool(self, data: bytes) -> bool:
-        """Whether a first piece of a tool call's arguments may be here."""
-        return self.first_tool_at is None and self.tool_marks.search(data) is not None
-
-    def _has_end_mark(self, data: bytes) -> bool:
-        for mark in self.end_marks:  # noqa: SIM110 - `any` over a generator costs as much as a search
+    def _has_mark(self, data: bytes) -> bool:
+        for mark in self._marks:  # noqa: SIM110 - `any` over a generator costs as much as a search
             if mark.search(data) is not None:
                 return True
         return False

@@ -167,6 +167,17 @@ def test_the_first_arguments_are_noted_when_they_came_however_much_text_came_bef
 
 
 @pytest.mark.parametrize("name", CALLING)
+def test_the_first_arguments_are_known_whenever_somebody_asks(name):
+    texts, begins, rest = STREAMS[name]
+    tap = DIALECTS[name].tap(wants_answer=True)
+    tap.on_head(200, is_stream=True)
+    for now, data in enumerate((*texts, *begins, rest[0])):
+        assert tap.first_tool_at is None
+        tap.feed(data, float(now))
+    assert tap.first_tool_at == len(texts) + len(begins)
+
+
+@pytest.mark.parametrize("name", CALLING)
 def test_a_whole_answer_gives_the_same_tool_calls_and_its_own_arrival(name):
     tap = document(name, WHOLE[name])
     assert [(call.id, call.name, call.quotes) for call in tap.tool_calls] == [

@@ -125,7 +125,7 @@ class MessagesTap(AnswerTap[_Event]):
             if block.type == "text" and block.text:
                 self.first_visible_at = now
             elif block.type == "tool_use":
-                self.first_tool_at = now
+                self._saw_arguments(now)
         self._finish_reason = message.stop_reason
         if self._wants_answer and len(document) <= MAX_SAID_BYTES:
             self._heard(heard_in((document,), hear_messages))

@@ -114,7 +114,7 @@ class GenerationTap(AnswerTap[_Chunk]):
             hidden = (delta.reasoning, delta.reasoning_content, delta.tool_calls, delta.function_call, delta.refusal)
             if is_visible or any(map(_is_given, hidden)):
                 self._saw_token(now, is_visible=is_visible)
-            if self.first_tool_at is None and _has_arguments(delta.tool_calls):
+            if self._first_tool_at is None and _has_arguments(delta.tool_calls):
                 self._saw_arguments(now)
             self._finish_reason = choice.finish_reason or self._finish_reason
         self._read_usage(event.usage)
@@ -150,7 +150,7 @@ class GenerationTap(AnswerTap[_Chunk]):
             if _is_given(message.content):
                 self.first_visible_at = now
             if _is_given(message.tool_calls):
-                self.first_tool_at = now
+                self._saw_arguments(now)
             self._finish_reason = choice.finish_reason or self._finish_reason
         if self._wants_answer and len(choices) == 1:
             self._heard(_heard(choices[0]))

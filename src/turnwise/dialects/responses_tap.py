@@ -104,7 +104,7 @@ class ResponsesTap(AnswerTap[_Event]):
             return
         items = _items(response.output)
         if any(item.type in _CALLS for item in items):
-            self.first_tool_at = now
+            self._saw_arguments(now)
         if any(map(_shows_text, items)):
             self.first_visible_at = now
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, Generic, TypeVar
 
 from turnwise.dialects.answer import UNREADABLE
-from turnwise.dialects.assistant import Heard
 from turnwise.dialects.events import DONE, EVENT_ENDS, payloads
+from turnwise.dialects.facts import Facts
 from turnwise.dialects.saying import Piece, Saying
-from turnwise.turns import ToolCall
-from turnwise.types import Answer, Usage
 
 E = TypeVar("E")
 
@@ -32,7 +30,7 @@ NO_TEXT = (b"null", b'""', b"[]")
 MAX_NO_TEXT_BYTES = max(map(len, NO_TEXT))
 
 
-class AnswerTap(ABC, Generic[E]):
+class AnswerTap(Facts, Generic[E]):
     """Watches one answer; facts are the same however the bytes are cut, and garbage leaves them None.
 
     Until the first visible text every event is looked at. After it reads are put by and searched a few at a time, at the latest
@@ -53,14 +51,6 @@ class AnswerTap(ABC, Generic[E]):
     """Whether a stream says in its pieces alone what it says; else an event at its end repeats all of it."""
 
     # A tap starts with these and writes only what it learns: one is made for every call.
-    first_token_at: float | None = None
-    first_visible_at: float | None = None
-    first_tool_at: float | None = None
-    tool_calls: tuple[ToolCall, ...] = ()
-    _response_id: str | None = None
-    _usage: Usage | None = None
-    _finish_reason: str | None = None
-    _answer: Answer | None = None
     _saying: Saying | None = None
     _is_watching = False
     _is_stream = False
@@ -70,37 +60,9 @@ class AnswerTap(ABC, Generic[E]):
     """Whether the first visible text has come and no line is open."""
 
     def __init__(self, *, wants_answer: bool = False) -> None:
-        self._unread: list[bytes] = []
+        super().__init__()
         self._unread_at: list[float] = []
-        self._marks = self.first_marks
-        """What an event has that matters behind the first text: `end_marks` once the first piece of arguments has come."""
         self._wants_answer = wants_answer
-
-    @property
-    def usage(self) -> Usage | None:
-        """See `Tap.usage`."""
-        if self._unread:
-            self._read_unread()
-        return self._usage
-
-    @property
-    def finish_reason(self) -> str | None:
-        """See `Tap.finish_reason`."""
-        if self._unread:
-            self._read_unread()
-        return self._finish_reason
-
-    @property
-    def response_id(self) -> str | None:
-        """See `Tap.response_id`."""
-        if self._unread:
-            self._read_unread()
-        return self._response_id
-
-    @property
-    def answer(self) -> Answer | None:
-        """See `Tap.answer`."""
-        return self._answer
 
     @abstractmethod
     def _decode(self, payload: bytes) -> E:
@@ -117,13 +79,6 @@ class AnswerTap(ABC, Generic[E]):
     @abstractmethod
     def _read_document(self, document: bytes, now: float) -> None:
         """Take the facts out of an answer in one piece."""
-
-    def _heard(self, heard: Heard | None) -> None:
-        """Take what the answer says, if that is known."""
-        if heard is not None:
-            self._answer = heard.answer()
-            if heard.calls:
-                self.tool_calls = heard.tool_calls()
 
     def on_head(self, status: int, *, is_stream: bool) -> None:
         """The answer's head has come."""
@@ -163,7 +118,7 @@ class AnswerTap(ABC, Generic[E]):
         saying = self._saying
         rest = data if saying is None else self._take(saying, data)
         has_mark = bool(rest) and self._has_mark(rest)
-        if has_mark and self.first_tool_at is None:
+        if has_mark and self._first_tool_at is None:
             num_taken = len(data) - len(rest)
             for read, now in zip(reads, times, strict=True):
                 if num_taken < len(read):
@@ -190,19 +145,6 @@ class AnswerTap(ABC, Generic[E]):
         elif rest or self._is_overlong:
             self.first_token_at = now
             self._read_document(rest, now)
-
-    def _saw_token(self, now: float, *, is_visible: bool) -> None:
-        """An event has brought content; the first of a kind counts."""
-        if self.first_token_at is None:
-            self.first_token_at = now
-        if is_visible and self.first_visible_at is None:
-            self.first_visible_at = now
-
-    def _saw_arguments(self, now: float) -> None:
-        """An event has brought a piece of a tool call's arguments; the first counts."""
-        if self.first_tool_at is None:
-            self.first_tool_at = now
-            self._marks = self.end_marks
 
     def _hold(self, data: bytes, limit: int) -> None:
         """Keep bytes for later; beyond `limit` forget them all and mark it."""
@@ -292,7 +234,8 @@ class AnswerTap(ABC, Generic[E]):
         return self._has_mark(payload)
 
     def _has_mark(self, data: bytes) -> bool:
-        for mark in self._marks:  # noqa: SIM110 - `any` over a generator costs as much as a search
+        # Once the first piece of arguments has come, no other matters.
+        for mark in self.first_marks if self._first_tool_at is None else self.end_marks:
             if mark.search(data) is not None:
                 return True
         return False

@@ -183,6 +183,11 @@ class Programs:
         programs = sorted(self._population.known(), key=lambda program: program.record.active_at, reverse=True)
         return [program.summary(now) for program in programs]
 
+    def summary(self, program: ProgramId, now: float) -> Summary | None:
+        """A program's row of the list; None where it is not known."""
+        known = self._population.get(program)
+        return None if known is None else known.summary(now)
+
     def calls(self, program: ProgramId) -> tuple[Key, tuple[Call, ...]] | None:
         """A program's finished calls in the order of their ends; None where it is not known."""
         known = self._population.get(program)

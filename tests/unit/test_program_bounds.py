@@ -156,6 +156,8 @@ def test_the_list_has_live_and_ended_programs_the_most_recently_used_first():
         (first.key.id, Outcome.OPEN, 2, 1),
         (second.key.id, Outcome.ASKED, 1, 0),
     ]
+    assert [world.programs.summary(row.id, world.now) for row in rows] == rows
+    assert world.programs.summary(ProgramId("nobody"), world.now) is None
     assert (rows[0].name, rows[0].session, rows[0].tools, rows[0].agents) == ("named", "s", 2, 1)
 
 

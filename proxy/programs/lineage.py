@@ -86,11 +86,8 @@ class Lineage:
             if stored:
                 return Found(CONTINUE, stored[-1])
         if answer is None:
-            return (
-                self._extended(digests, None)
-                or self._answered(CONTINUE, 0, results)
-                or (self._spawner(quotes(prompt)) if self._by_quote else None)
-            )
+            found = self._extended(digests, None) or self._answered(CONTINUE, 0, results)
+            return found or (self._spawner(quotes(prompt)) if self._by_quote else None)
         said = said_of(answer.said)
         if answer.first:
             before = digests[answer.first - 1]
@@ -100,7 +97,12 @@ class Lineage:
             nodes = fitting(_all(self._by_prompt, before), said, results)
             if nodes:
                 return Found(CONTINUE, nodes[0], answer.first) if len(nodes) == 1 else None
-        return self._extended(digests, answer) or self._rewritten(prompt, answer) or self._answered(REWRITE, said, results)
+        return (
+            self._answered(REWRITE, said, results)
+            or self._extended(digests, answer)
+            or self._rewritten(prompt, answer)
+            or (self._spawner(quotes(prompt)) if self._by_quote else None)
+        )
 
     def keep(self, node: Node, prompt: Prompt, found: Found | None, continues: Sequence[str]) -> None:
         """Let a call that begins be followed; it follows `found`, and goes on from state of the names `continues`."""
@@ -196,7 +198,7 @@ class Lineage:
         said = said_of(answer.said)
         for key in reversed(keys[-MAX_LOOKED_BACK:]):
             nodes = _all(self._by_turns, key)
-            # Many conversations open with the same words: that one goes on from an opening is told by its answer.
+            # Many conversations open with the same words: which of them this one goes on from is told by the answer.
             likely = [node for node in nodes if node.said == said] or [node for node in nodes if not node.is_opening]
             if likely:
                 return Found(REWRITE, likely[-1])
@@ -233,16 +235,16 @@ def _hash_turns(node: Node, prompt: Prompt, num_known: int, turns: int) -> None:
     """Hash the turns from segment `num_known` on, `turns` being the hash of those before."""
     kinds = prompt.kinds
     key, at = turns, num_known
-    is_answered = False
     for raw in prompt.raws[num_known:]:
         kind = kinds[at]
         at += 1
         if turns or kind not in HEAD:
             turns = xxh3_64_intdigest(raw, seed=turns)
             if kind is ASSISTANT:
-                key, is_answered = turns, True
+                key = turns
     node.turns = turns
-    node.turns_key = key if is_answered else turns
+    # Clients put answers of their own into openings: that one was given is known only where a call was gone on from.
+    node.turns_key = turns if node.is_opening else key
 
 
 def _add(index: dict[_Key, _Entry | list[_Entry]], key: _Key, entry: _Entry) -> None:

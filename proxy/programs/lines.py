@@ -61,11 +61,11 @@ class Node:
         self.prompt = prompt
         """Digest of its whole prompt."""
         self.is_opening = is_opening
-        """Whether no assistant turn is in its prompt: many conversations may begin with the same words."""
+        """Whether it follows nothing that is known: many conversations may begin with the same words."""
         self.turns = 0
         """Hash of its prompt behind the head: the same under another system prompt, other tools, another model."""
         self.turns_key = 0
-        """Hash of those turns up to its last assistant turn, or of all where there is none; 0 where it is not looked for."""
+        """Hash of those turns up to the last answer, or of all where it is an opening; 0 where it is not looked for."""
         self.said = 0
         """Hash of what its answer says; 0 where that is not known."""
         self.state = State.RUNNING

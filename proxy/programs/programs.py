@@ -25,6 +25,8 @@ from turnwise.proxy.programs.values import Outcome as ProgramOutcome
 from turnwise.settings import ProgramSettings, TraceSettings
 from turnwise.types import CallId, DialectName, Outcome, ProgramId, Request
 
+SPAWN, RETRY = LinkKind.SPAWN, LinkKind.RETRY
+
 MAX_TOOLS = 128
 """Tool calls of one answer that are followed, and results of one prompt."""
 
@@ -89,7 +91,8 @@ class Programs:
             tenant.joined(program, claims.session)
         line = self._belonging.line(program, found, claims.agent)
         links, runs = depends(program, found, results, request.arrived_at)
-        node = Node(line, request.call_id, request.arrived_at, chain.digests[-1], is_opening=answer is None)
+        is_opening = found is None or found.kind is SPAWN or (found.kind is RETRY and found.node.is_opening)
+        node = Node(line, request.call_id, request.arrived_at, chain.digests[-1], is_opening=is_opening)
         lineage.keep(node, prompt, found, request.continues)
         if found is not None:
             found.node.followed(found.kind, found.tool, line)

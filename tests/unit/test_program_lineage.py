@@ -168,6 +168,27 @@ def test_an_opening_alone_under_another_head_is_another_program():
     assert links(world.begin(GO, system=head)) == []
 
 
+def test_conversations_of_one_client_that_puts_an_answer_into_their_openings_are_not_taken_for_each_other():
+    world = World()
+    context, canned = user("This is the folder that you work in."), says("Got it.")
+    first = world.call(context, canned, GO, answer=LS)
+    other = world.begin(context, canned, user("Something else."))
+    assert (links(other), other.basis) == ([], Basis.NEW)
+    assert links(world.begin(context, canned, GO, LS, result("call_1"))) == [("continue", first.call_id)]
+
+
+def test_a_note_that_a_client_moves_to_the_newest_turn_does_not_begin_a_branch():
+    world = World()
+    note = user("<note>Be quick.</note>")
+    first = world.call(GO, answer=LS)
+    before = [GO, LS, result("call_1"), calls(("call_2", "ls")), result("call_2")]
+    world.call(*before[:3], answer=before[3])
+    third = world.call(*before, note, answer=calls(("call_3", "ls")))
+    fourth = world.begin(*before, calls(("call_3", "ls")), result("call_3"), note)
+    assert links(fourth) == [("rewrite", third.call_id)]
+    assert (fourth.key, fourth.agent, fourth.number) == (first.key, 0, 3)
+
+
 def test_a_conversation_cut_down_is_known_by_the_tool_call_that_it_answers():
     world = World()
     world.call(GO, answer=LS)

@@ -8,7 +8,7 @@ from turnwise.proxy.programs import spans
 from turnwise.proxy.programs.dependence import FOLLOWS
 from turnwise.proxy.programs.elsewhere import Over
 from turnwise.proxy.programs.identity import Claims
-from turnwise.proxy.programs.lineage import Found
+from turnwise.proxy.programs.lineage import HEAD, Found
 from turnwise.proxy.programs.lines import Line, State
 from turnwise.proxy.programs.population import Population
 from turnwise.proxy.programs.program import Program
@@ -17,12 +17,12 @@ from turnwise.proxy.programs.tenant import Tenant
 from turnwise.proxy.programs.traceparent import ClientSpan
 from turnwise.proxy.programs.values import Basis, Key, LinkKind, Outcome
 from turnwise.settings import ProgramSettings, TraceSettings
-from turnwise.types import CallId, ProgramId
+from turnwise.types import Digest, ProgramId, Request
 
 _OURS = "\0"
 """Begins the names that no client gives: they hold no control characters."""
 
-LINEAGE = Basis.LINEAGE
+LINEAGE, SESSION = Basis.LINEAGE, Basis.SESSION
 
 
 class Belonging:
@@ -42,12 +42,12 @@ class Belonging:
         self._sample_ratio = traces.sample_ratio
 
     def program(
-        self, tenant: Tenant, claims: Claims, found: Found | None, call_id: CallId, now: float, *, is_user_last: bool
+        self, tenant: Tenant, claims: Claims, found: Found | None, request: Request, now: float, *, is_user_last: bool
     ) -> tuple[Program, Basis]:
         """The program of a call, and what told it. `is_user_last` is whether its prompt ends with a user's words."""
         trace_id = claims.span.trace_id if claims.span is not None and claims.span.is_sampled else None
         if claims.name:
-            return self._named(tenant, claims, found, call_id, now), claims.basis
+            return self._named(tenant, claims, found, request, now), claims.basis
         if found is not None:
             known: Program | None = found.node.line.program
             basis = LINEAGE
@@ -56,10 +56,14 @@ class Belonging:
             known, basis = tenant.of_trace(trace_id), Basis.TRACE
         else:
             known = tenant.of_session(claims.session) or tenant.of_session(claims.parent_session)
-            basis = Basis.NEW if known is None else Basis.SESSION
+            basis = Basis.NEW if known is None else SESSION
         if known is None:
-            return self._open(tenant, claims, "", basis, None, call_id, now), basis
+            return self._open(tenant, claims, "", basis, None, request, now), basis
         known = _newest(known)
+        if basis is SESSION and claims.is_session_shared and known.head == head(request):
+            # Another conversation of an app, which may give one cache key to all of them: its goal is one of its own.
+            before = known if known.is_live and known.is_quiescent else None
+            return self._open(tenant, claims, "", basis, before, request, now), basis
         is_same_trace = trace_id is not None and trace_id == known.trace_id
         is_next_goal = (
             is_user_last
@@ -71,7 +75,7 @@ class Belonging:
             return known, basis
         if known.is_live:
             self._end(known, Outcome.ANSWERED if is_next_goal else Outcome.EVICTED)
-        return self._open(tenant, claims, "" if is_next_goal else known.key.name, basis, known, call_id, now), basis
+        return self._open(tenant, claims, "" if is_next_goal else known.key.name, basis, known, request, now), basis
 
     def line(self, program: Program, found: Found | None, agent: str) -> Line:
         """The conversation of a call within its program."""
@@ -87,18 +91,18 @@ class Belonging:
             return None
         return span.trace_id + span.span_id
 
-    def _named(self, tenant: Tenant, claims: Claims, found: Found | None, call_id: CallId, now: float) -> Program:
+    def _named(self, tenant: Tenant, claims: Claims, found: Found | None, request: Request, now: float) -> Program:
         known = tenant.named(claims.name)
         if known is None:
             before = tenant.of_session(claims.session)
             if before is None and found is not None and found.kind in FOLLOWS:
                 before = found.node.line.program
-            return self._open(tenant, claims, claims.name, claims.basis, before, call_id, now)
+            return self._open(tenant, claims, claims.name, claims.basis, before, request, now)
         if known.is_live:
             if self._has_room(known):
                 return known
             self._end(known, Outcome.EVICTED)
-        return self._open(tenant, claims, claims.name, claims.basis, known, call_id, now)
+        return self._open(tenant, claims, claims.name, claims.basis, known, request, now)
 
     def _end(self, program: Program, outcome: Outcome) -> None:
         self._population.end(program, outcome)
@@ -115,13 +119,13 @@ class Belonging:
         name: str,
         basis: Basis,
         follows: Program | None,
-        call_id: CallId,
+        request: Request,
         now: float,
     ) -> Program:
         """Begin a program; by its name or the client's trace its ids are those that any proxy would make."""
         span = claims.span
         trace_id = span.trace_id if span is not None and span.is_sampled else None
-        seed = name or (_OURS + call_id if trace_id is None or basis is not Basis.TRACE else _OURS + trace_id.hex())
+        seed = name or (_OURS + request.call_id if trace_id is None or basis is not Basis.TRACE else _OURS + trace_id.hex())
         epoch = 0
         if follows is not None and (follows.key.name == name or not name):
             epoch = follows.key.epoch + 1
@@ -147,10 +151,21 @@ class Belonging:
             None if follows is None else follows.key.trace_id,
         )
         program = Program(key, tenant.lineage, trace_id)
+        if claims.is_session_shared:
+            program.head = head(request)
         if follows is not None and not follows.is_live:
             follows.successor = program
         self._population.add(tenant, program, now)
         return program
+
+
+def head(request: Request) -> Digest | None:
+    """What a prompt begins with before anybody says anything: other prompts of the same app have the same; None for nothing."""
+    prompt, chain = request.prompt, request.chain
+    if prompt is None or chain is None:
+        return None
+    end = next((at for at, kind in enumerate(prompt.kinds) if kind not in HEAD), len(prompt.kinds))
+    return chain.digests[end - 1] if end else None
 
 
 def _newest(program: Program) -> Program:

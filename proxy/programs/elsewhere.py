@@ -50,6 +50,8 @@ class Began(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=5):
     follows: Follows | None
     results: tuple[str, ...]
     continues: tuple[str, ...]
+    head: Digest | None = None
+    """As `Program.head` has it."""
 
 
 class Finished(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=6):
@@ -97,6 +99,7 @@ def began(
         follows,
         results[:MAX_PARTS],
         continues[:MAX_PARTS],
+        program.head,
     )
 
 
@@ -145,6 +148,7 @@ class Elsewhere:
         program = self._population.get(key.id)
         if program is None:
             program = Program(key, tenant.lineage, news.client_trace, owner=sender)
+            program.head = news.head
             before = None if key.follows is None else self._population.get(key.follows)
             if before is not None and not before.is_live:
                 before.successor = program

@@ -53,6 +53,8 @@ class Claims(msgspec.Struct, frozen=True, gc=False):
     span: ClientSpan | None = None
     is_retry: bool = False
     """Whether the client's library says that it asks again."""
+    is_session_shared: bool = False
+    """Whether `session` is a cache key, which some clients give to all conversations that begin alike."""
 
 
 class _CodexTurn(msgspec.Struct, gc=False):
@@ -98,20 +100,23 @@ class Identity:
         if self._read.isdisjoint(fields):
             if hints.user_id is None and hints.cache_key is None:
                 return Claims(tenant, is_retry=is_retry)
-            return Claims(tenant, session=self._session_in(hints), is_retry=is_retry)
+            session, is_shared = self._session_in(hints)
+            return Claims(tenant, session=session, is_retry=is_retry, is_session_shared=is_shared)
         codex = self._codex_turn(fields.get(names.HEADER_CODEX_TURN))
         name, basis = self._name(fields, codex)
+        session, is_shared = self._session(fields, codex, hints)
         return Claims(
             tenant,
             name,
             basis,
-            self._session(fields, codex, hints),
+            session,
             self._header(fields, names.HEADER_PARENT_SESSION),
             self._header(fields, names.HEADER_AGENT)
             or self._header(fields, names.HEADER_CLAUDE_AGENT)
             or self._checked(codex.agent_name),
             self._span(fields.get(names.HEADER_TRACEPARENT)),
             is_retry,
+            is_shared,
         )
 
     def _tenant(self, fields: Mapping[bytes, bytes]) -> str:
@@ -157,15 +162,17 @@ class Identity:
             self._ignore(Ignored.MALFORMED)
             return _NO_CODEX_TURN
 
-    def _session(self, fields: Mapping[bytes, bytes], codex: _CodexTurn, hints: Hints) -> str:
+    def _session(self, fields: Mapping[bytes, bytes], codex: _CodexTurn, hints: Hints) -> tuple[str, bool]:
+        """The session, and whether it is a cache key."""
         for header in self._session_headers:
             session = self._header(fields, header)
             if session:
-                return session
-        return self._checked(codex.session_id) or self._checked(codex.thread_id) or self._session_in(hints)
+                return session, False
+        session = self._checked(codex.session_id) or self._checked(codex.thread_id)
+        return (session, False) if session else self._session_in(hints)
 
-    def _session_in(self, hints: Hints) -> str:
-        """The session that a body names; a plain user's id is none, for a user has many."""
+    def _session_in(self, hints: Hints) -> tuple[str, bool]:
+        """The session that a body names, and whether it is a cache key; a plain user's id is none, for a user has many."""
         user_id = hints.user_id
         if user_id is not None and len(user_id) <= MAX_METADATA_BYTES:
             if user_id.startswith("{"):
@@ -176,10 +183,11 @@ class Identity:
             else:
                 session = self._checked(user_id.rpartition(_OLD_SESSION)[2]) if _OLD_SESSION in user_id else ""
             if session:
-                return session
+                return session, False
         elif user_id is not None:
             self._ignore(Ignored.TOO_LONG)
-        return self._checked(hints.cache_key or "")
+        session = self._checked(hints.cache_key or "")
+        return session, bool(session)
 
     def _span(self, value: bytes | None) -> ClientSpan | None:
         if value is None:

@@ -7,6 +7,7 @@ from turnwise.proxy.programs.lines import KEPT_NODES, Line, Node, State
 from turnwise.proxy.programs.record import Record
 from turnwise.proxy.programs.values import Ended, Key, Outcome, Summary
 from turnwise.turns import ToolCall
+from turnwise.types import Digest
 
 NEVER = float("inf")
 
@@ -18,6 +19,7 @@ class Program:
 
     __slots__ = (
         "_by_agent",
+        "head",
         "is_answered",
         "key",
         "lineage",
@@ -44,6 +46,8 @@ class Program:
         self.owner = owner
         """The sibling worker that opened it, and tells of its end; None is this one."""
         self.lines: list[Line] = []
+        self.head: Digest | None = None
+        """What its first prompt began with, where its session is a cache key."""
         self.waiting = 0
         """Tool calls whose results have not come."""
         self.is_answered = False

@@ -20,7 +20,7 @@ from turnwise.proxy.programs.lines import Node, State
 from turnwise.proxy.programs.population import Population
 from turnwise.proxy.programs.program import Program
 from turnwise.proxy.programs.turn import Turn
-from turnwise.proxy.programs.values import Attempt, Basis, Call, Ended, EngineTimes, Key, Summary
+from turnwise.proxy.programs.values import Attempt, Basis, Call, Ended, EngineTimes, Key, LinkKind, Summary
 from turnwise.proxy.programs.values import Outcome as ProgramOutcome
 from turnwise.settings import ProgramSettings, TraceSettings
 from turnwise.types import CallId, DialectName, Outcome, ProgramId, Request
@@ -86,7 +86,7 @@ class Programs:
         tail = dialect.tail(prompt, 0 if answer is None else answer.last + 1)
         results = tail.results[:MAX_TOOLS]
         found = lineage.find(prompt, chain, results, request.continues, dialect.quotes, now, is_retry=claims.is_retry)
-        program, basis = self._belonging.program(tenant, claims, found, request.call_id, now, is_user_last=tail.is_user_last)
+        program, basis = self._belonging.program(tenant, claims, found, request, now, is_user_last=tail.is_user_last)
         if claims.session:
             tenant.joined(program, claims.session)
         line = self._belonging.line(program, found, claims.agent)

@@ -226,8 +226,20 @@ def test_a_sub_agent_with_a_session_of_its_own_is_of_its_parents_program():
 def test_a_cache_key_and_a_user_id_of_a_body_name_a_session():
     world = World()
     first = world.call(GO, answer=LS, prompt_cache_key="k")
-    assert world.begin(NEXT, prompt_cache_key="k").key is first.key
-    assert first.key.session == "k"
+    side = world.begin(NEXT, prompt_cache_key="k", system={"role": "system", "content": "You make titles."})
+    assert (side.key, first.key.session) == (first.key, "k")
+
+
+def test_conversations_that_begin_alike_under_one_cache_key_are_not_mixed():
+    world = World()
+    key = {"prompt_cache_key": "app"}
+    one = world.call(user("One."), answer=DONE, **key)
+    two = world.call(user("Two."), answer=LS, **key)
+    three = world.begin(user("Three."), **key)
+    goes_on = world.begin(user("One."), DONE, NEXT, **key)
+    assert len({turn.key.id for turn in (one, two, three, goes_on)}) == 4
+    assert {turn.key.session for turn in (one, two, three, goes_on)} == {"app"}
+    assert [turn.key.follows for turn in (two, three, goes_on)] == [one.key.id, None, one.key.id]
 
 
 def test_what_goes_on_after_a_program_ended_is_its_next_part_and_the_first_of_them_for_all():

@@ -113,7 +113,8 @@ def test_a_bad_name_gives_way_to_the_next_one():
     ],
 )
 def test_a_session_is_named_by_headers_in_order_then_by_the_body(headers, hints, session):
-    assert claims(hints, **headers).session == session
+    said = claims(hints, **headers)
+    assert (said.session, said.is_session_shared) == (session, session == "k")
 
 
 @pytest.mark.parametrize(

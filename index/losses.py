@@ -19,6 +19,14 @@ that refutes nothing after the first."""
 LEAST_WHOLE = 2
 """Sessions found whole since the last restart, without which a loss is no restart: the replica never finds them."""
 
+MOSTLY_PARTS = 3
+"""How many more losses left a part of what one session had than left nothing of it, from where on such a loss is taken for a
+template's doing. A cache that evicts parts a session only where its edge lies, one loss in ten or so; what a template renders
+anew is always a tail."""
+
+PART_TOKENS = 16
+"""Tokens of a session's own that must be found for its loss to be one of a part."""
+
 ANSWER_GAIN = 0.2
 """Share of what a next turn shows that is taken into how much of an answer stays."""
 
@@ -31,11 +39,13 @@ class Losses:
         "_capacity",
         "_gone_before",
         "_lost_use",
+        "_num_parts",
         "_num_reports",
         "_num_whole",
         "_points",
         "_recency",
         "_struck_sent",
+        "_tokens_before",
         "_told_use",
         "believes_answers",
         "gone_sent",
@@ -51,6 +61,7 @@ class Losses:
         self._recency = recency
         self._gone_before = 0
         self._lost_use = 0
+        self._num_parts = self._tokens_before = 0
         self._struck_sent = 0
         self._told_use = 0
         self._points = 0
@@ -102,22 +113,39 @@ class Losses:
         if distance is None:
             return False
         is_whole = cached_tokens <= base + SLACK_TOKENS
+        is_part = cached_tokens > base + PART_TOKENS
         is_plausible = capacity.is_plausible(distance)
-        if is_whole and distance < capacity.sure(is_suspected=self._points > 0) and self._num_whole >= LEAST_WHOLE:
+        is_template = is_part and self._num_parts >= MOSTLY_PARTS
+        is_sure = distance < capacity.sure(is_suspected=self._points > 0)
+        if is_whole and is_sure and not is_template and self._num_whole >= LEAST_WHOLE:
             self._struck_sent = min(self._struck_sent, last.sent) if self._points else last.sent
             self._lost_use = max(self._lost_use, use)
             self._points += WEAK_POINTS if is_plausible else STRONG_POINTS
             if self._points >= RESTART_POINTS:
                 self._restart()
             return True
-        if is_plausible:
-            if use >= last.edge:
-                self._learn(distance, tokens - base, is_found=False)
-            if not is_whole:
-                self._learn(distance, tokens - base, is_found=True)
-        else:
+        is_eviction = is_plausible and not self._is_rendered_anew(is_part=is_part)
+        if is_eviction and use >= last.edge:
+            self._learn(distance, tokens - base, is_found=False)
+        if is_plausible and not is_whole:
+            self._learn(distance, tokens - base, is_found=True)
+        if not is_eviction:
             capacity.num_unexplained += 1
         return False
+
+    def _is_rendered_anew(self, *, is_part: bool) -> bool:
+        """Whether a loss that might be an eviction is a template's doing, as those before it were; it then unlearns them."""
+        if not is_part:
+            self._num_parts = max(0, self._num_parts - 1)
+            return False
+        capacity = self._capacity
+        if not self._num_parts:
+            self._tokens_before = capacity.tokens
+        self._num_parts = min(self._num_parts + 1, 2 * MOSTLY_PARTS)
+        if self._num_parts == MOSTLY_PARTS and self._tokens_before > capacity.tokens:
+            self._recency.recall(self._tokens_before - capacity.tokens, self._gone_before)
+            capacity.tokens = self._tokens_before
+        return self._num_parts >= MOSTLY_PARTS
 
     def _learn(self, distance: int, num_claimed: int, *, is_found: bool) -> None:
         capacity = self._capacity

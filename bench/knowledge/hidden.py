@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import random
 from collections import Counter
+from typing import Any
 
 import msgspec
 from bench.knowledge.row import Row
@@ -59,6 +60,8 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     replicas: int = 1
     template: TemplateStyle = "plain"
     """How the engines render; one that tells the date has a new one for every call."""
+    reasoning_share: float = 0.0
+    """Share of answers that begin with reasoning, which the next turn carries."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -112,7 +115,7 @@ class _Sim(MemorySim):
 
 
 class _Conversation(msgspec.Struct):
-    messages: list[dict[str, str]]
+    messages: list[dict[str, Any]]
     turns_left: int
 
 
@@ -133,9 +136,9 @@ class _Work:
         conversation.messages.append({"role": "user", "content": content})
         return conversation, rng.randint(*shape.answer_tokens)
 
-    def give_back(self, conversation: _Conversation, answer: str) -> None:
+    def give_back(self, conversation: _Conversation, answer: dict[str, Any]) -> None:
         """It was answered."""
-        conversation.messages.append({"role": "assistant", "content": answer})
+        conversation.messages.append({name: value for name, value in answer.items() if value})
         conversation.turns_left -= 1
         self._idle.append(conversation if conversation.turns_left else self._begin())
 
@@ -152,7 +155,13 @@ def measure(shape: Shape | None = None, seed: int = 1) -> Figures:
 async def _drive(shape: Shape, seed: int) -> Figures:
     replicas = tuple(Replica(url=f"http://sim:{9000 + number}", name=f"r{number}") for number in range(shape.replicas))
     options = SimOptions(
-        model="sim", preset="h100-8b", num_blocks=shape.num_blocks, seed=seed, template=shape.template, template_day_s=DAY_S
+        model="sim",
+        preset="h100-8b",
+        num_blocks=shape.num_blocks,
+        seed=seed,
+        template=shape.template,
+        template_day_s=DAY_S,
+        reasoning_share=shape.reasoning_share,
     )
     engines = [_Sim(options, shape.stated_blocks) for _ in replicas]
     work, calls, numbers = _Work(shape, seed), list[Call](), iter(range(shape.calls))
@@ -174,7 +183,7 @@ async def _drive(shape: Shape, seed: int) -> Figures:
             calls.append(Call(placed.predicted_tokens, placed.cached_tokens, placed.prompt_tokens, since))
             if known is not None and answers_since is not None:
                 answers_since[placed.replica] += 1
-            work.give_back(conversation, client.json()["choices"][0]["message"]["content"])
+            work.give_back(conversation, client.json()["choices"][0]["message"])
             await asyncio.sleep(PAUSE_S)
 
     proxy = MemoryProxy(Settings(replicas=replicas), engines.__getitem__, has_events=False)

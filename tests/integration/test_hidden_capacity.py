@@ -69,6 +69,25 @@ def test_a_template_that_never_matches_again_is_noticed_within_200_calls_and_har
     assert sum(abs(call.predicted - call.reported) for call in calls) <= 0.1 * sum(call.prompt for call in calls)
 
 
+@pytest.mark.parametrize("stated_blocks", [None, 20_000])
+@pytest.mark.parametrize("reasoning_share", [0.5, 1.0])
+def test_a_template_that_drops_old_reasoning_is_not_taken_for_a_small_cache(reasoning_share, stated_blocks):
+    shape = Shape(
+        restart_at=None,
+        calls=300,
+        num_blocks=20_000,
+        stated_blocks=stated_blocks,
+        template="drops_reasoning",
+        reasoning_share=reasoning_share,
+    )
+    figures = measure(shape, seed=2)
+    (stats,) = figures.replicas.values()
+    assert stats.effective_tokens >= 320_000
+    assert stats.num_silent_restarts == 0
+    assert stats.num_unexplained_losses > 50
+    assert figures.error_of_prompt <= 0.12
+
+
 def test_a_template_that_extends_keeps_its_full_weight():
     figures = measure_roomy("plain")
     assert weight(figures) == 1.0

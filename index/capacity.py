@@ -46,6 +46,7 @@ class Capacity:
         "_proved",
         "_proved_before",
         "_was_larger",
+        "emptied_at",
         "evicted_tokens_per_s",
         "least",
         "num_restarts",
@@ -62,6 +63,8 @@ class Capacity:
         """Rate at which tokens are believed to leave, as of when some last did."""
         self.num_restarts = 0
         """Restarts that nobody told of."""
+        self.emptied_at: float | None = None
+        """When the last of them was found out; None where there was none."""
         self.num_unexplained = 0
         """Reports of a loss that neither evictions nor a restart explain: a prompt rendered otherwise, or a lie."""
         self._evicted_at = 0.0

@@ -12,7 +12,7 @@ from turnwise.index.predicted import PredictedRuns
 from turnwise.index.values import DomainKey, ReplicaStats, Report
 from turnwise.index.waiting import Waiting
 from turnwise.settings import IndexSettings
-from turnwise.types import ReplicaId
+from turnwise.types import PromptChain, ReplicaId
 
 SLOWER = (DRAM, DISK)
 """Media besides the GPU that count, the faster first: where a block is in both, engines read it from there."""
@@ -121,12 +121,21 @@ class Holdings:
             offload_tokens=capacity.offload_tokens,
             evicted_tokens_per_s=capacity.evicted_tokens_per_s,
             num_silent_restarts=capacity.num_restarts,
+            emptied_at=capacity.emptied_at,
             num_unexplained_losses=capacity.num_unexplained,
         )
 
-    def answer_tokens(self, report: Report) -> int:
-        """Generated tokens to predict after a prompt; none where blocks tell of them."""
-        return 0 if self.has_events else report.completion_tokens or 0
+    def settle(self, chain: PromptChain, report: Report, now: float) -> int:
+        """A call was answered: correct what was predicted, and learn from it what the cache holds, unless that is known.
+
+        Returns how many tokens it should have found, 0 where that is not known, or where evictions or a restart explain that
+        it did not.
+        """
+        prompt_tokens, cached_tokens = report.prompt_tokens, report.cached_tokens
+        if cached_tokens is not None and self.is_confirmed and (self.states_size or self.domain.resolve(chain).is_taught):
+            cached_tokens = None  # it has said how much it holds, or its events tell more
+        answer_tokens = 0 if self.has_events else report.completion_tokens or 0  # blocks tell of what was generated
+        return self.predicted.settle(chain, prompt_tokens, cached_tokens, now, answer_tokens)
 
     def apply(self, event: KvEvent, *, is_report: bool = False) -> None:
         """Take in one event of its engine; `is_report` says that it may repeat what is held, as its call asked for."""

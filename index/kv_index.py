@@ -221,22 +221,22 @@ class KvIndex:
         if holdings is None or chain is None or not chain.digests:
             self.forget_call(call_id)
             return UNTAUGHT
-        domain = holdings.domain
-        prompt_tokens, cached_tokens = report.prompt_tokens, report.cached_tokens
-        if prompt_tokens is not None:
-            domain.rate.learn(chain.ends[-1], prompt_tokens)
-        if cached_tokens is not None and holdings.is_confirmed and (holdings.states_size or domain.resolve(chain).is_taught):
-            cached_tokens = None  # it has said how much it holds, or its events tell more
-        expected = holdings.predicted.settle(chain, prompt_tokens, cached_tokens, now, holdings.answer_tokens(report))
-        if expected and cached_tokens is not None and not holdings.has_events:
-            self._calls.weigh_predicted(holdings, expected, cached_tokens)
+        if report.prompt_tokens is not None:
+            holdings.domain.rate.learn(chain.ends[-1], report.prompt_tokens)
+        num_restarts = holdings.capacity.num_restarts
+        expected = holdings.settle(chain, report, now)
+        if expected and report.cached_tokens is not None and not holdings.has_events:
+            self._calls.weigh_predicted(holdings, expected, report.cached_tokens)
         finding = self._calls.settle(call_id, holdings, report, now)
         if holdings.has_events:
             lesson = self._teaching.settle(call_id, PendingCall(chain, replica, report, now))
         else:
             self._counts.num_untaught += 1
             lesson = UNTAUGHT
-        return lesson if finding is None else replace(lesson, finding=finding)
+        has_restarted = holdings.capacity.num_restarts != num_restarts
+        if finding is None and not has_restarted:
+            return lesson
+        return replace(lesson, finding=finding, has_restarted=has_restarted)
 
     def forget_call(self, call_id: CallId) -> None:
         """A call failed: drop what its stamps collected, wherever it was tried."""

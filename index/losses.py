@@ -68,11 +68,18 @@ class Losses:
         self._num_reports = 0
         self._num_whole = 0
 
-    def note(self, last: Run, cached_tokens: int) -> int:
-        """Take in that a prompt which was booked up to the end of the run `last` found `cached_tokens`.
+    def note(self, last: Run, cached_tokens: int, now: float) -> int:
+        """Take in, `now`, that a prompt which was booked up to the end of the run `last` found `cached_tokens`.
 
         Returns how many it should have found, 0 where evictions or a restart explain that it did not.
         """
+        num_restarts = self._capacity.num_restarts
+        expected = self._compare(last, cached_tokens)
+        if self._capacity.num_restarts != num_restarts:
+            self._capacity.emptied_at = now
+        return expected
+
+    def _compare(self, last: Run, cached_tokens: int) -> int:
         if last.sent <= self._told_use:
             return 0  # what it claimed is from before the restart, and known to be gone
         enough = cached_tokens + SLACK_TOKENS

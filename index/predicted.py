@@ -195,7 +195,7 @@ class PredictedRuns:
         if is_whole:
             recency.running.pop(last, None)
             if cached_tokens is not None:
-                expected = self._losses.note(last, cached_tokens)
+                expected = self._losses.note(last, cached_tokens, now)
                 last.was = ()
         if is_whole and num_tokens is not None:
             if not is_even:

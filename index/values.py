@@ -89,6 +89,8 @@ class Lesson(msgspec.Struct, frozen=True, gc=False):
     answer_kind: AnswerKind | None = None
     finding: Finding | None = None
     """How the decision's belief compares with what the engine found; None where that is not known, or not yet."""
+    has_restarted: bool = False
+    """It made certain that the replica's cache was emptied though nobody had told."""
 
 
 UNTAUGHT = Lesson()
@@ -129,6 +131,8 @@ class ReplicaStats(msgspec.Struct, frozen=True, gc=False):
     """Tokens believed to leave its cache a second, over the last minute or so."""
     num_silent_restarts: int = 0
     """How often its cache was found empty though nobody had told."""
+    emptied_at: float | None = None
+    """When that was last found, on the clock of whoever asks."""
     num_unexplained_losses: int = 0
     """Reports of fewer cached tokens than evictions or a restart explain: it renders otherwise, or it lies."""
 

@@ -27,6 +27,7 @@ class State(StrEnum):
     STALE = "stale"
     RESTORED = "restored"
     RESTARTED = "restarted"
+    RESTARTED_SILENTLY = "restarted_silently"
     NO_REPLAY = "no_replay"
     STARTED_LATE = "started_late"
     EVENTS_LOST = "events_lost"
@@ -80,6 +81,11 @@ EXPLAINED = {
         "Its engine restarted within the last minute.",
         "All that was known of its cache is dropped and it is learned anew.",
         "Nothing, if the restart was meant.",
+    ),
+    State.RESTARTED_SILENTLY: Explained(
+        "Its cache was found empty within the last minute though nothing had told: its engine restarted, or cleared it.",
+        "What was sent there before counts for nothing, and it is learned anew.",
+        "Nothing, if it was meant; KV events (--kv-events-config) would tell at once.",
     ),
     State.NO_REPLAY: Explained(
         "Its engine gave no replay of past KV events.",
@@ -149,7 +155,7 @@ def replica_states(member: Member, cache: ReplicaStats | None, answered: Answere
     """
     found = set(_of_feed(member, now))
     if cache is not None:
-        found.update(_of_cache(cache))
+        found.update(_of_cache(cache, now))
     calls = answered.since(member.following.answered_before)
     if calls.num_calls >= MIN_CALLS:
         if not calls.num_usages:
@@ -181,8 +187,10 @@ def _of_feed(member: Member, now: float) -> list[State]:
     return found
 
 
-def _of_cache(cache: ReplicaStats) -> list[State]:
+def _of_cache(cache: ReplicaStats, now: float) -> list[State]:
     found: list[State] = []
+    if cache.emptied_at is not None and now - cache.emptied_at <= RESTARTED_S:
+        found.append(State.RESTARTED_SILENTLY)
     if cache.is_predicted_only:
         found.append(State.PREDICTED_ONLY)
     if cache.complaint:

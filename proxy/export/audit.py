@@ -94,6 +94,17 @@ class Audit:
             }
         )
 
+    def restarted_silently(self, outcome: Outcome) -> None:
+        """Write that a call made certain that its replica's cache was emptied though nobody had told."""
+        logger.warning(
+            {
+                "event": "silent_restart",
+                "request_id": outcome.request_id,
+                "replica": outcome.placement.replica,
+                "message": "its cache was found empty though nothing had told: it restarted, or was cleared",
+            }
+        )
+
     def prefix_broken(self, outcome: Outcome, broken: Break) -> None:
         """Write that a call broke the prefix of its conversation, if that was not just written."""
         if not broken.is_repeated:

@@ -111,6 +111,8 @@ class Recorder:
                 self._clock(),
             )
             finding = learned.finding
+            if learned.has_restarted:
+                self._audit.restarted_silently(outcome)
             if learned.is_contradiction:
                 lesson = "contradicted"
             elif learned.is_taught:

@@ -1,5 +1,7 @@
 """Replicas that tell neither their size nor their events, and restart in silence: what is predicted of them."""
 
+import logging
+
 import pytest
 from bench.knowledge.hidden import WARM_UP_CALLS, Shape, measure
 
@@ -29,11 +31,19 @@ def test_the_size_of_the_cache_is_learned_within_a_tenth():
 def test_a_silent_restart_is_noticed_within_three_answers_and_told_once():
     (stats,) = RESTARTED.replicas.values()
     assert stats.num_silent_restarts == 1
+    assert stats.emptied_at is not None
     after = [call for call in RESTARTED.calls if call.answers_since is not None]
     lost = [call.predicted - call.reported for call in after[:40] if call.answers_since >= 3]
     assert len(lost) > 25
     # The first call to be looked at after the loss is the one that finds nothing: a longer answer may come after three others.
     assert sum(tokens > 64 for tokens in lost) <= 1
+
+
+def test_a_silent_restart_is_one_line_of_log(caplog):
+    with caplog.at_level(logging.WARNING, "turnwise.calls"):
+        measure(Shape(calls=220, restart_at=180))
+    (line,) = [record.msg for record in caplog.records if record.msg["event"] == "silent_restart"]
+    assert line["replica"] == "r0"
 
 
 @pytest.mark.parametrize("shape", [Shape(replicas=2, num_blocks=1000), Shape(num_blocks=3200, conversations=60)])

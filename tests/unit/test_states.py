@@ -48,6 +48,7 @@ CASES = {
     State.DISTRUSTED_SOURCE: (member(), cache(complaint="confirmed is distrusted"), WELL),
     State.PREDICTED_ONLY: (member(), cache(is_predicted_only=True), WELL),
     State.SPLIT_DOMAIN: (member(), cache(is_split=True), WELL),
+    State.RESTARTED_SILENTLY: (member(), cache(emptied_at=1000.0 - RESTARTED_S), WELL),
 }
 
 
@@ -73,6 +74,10 @@ def test_a_replica_that_was_never_reached_is_in_no_state():
 
 def test_a_restart_is_shown_for_a_minute():
     assert replica_states(member(restarted_at=1000.0), cache(), WELL, 1000.1 + RESTARTED_S) == ()
+
+
+def test_a_silent_restart_is_shown_for_a_minute():
+    assert replica_states(member(), cache(emptied_at=1000.0), WELL, 1000.1 + RESTARTED_S) == ()
 
 
 def test_nothing_is_called_absent_before_enough_calls_have_been_answered():

@@ -91,7 +91,7 @@ class Agent:
 
     def call(self, *, is_stream: bool = False) -> list[dict[str, Any]]:
         """Send one call; returns its tool calls."""
-        body: dict[str, Any] = {"model": MODEL, "messages": self.messages, "max_tokens": 24}
+        body: dict[str, Any] = {"model": MODEL, "messages": self.messages, "max_tokens": 64}
         if self._tools:
             body["tools"] = self._tools
         if is_stream:

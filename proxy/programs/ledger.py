@@ -125,11 +125,14 @@ def final_call(calls: Sequence[Call], final_answer_tools: Collection[str]) -> Ca
                 joined.add(link.call_id)
             elif link.kind is LinkKind.SPAWN and link.program is None:
                 sub_agents.add(call.agent)
-    for call in reversed(calls):
-        is_sub_agents = call.agent in sub_agents or call.call_id in joined
-        if not is_sub_agents and (call.is_final or _final_tool(call, final_answer_tools)):
-            return call
-    return None
+    final = (
+        call
+        for call in calls
+        if (call.is_final or _final_tool(call, final_answer_tools))
+        and call.agent not in sub_agents
+        and call.call_id not in joined
+    )
+    return max(final, key=lambda call: call.times.ended, default=None)
 
 
 def _ftr(calls: Sequence[Call], start: float, final_answer_tools: Collection[str]) -> float | None:

@@ -51,20 +51,20 @@ class Dependencies:
         self._known: list[list[tuple[int, LinkKind | None]]] = [[] for _ in calls]
         self._unmeasured: dict[int, list[tuple[str, ToolRun]]] = {}
         self._by_caller: dict[int, str] = {}
-        index: dict[str, int] = {name: place for place, name in enumerate(self.ids)}
+        self._places: dict[str, int] = {name: place for place, name in enumerate(self.ids)}
         for place, call in enumerate(calls):
             for link in call.links:
-                other = index.get(link.call_id)
+                other = self._places.get(link.call_id)
                 if other is not None and link.program is None:
                     self._add(place, other, link.kind)
             if call.runs:
-                self._add_runs(place, call, index)
+                self._add_runs(place, call)
         self._by_end = sorted(zip(self._ends, self._starts, range(len(self.ids)), strict=True))
         self.before = [self._wait(place, known) for place, known in enumerate(self._known)]
 
-    def _add_runs(self, place: int, call: Call, index: dict[str, int]) -> None:
+    def _add_runs(self, place: int, call: Call) -> None:
         for position, run in enumerate(call.runs):
-            caller = index.get(run.caller)
+            caller = self._places.get(run.caller)
             if caller is not None:
                 self._add(place, caller, None)
             if run.is_conversation:
@@ -185,11 +185,15 @@ class Dependencies:
                 begins[before.node] = min(begins[before.node], start)
             for other, _ in known:
                 begins[other] = min(begins[other], start)
-        ends = zip(self.ids, begins, self._ends, strict=True)
-        slack = {name: max(0.0, begin - end) for name, begin, end in ends}
+        slack = {}
         for place, unmeasured in self._unmeasured.items():
             for name, run in unmeasured:
                 slack[name] = max(0.0, self._starts[place] - run.ended_at)
+                caller = self._places.get(run.caller)
+                if caller is not None:
+                    begins[caller] = min(begins[caller], run.started_at)
+        ends = zip(self.ids, begins, self._ends, strict=True)
+        slack.update((name, max(0.0, begin - end)) for name, begin, end in ends)
         return slack
 
 

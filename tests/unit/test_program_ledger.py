@@ -184,6 +184,16 @@ def test_what_ended_last_before_a_call_of_which_nothing_is_known_has_its_slack_u
     assert ledger.slack == {"p": 1.0, "r": 1.0}
 
 
+def test_a_call_off_the_path_has_no_slack_while_its_tool_begins_at_once():
+    ledger = ledger_of(
+        told("a", 0.0, 1.0),
+        told("s", 1.0, 2.0, ("spawn", "a"), agent=1, tools=["bash"]),
+        told("t", 3.0, 4.0, ("continue", "s"), agent=1, runs=[ran("s", 2.0, 3.0)]),
+        told("b", 1.0, 9.0, ("continue", "a")),
+    )
+    assert ledger.slack == {"s": 0.0, "s/s-0": 0.0, "t": 5.0}
+
+
 def test_time_is_unattributed_where_a_tool_call_waits_and_nothing_says_for_what():
     ledger = ledger_of(told("a", 0.0, 1.0, tools=["task"]), told("b", 3.0, 4.0))
     assert gaps(ledger) == [(Cause.UNATTRIBUTED, 1.0, 3.0)]

@@ -52,6 +52,27 @@ def test_calls_dealt_to_workers_are_told_as_if_one_had_served_them(name, is_stri
     }
 
 
+def test_conversations_that_begin_alike_under_one_cache_key_are_not_mixed_by_workers():
+    system = {"role": "system", "content": "You help with what is asked."}
+    rows = [
+        {
+            "seq": seq,
+            "path": "/v1/chat/completions",
+            "headers": {},
+            "t_arrive_s": float(seq),
+            "t_done_s": 10.0 + seq,
+            "body": {
+                "model": "m",
+                "prompt_cache_key": "app",
+                "messages": [system, {"role": "user", "content": f"Task {seq}."}],
+            },
+        }
+        for seq in range(4)
+    ]
+    replayed = captured.replay(rows, workers=crew(2))
+    assert replayed.groups() == {frozenset({seq}) for seq in range(4)}
+
+
 def test_every_worker_has_the_records_of_all_calls_of_a_program():
     workers = crew(2)
     replayed = captured.replay(captured.rows_of("cli_codex"), workers=workers)

@@ -43,8 +43,9 @@ def fitting(nodes: Sequence[Node], said: int, results: Sequence[str]) -> list[No
     """
     best: list[Node] = []
     highest = 1
+    ids = frozenset(results)
     for node in reversed(nodes):
-        rank = _rank(node, said, results)
+        rank = _rank(node, said, ids)
         if rank > highest:
             best, highest = [node], rank
         elif rank == highest:
@@ -56,7 +57,7 @@ def fitting(nodes: Sequence[Node], said: int, results: Sequence[str]) -> list[No
     return best[:1] if is_told_by_time else best
 
 
-def _rank(node: Node, said: int, results: Sequence[str]) -> int:
+def _rank(node: Node, said: int, results: frozenset[str]) -> int:
     """How well a call fits as the one gone on from; 0 where it is not that one."""
     is_free = not node.is_continued
     has_ids = bool(results) and any(tool.id for tool in node.tools)

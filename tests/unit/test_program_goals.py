@@ -142,7 +142,7 @@ def test_a_client_cannot_name_its_program_as_one_of_ours_is_seeded():
     world = World()
     first = world.begin(GO)
     other = world.begin(NEXT, headers=named(first.call_id))
-    assert other.key.id != first.key.id
+    assert (other.key.id != first.key.id, other.key.epoch) == (True, 0)
 
 
 def test_lineage_goes_before_an_inbound_trace_which_is_linked():
@@ -210,6 +210,15 @@ def test_an_agent_that_its_client_names_is_one_conversation_whatever_its_prompt(
     agent = in_session("s", **{"x-claude-code-agent-id": "a1"})
     turns = [world.call(user(f"Part {number}."), answer=LS, headers=agent) for number in range(2)]
     assert [(turn.agent, turn.number, turn.agent_name) for turn in turns] == [(1, 0, "a1"), (1, 1, "a1")]
+
+
+def test_what_a_named_agent_asked_for_long_ago_is_waited_for_no_longer():
+    world = World()
+    agent = {"x-turnwise-program": "p", "x-turnwise-agent": "a"}
+    for number in range(4):
+        turn = world.call(user(f"Part {number}."), answer=calls((f"call_{number}", "ls")), headers=agent)
+    row = world.programs.summary(turn.key.id, world.now)
+    assert (row.calls, row.agents, row.waiting) == (4, 1, 2)
 
 
 def test_a_sub_agent_with_a_session_of_its_own_is_of_its_parents_program():

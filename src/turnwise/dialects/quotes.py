@@ -62,8 +62,10 @@ def of_texts(texts: Iterable[str]) -> tuple[int, ...]:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    for line in text.splitlines():
-        yield line
+    lines = text.splitlines()
+    for line in lines:
+        if len(lines) > 1:
+            yield line
         _, label, rest = line.partition(_LABEL)
         if label:
             yield rest

@@ -93,9 +93,9 @@ class ChatDialect(ConversationDialect, OpenAIGeneration):
             splice=splice,
         )
 
-    def results(self, kind: SegmentKind, turn: Raw) -> tuple[Any, ...]:
+    def results(self, turn: Raw) -> tuple[Any, ...]:
         """The id of the call that a tool's message answers."""
-        return (_RESULT.decode(turn).tool_call_id,) if kind is SegmentKind.TOOL else ()
+        return (_RESULT.decode(turn).tool_call_id,)
 
     hear = staticmethod(hear_chat)
     kinds = staticmethod(turns.kinds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -31,6 +31,9 @@ class ConversationDialect:
     A dialect says what the frame of a body holds and what each turn is. Its prompt is what stands in the frame, then the turns.
     """
 
+    results_in: ClassVar[frozenset[SegmentKind]] = frozenset((SegmentKind.TOOL,))
+    """The turns that may hold results of tools."""
+
     def __init__(self, name: str, noun: str) -> None:
         self._turns_name = name
         self._noun = noun
@@ -51,13 +54,13 @@ class ConversationDialect:
         """Note what an assistant turn says; raises what `UNREADABLE` names where that is not known."""
         raise NotImplementedError
 
-    def results(self, kind: SegmentKind, turn: Raw) -> Iterable[Any]:
-        """What stands as ids of tool results in a turn of a user or a tool; raises what `UNREADABLE` names."""
+    def results(self, turn: Raw) -> Iterable[Any]:
+        """What stands as ids of tool results in a turn of `results_in`; raises what `UNREADABLE` names."""
         raise NotImplementedError
 
     def tail(self, prompt: Prompt, first: int) -> Tail:
         """See `Dialect.tail`."""
-        return tail.tail(prompt, first, self.results)
+        return tail.tail(prompt, first, self.results, self.results_in)
 
     def quotes(self, prompt: Prompt) -> tuple[int, ...]:
         """See `Dialect.quotes`."""

@@ -94,9 +94,11 @@ class MessagesDialect(ConversationDialect, NeverSpliced):
             hints=hints.of_frame(body, parts.marks),
         )
 
-    def results(self, kind: SegmentKind, turn: Raw) -> list[Any]:
+    results_in = frozenset((SegmentKind.TOOL, SegmentKind.USER))
+
+    def results(self, turn: Raw) -> list[Any]:
         """The ids of the calls whose results are among the blocks of a user's message."""
-        if kind is SegmentKind.USER and _TOOL_RESULT.search(turn) is None:
+        if _TOOL_RESULT.search(turn) is None:
             return []
         return [block.tool_use_id for block in _BLOCKS.decode(turn).content if block.type == "tool_result"]
 

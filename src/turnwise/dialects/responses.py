@@ -103,9 +103,9 @@ class ResponsesDialect(ConversationDialect, NeverSpliced):
             is_stored=arguments.flag(body, "store") is not False,
         )
 
-    def results(self, kind: SegmentKind, turn: Raw) -> tuple[Any, ...]:
+    def results(self, turn: Raw) -> tuple[Any, ...]:
         """The id of the call whose output an item is."""
-        return (_RESULT.decode(turn).call_id,) if kind is SegmentKind.TOOL else ()
+        return (_RESULT.decode(turn).call_id,)
 
     hear = staticmethod(hear_responses)
 

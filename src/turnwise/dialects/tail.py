@@ -28,8 +28,8 @@ WORDS_ALONE = Tail((), is_user_last=True)
 _LOOKED_AT = frozenset((TOOL, USER))
 _OPENING_TAG = re.compile(r"\s*<([A-Za-z][\w.:-]*)[\s>]")
 
-Results = Callable[[SegmentKind, Raw], Iterable[Any]]
-"""Gives what stands as the ids of tool results in a turn of a kind; raises what `UNREADABLE` names where that is not known."""
+Results = Callable[[Raw], Iterable[Any]]
+"""Gives what stands as the ids of tool results in a turn; raises what `UNREADABLE` names where that is not known."""
 
 
 class _Part(msgspec.Struct, gc=False):
@@ -46,8 +46,8 @@ _TEXT = msgspec.json.Decoder(str)
 _JSON = msgspec.json.Decoder(msgspec.Raw)
 
 
-def tail(prompt: Prompt, first: int, results: Results) -> Tail:
-    """What the segments from number `first` on add: see `Dialect.tail`.
+def tail(prompt: Prompt, first: int, results: Results, places: frozenset[SegmentKind]) -> Tail:
+    """What the segments from number `first` on add: see `Dialect.tail`. Turns of `places` are those that may hold results.
 
     A user's turn that stands with results of tools is the user's words only where some text of it is: clients put notes of
     their own there, each within one tag (`<system-reminder>`).
@@ -56,14 +56,16 @@ def tail(prompt: Prompt, first: int, results: Results) -> Tail:
     first = max(first, num - MAX_SEGMENTS)
     if first >= num:
         return NO_TAIL
+    kinds = prompt.kinds[first:]
+    is_user_last = kinds[-1] is USER
     found: list[str] = []
-    turns = whole_turns(prompt.kinds[first:], prompt.raws[first:])
+    turns = [] if places.isdisjoint(kinds) else whole_turns(kinds, prompt.raws[first:])
     for kind, turn in turns:
-        try:
-            found += (name for name in results(kind, turn) if type(name) is str and 0 < len(name) <= MAX_ID_CHARS)
-        except UNREADABLE:
-            continue
-    is_user_last = prompt.kinds[-1] is USER
+        if kind in places:
+            try:
+                found += (name for name in results(turn) if type(name) is str and 0 < len(name) <= MAX_ID_CHARS)
+            except UNREADABLE:
+                continue
     if not found:
         return WORDS_ALONE if is_user_last else NO_TAIL
     return Tail(tuple(found), is_user_last and not (turns and all(map(_is_note, texts(turns[-1][1])))))

@@ -137,7 +137,7 @@ class Graph:
 
     def close(self, agent: int) -> None:
         """A conversation is over: what it was begun for has been brought home."""
-        tip = self.lines.tip(agent) if agent < len(self.lines) else -1
+        tip = self.lines.tip(agent)
         if tip >= 0:
             self.lines.move(agent, -1)
             if self._idle is not None:

@@ -212,13 +212,13 @@ class Rows:
             self.use(row)
 
     def release(self, row: int, state: State) -> int:
-        """Somebody uses a row no more: it gets this state, and those before it, as far as nobody uses them and none is durable.
+        """Somebody uses a row no more: it gets this state, and so do those before it that nobody uses and that are not durable.
 
         Returns the first row that stays as it was, -1 for none.
         """
         while row >= 0:
             self.use(row, -1)
-            if self.uses(row) or self.is_durable(row):
+            if self.uses(row) or self.state(row) or self.is_durable(row):
                 break
             self.set_state(row, state)
             row = self.parent(row)

@@ -41,7 +41,7 @@ class Tips:
 
     def tip(self, agent: int) -> int:
         """The row that a line goes on from; -1 where there is none."""
-        return self._values[agent * _WIDTH + _TIP]
+        return self._values[agent * _WIDTH + _TIP] if agent < len(self) else -1
 
     def move(self, agent: int, row: int) -> None:
         """A line goes on from this row; -1 where it is over."""

@@ -77,12 +77,12 @@ class RunTree:
         depth, path = 0, []
         while depth < len(digests) and (run := self.heads.get(digests[depth])) is not None:
             depth = common_depth(run, digests)
+            if depth < run.end:
+                break
             if depth > kept:
                 if run.first < kept:
                     self.split(run, kept)
                 path.append(run)
-            if depth < run.end:
-                break
         children = 0
         while path and path[-1].num_children == children and path[-1] not in self.recency.running:
             self.retired.add(path.pop())

@@ -100,6 +100,14 @@ def test_what_others_went_on_from_is_not_retired():
     assert held(runs, prompt(*["sys", "turn", "dead", "end", "more"])) == 40  # the oldest goes, as ever
 
 
+def test_a_prompt_that_another_has_grown_from_is_not_retired():
+    longer = prompt(*"sys turn dead end more".split())
+    runs = booked(LIVE, DEAD, longer)
+    runs.retire(DEAD.digests, 2)
+    runs.forget(1)
+    assert (held(runs, longer), held(runs, LIVE)) == (50, 20)
+
+
 def test_a_prompt_that_is_not_answered_yet_is_not_retired():
     runs = booked(LIVE)
     runs.book(DEAD, 40, now=1.0)

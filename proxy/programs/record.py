@@ -68,7 +68,7 @@ class Record:
         """That of the newest call which names one."""
         self.active_at = key.started_at
         """When a call last began or ended."""
-        self._pages: list[bytes] = []
+        self._pages: tuple[bytes, ...] = ()
         self._packed = b""
         """The calls since the last page."""
         self._num_loose = 0
@@ -103,7 +103,7 @@ class Record:
         self._packed += _encoder.encode(call)
         self._num_loose += 1
         if self._num_loose == PAGE_CALLS:
-            self._pages.append(_compress(self._packed))
+            self._pages = (*self._pages, _compress(self._packed))
             self._packed = b""
             self._num_loose = 0
 
@@ -122,7 +122,7 @@ class Record:
         for number in range(len(pages) - 1, max(-1, len(pages) - 1 - PAGES_LOOKED_AT), -1):
             changed = _with_times(_decompress(pages[number]), PAGE_CALLS, name, times)
             if changed is not None:
-                pages[number] = _compress(changed)
+                self._pages = (*pages[:number], _compress(changed), *pages[number + 1 :])
                 return True
         return False
 

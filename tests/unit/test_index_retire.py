@@ -101,7 +101,7 @@ def test_what_others_went_on_from_is_not_retired():
 
 
 def test_a_prompt_that_another_has_grown_from_is_not_retired():
-    longer = prompt(*"sys turn dead end more".split())
+    longer = prompt(*("sys", "turn", "dead", "end", "more"))
     runs = booked(LIVE, DEAD, longer)
     runs.retire(DEAD.digests, 2)
     runs.forget(1)

@@ -1,3 +1,4 @@
+# Longer than 300 lines because it is the face of the index: one short method for each thing that is told it or asked of it.
 """The one face of this room: events and settled calls go in, the residency of a prompt comes out."""
 
 from __future__ import annotations

@@ -40,6 +40,8 @@ class KvIndex:
         self._restored = Restored()
         self._reports = Reports()
         self._teaching = Teaching(self._replicas, self._domains, self._counts, self._reports, settings)
+        self.late = self._teaching.late
+        """See `Teaching.late`."""
         self._calls = Calls(self._replicas, self._regroup)
         self._asked: dict[tuple[ReplicaId, ...], Asked] = {}
         self._stamping: list[Holdings] = []

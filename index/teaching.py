@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 
 from turnwise.index.counts import Counts
@@ -14,7 +14,10 @@ from turnwise.index.reports import Reports
 from turnwise.index.shortfall import Untaught
 from turnwise.index.values import PENDING, TAUGHT, UNTAUGHT, Lesson
 from turnwise.settings import IndexSettings
-from turnwise.types import Digest, ReplicaId
+from turnwise.types import CallId, Digest, ReplicaId
+
+MAX_LATE = 256
+"""Lessons kept that came late: as many calls as may wait for events of one turn of the loop."""
 
 
 class Teaching:
@@ -33,6 +36,8 @@ class Teaching:
         self._counts = counts
         self._reports = reports
         self._max_evidence_bytes = settings.max_evidence_bytes
+        self.late: deque[tuple[CallId, Lesson]] = deque(maxlen=MAX_LATE)
+        """Calls that broke their prefix and whose lesson came after their answer, for whoever asks; the oldest are dropped."""
         self._pending = PendingCalls()
         self._late = PendingCalls()
         """Calls that have taught, and whose later events may correct that or bring the rest of their answer."""
@@ -82,7 +87,7 @@ class Teaching:
         """Events of a call have come: finish its lesson if that has waited for them."""
         call = self._pending.get(call_id, replica)
         if call is not None:
-            self.settle(call_id, call)
+            self._tell(call_id, self.settle(call_id, call))
             return
         call = self._late.get(call_id, replica)
         if call is not None:
@@ -95,11 +100,16 @@ class Teaching:
     def sweep(self, now: float, max_calls: int) -> int:
         """Give up calls that have waited too long; returns how many of `max_calls` are not spent."""
         while max_calls > 0 and (expired := self._pending.pop_expired(now)) is not None:
-            self.settle(*expired, is_last_chance=True)
+            self._tell(expired[0], self.settle(*expired, is_last_chance=True))
             max_calls -= 1
         while max_calls > 0 and (expired := self._late.pop_expired(now)) is not None:
             max_calls -= 1
         return max_calls
+
+    def _tell(self, call_id: str, lesson: Lesson) -> None:
+        """Keep a lesson of which nobody was told when its call was settled."""
+        if lesson.broke_at is not None:
+            self.late.append((CallId(call_id), lesson))
 
     def _correct(self, call_id: str, call: PendingCall) -> None:
         """Teach a call anew, now that more of its events have come."""

@@ -20,7 +20,8 @@ async def keep_swept(index: KvIndex, clock: Callable[[], float], *, pause_s: flo
 
 
 async def keep_told(recorder: Recorder) -> None:
-    """Tell of programs as they end, until cancelled."""
+    """Tell of programs as they end, and of breaks that were learned late, until cancelled."""
     while True:
+        recorder.check_late()
         has_more = recorder.sweep_programs()
         await asyncio.sleep(0 if has_more else PROGRAMS_INTERVAL_S)

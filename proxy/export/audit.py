@@ -14,7 +14,7 @@ import msgspec
 from turnwise.index import Finding
 from turnwise.proxy.lint import ADVICE
 from turnwise.proxy.lint import Finding as Break
-from turnwise.types import Outcome
+from turnwise.types import CallId, Outcome
 
 logger = logging.getLogger("turnwise.calls")
 break_logger = logging.getLogger("turnwise.lint")
@@ -105,14 +105,17 @@ class Audit:
             }
         )
 
-    def prefix_broken(self, outcome: Outcome, broken: Break) -> None:
-        """Write that a call broke the prefix of its conversation, if that was not just written."""
+    def prefix_broken(self, call_id: CallId, broken: Break, request_id: str | None = None) -> None:
+        """Write that a call broke the prefix of its conversation, if that was not just written.
+
+        `request_id` is None where that became known after the call had ended.
+        """
         if not broken.is_repeated:
             break_logger.info(
                 {
                     "event": "prefix_break",
-                    "request_id": outcome.request_id,
-                    "call_id": outcome.call_id,
+                    "request_id": request_id,
+                    "call_id": call_id,
                     **_break(broken),
                     "message": f"{ADVICE[broken.cause].meaning} {ADVICE[broken.cause].remedy}",
                 }

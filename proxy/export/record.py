@@ -85,6 +85,16 @@ class Recorder:
         for listener in self._listeners:
             listener.program_ended(ended)
 
+    def check_late(self) -> None:
+        """Tell the linter what calls have taught since they were answered."""
+        late, now = self._index.late, self._clock()
+        while late:
+            call_id, lesson = late.popleft()
+            broken = None if self.linter is None else self.linter.check_late(call_id, lesson, now)
+            if broken is not None:
+                self._metrics.breaks.add(broken)
+                self._audit.prefix_broken(call_id, broken)
+
     def failed(self, turn: Turn | None, outcome: Outcome) -> None:
         """Record an attempt after which another replica is tried."""
         if self._programs is not None and turn is not None:
@@ -123,7 +133,9 @@ class Recorder:
                 broken = self.linter.check(request, outcome.ended_at, usage, learned)
                 if broken is not None:
                     self._metrics.breaks.add(broken)
-                    self._audit.prefix_broken(outcome, broken)
+                    self._audit.prefix_broken(outcome.call_id, broken, outcome.request_id)
+                if self._index.late:
+                    self.check_late()
         else:
             self._index.forget_call(request.call_id)
         if self._siblings is not None:

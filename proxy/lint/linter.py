@@ -8,6 +8,7 @@ import msgspec
 from xxhash import xxh3_64_intdigest
 
 from turnwise.proxy.lint import texts
+from turnwise.proxy.lint.awaited import Awaited, Onward
 from turnwise.proxy.lint.causes import Cause
 from turnwise.proxy.lint.compare import Views, first_difference, head_length
 from turnwise.proxy.lint.conversations import BYTES_PER_LINE, BYTES_PER_SEGMENT, Conversations, Key, Line
@@ -27,6 +28,9 @@ MAX_NAME_CHARS = 64
 MAX_SESSION_CHARS = 256
 """A longer name of a session stands for itself by its hash."""
 
+AWAITED_SHARE = 8
+"""Part of the room that prompts may take besides whose successors' lessons are still to come."""
+
 LARGEST_SHARE = 4
 """A prompt that takes more than this part of the room is not kept: it would push out everybody else's."""
 
@@ -35,6 +39,10 @@ _IGNORED, _NEW, _EXTENDS = Followed(Step.IGNORED), Followed(Step.NEW), Followed(
 
 class Call(Protocol):
     """What the linter reads of a call; a `Request` is one."""
+
+    @property
+    def call_id(self) -> str:
+        """By which its lesson is known if that comes later."""
 
     @property
     def body(self) -> bytes:
@@ -72,6 +80,10 @@ class Parted(Protocol):
     def lost_tokens(self) -> int:
         """Tokens behind it that had been computed."""
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether that is to be told yet."""
+
 
 class Linter:
     """Compares the successive prompts of each conversation; reports, and never changes one.
@@ -84,6 +96,7 @@ class Linter:
         self._max_prompt_bytes = settings.max_bytes // LARGEST_SHARE
         self._bytes_per_token = bytes_per_token
         self._conversations = Conversations(settings.max_bytes)
+        self._awaited = Awaited(settings.max_bytes // AWAITED_SHARE)
         self._num_too_large = 0
 
     @classmethod
@@ -94,7 +107,9 @@ class Linter:
     @property
     def stats(self) -> LinterStats:
         """What is held now."""
-        return LinterStats(self._conversations.num_bytes, len(self._conversations), self._num_too_large)
+        return LinterStats(
+            self._conversations.num_bytes + self._awaited.num_bytes, len(self._conversations), self._num_too_large
+        )
 
     def check(self, call: Call, now: float, usage: Usage | None = None, parted: Parted | None = None) -> Finding | None:
         """Compare an answered call with those before it; returns how it broke its prefix, None where it did not.
@@ -102,6 +117,17 @@ class Linter:
         `usage` is what the engine counted, `parted` what it taught of where its tokens go.
         """
         return self.follow(call, now, usage, parted).finding
+
+    def check_late(self, call_id: str, parted: Parted, now: float) -> Finding | None:
+        """Take in what a call that was checked before has taught since; returns how it broke its prefix, None where not.
+
+        Of a call that was given up meanwhile nothing is found.
+        """
+        onward = self._awaited.pop(call_id)
+        if onward is None or parted.broke_at is None:
+            return None
+        line, previous, tokens, prompt, chain = onward.line, onward.previous, onward.tokens, onward.prompt, onward.chain
+        return _parted(line, previous, tokens, prompt, chain, parted.broke_at, parted.lost_tokens, now).finding
 
     def follow(self, call: Call, now: float, usage: Usage | None = None, parted: Parted | None = None) -> Followed:
         """Compare an answered call with those before it, and say how it relates to them."""
@@ -122,7 +148,9 @@ class Linter:
         if line is not None:
             followed = _EXTENDS
             if parted is not None and parted.broke_at is not None:
-                followed = self._parted(line, prompt, chain, parted.broke_at, parted.lost_tokens, now)
+                followed = _parted(line, line.prompt, line.tokens, prompt, chain, parted.broke_at, parted.lost_tokens, now)
+            elif parted is not None and parted.is_pending:
+                self._awaited.put(call.call_id, Onward(line, line.prompt, line.tokens, prompt, chain, line.num_bytes))
             if num_bytes <= self._max_prompt_bytes:
                 self._conversations.update(line, prompt, chain, tokens, num_bytes)
             else:
@@ -186,15 +214,23 @@ class Linter:
             _is_repeated(line, found.cause, now),
         )
 
-    def _parted(self, line: Line, prompt: Prompt, chain: PromptChain, segment: int, lost_tokens: int, now: float) -> Followed:
-        """The engine's tokens part where the bytes do not, so the cause is in its template."""
-        segment = min(segment, len(prompt.kinds) - 1)
-        cause = template_cause(line.prompt, prompt, segment, 0 if line.tokens is None else max(0, line.tokens - lost_tokens))
-        byte = chain.ends[segment - 1] if segment else 0
-        finding = Finding(
-            line.name, cause, segment, prompt.kinds[segment], 0, byte, lost_tokens, _is_repeated(line, cause, now)
-        )
-        return Followed(Step.BREAKS, finding, line.prompt)
+
+def _parted(
+    line: Line,
+    previous: Prompt,
+    tokens: int | None,
+    prompt: Prompt,
+    chain: PromptChain,
+    segment: int,
+    lost_tokens: int,
+    now: float,
+) -> Followed:
+    """The engine's tokens part where the bytes do not, so the cause is in its template."""
+    segment = min(segment, len(prompt.kinds) - 1)
+    cause = template_cause(previous, prompt, segment, 0 if tokens is None else max(0, tokens - lost_tokens))
+    byte = chain.ends[segment - 1] if segment else 0
+    finding = Finding(line.name, cause, segment, prompt.kinds[segment], 0, byte, lost_tokens, _is_repeated(line, cause, now))
+    return Followed(Step.BREAKS, finding, previous)
 
 
 def _keys(prompt: Prompt, chain: PromptChain, first_user: Key) -> tuple[Key, ...]:

@@ -70,6 +70,11 @@ class Report(msgspec.Struct, frozen=True):
     files: tuple[FileReport, ...]
 
     @property
+    def num_compared(self) -> int:
+        """Calls that follow another, and so could break its prefix."""
+        return sum(file.num_stable + len(file.findings) for file in self.files)
+
+    @property
     def causes(self) -> tuple[CauseTotal, ...]:
         """Totals by cause, the costliest first."""
         findings = [found.finding for file in self.files for found in file.findings]
@@ -92,7 +97,11 @@ class Report(msgspec.Struct, frozen=True):
         for file in self.files:
             console.print(_file(file))
         causes = self.causes
-        if not causes:
+        if not self.num_compared:
+            refused = sum(len(file.refused) for file in self.files)
+            why = f"; {_count(refused, 'line')} {'was' if refused == 1 else 'were'} refused" if refused else ""
+            console.print(f"nothing could be compared: no call follows another{why}")
+        elif not causes:
             console.print("no prefix was broken")
         for total in causes:
             console.print(Text(f"{total.cause}: {_times(total.count)}, about {total.tokens_lost:,} tokens", style="bold"))

@@ -51,6 +51,18 @@ def test_a_broken_prefix_is_named_with_what_helps_and_exits_1(capsys, capture):
     assert "Take it out, round it to the day" in out
 
 
+def test_a_capture_of_which_all_is_refused_is_not_said_to_be_stable(capsys, capture):
+    status, out, _ = run(capsys, capture([row("12:00", 1) | {"body": {"model": "m"}}] * 2))
+    assert "no prefix was broken" not in out
+    assert "nothing could be compared: no call follows another; 2 lines were refused" in out
+    assert status == 0
+
+
+def test_calls_of_which_none_follows_another_are_not_said_to_be_stable(capsys, capture):
+    out = run(capsys, capture([row("12:00", 1)]))[1]
+    assert out.rstrip().endswith("nothing could be compared: no call follows another")
+
+
 def test_texts_are_shown_only_where_they_are_asked_for(capsys, capture):
     path = capture(UNSTABLE)
     assert "It is 12:0" not in run(capsys, path)[1]

@@ -125,6 +125,24 @@ def test_a_finding_is_in_the_record_of_its_call_in_the_metrics_and_once_a_minute
     assert "round it to the day" in record["message"]
 
 
+def test_a_break_whose_events_come_after_the_answer_is_counted_and_logged_then(virtually, world, caplog):
+    async def main():
+        async with world(1, template="drops_reasoning", reasoning_share=1.0, drop_batches=0.9, seed=3) as proxy:
+            talker = Talker(random.Random(3))
+            told = []
+            for _ in range(12):
+                told.append(await talker.call(proxy))
+                await asyncio.sleep(3.0)
+            return told, samples(proxy), list(proxy.recorder.recent)
+
+    with caplog.at_level(logging.INFO, "turnwise.lint"):
+        told, metrics, calls = virtually(main())
+    at_once = sum(broken is not None for broken in told)
+    assert at_once < metrics["turnwise_prefix_breaks_total", "template_drops_reasoning"]
+    late = [record.msg for record in caplog.records if record.name == "turnwise.lint" and record.msg["request_id"] is None]
+    assert {line["call_id"] for line in late} <= {call["call_id"] for call in calls if call["lesson"] == "pending"}
+
+
 def test_a_call_that_failed_is_not_compared(virtually, world):
     async def main():
         async with world(1) as proxy:

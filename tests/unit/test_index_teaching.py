@@ -212,3 +212,29 @@ def test_the_first_events_of_a_call_do_not_deny_what_they_agree_with():
     world.apply(stored(text, "c9", last=2))
     assert world.settle("c9", chain(SYSTEM, ASK), text, cached=0, completion=1).is_taught
     assert world.confirmed(chain(SYSTEM, ASK, NEXT)) == len(text) // BLOCK
+
+
+def late_break(world):
+    """A call whose blocks come after its answer, and break what was taught; returns its lesson then."""
+    world.call(chain(SYSTEM, ASK), b"mon. " + SYSTEM + ASK)
+    grown = chain(SYSTEM, ASK, NEXT)
+    text = b"tue. " + SYSTEM + ASK + NEXT
+    lesson = world.settle("late", grown, text, cached=0, completion=1)
+    world.apply(stored(text, "late"))
+    return lesson
+
+
+def test_a_break_that_is_learned_after_the_answer_is_told_later():
+    world = World()
+    assert late_break(world).is_pending
+    ((call_id, lesson),) = world.index.late
+    assert (call_id, lesson.is_contradiction, lesson.broke_at) == ("late", True, 0)
+
+
+def test_what_is_learned_late_and_breaks_nothing_is_not_kept_to_be_told():
+    world = World()
+    prompt, text = chain(SYSTEM, ASK), SYSTEM + ASK
+    assert world.settle("late", prompt, text, cached=0, completion=1).is_pending
+    world.apply(stored(text, "late"))
+    assert world.confirmed(prompt) > 0
+    assert not world.index.late

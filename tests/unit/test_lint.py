@@ -214,6 +214,9 @@ def test_a_change_within_a_huge_turn_is_placed_in_the_piece_that_differs(linter)
 # What only the engine's template can have done.
 
 
+PENDING = Lesson(is_pending=True)
+
+
 def lesson(segment, tokens=64):
     return Lesson(is_taught=True, is_contradiction=True, broke_at=segment, lost_tokens=tokens)
 
@@ -235,6 +238,34 @@ def test_equal_bytes_whose_tokens_part_are_laid_to_the_template(linter, broke_at
     followed = linter.follow(call(*turns, tools=TOOLS), 1.0, parted=lesson(broke_at))
     assert (followed.step, followed.finding.cause, followed.finding.tokens_lost) == (Step.BREAKS, cause, 64)
     assert followed.finding.segment < 7
+
+
+def test_a_lesson_that_comes_late_is_compared_with_the_prompt_that_was_there_before(linter):
+    turns = [SYSTEM, user("go"), *step(1, reasoning_content="hm"), *step(2)]
+    linter.check(call(*turns[:4], tools=TOOLS), 0.0, parted=Lesson(is_taught=True))
+    later = call(*turns, tools=TOOLS)
+    assert linter.check(later, 1.0, parted=PENDING) is None
+    linter.check(call(*turns, *step(3), tools=TOOLS), 2.0)
+    finding = linter.check_late(later.call_id, lesson(3), 3.0)
+    assert (finding.cause, finding.tokens_lost) == (Cause.TEMPLATE_DROPS_REASONING, 64)
+    assert linter.check_late(later.call_id, lesson(3), 3.0) is None
+
+
+def test_a_late_lesson_of_a_call_that_taught_nothing_new_or_that_nobody_remembers_is_no_finding(linter):
+    assert linter.check_late("nobody", lesson(3), 0.0) is None
+    linter.check(call(SYSTEM, user("go")), 0.0)
+    later = call(SYSTEM, user("go"), *step(1))
+    linter.check(later, 1.0, parted=PENDING)
+    assert linter.check_late(later.call_id, Lesson(is_taught=True), 2.0) is None
+
+
+def test_prompts_kept_for_late_lessons_are_bounded():
+    linter = Linter(LintSettings(max_bytes=40_000), bytes_per_token=4.0)
+    turns = [SYSTEM, user("go " + "x" * 1500)]
+    for number in range(10):
+        turns += step(number)
+        linter.check(call(*turns), float(number), parted=PENDING)
+    assert linter.stats.num_bytes <= 40_000 * (1 + 1 / 8)
 
 
 def test_a_prompt_whose_bytes_broke_is_laid_to_its_bytes(linter):

@@ -122,7 +122,7 @@ def facts(dialect, call, chain: PromptChain):
     assert list(map(bytes, prompt.raws)) == raws
     assert list(map(bytes, prompt.raws[1:-1])) == raws[1:-1]
     others = msgspec.structs.astuple(msgspec.structs.replace(call, prompt=None, growth=None))
-    tails = [dialect.tail(prompt, first) for first in range(0, len(raws) + 1, 1 + len(raws) // 8)]
+    tails = [dialect.tail(prompt, first) for first in range(0, len(raws) + 1, 1 + len(raws) // 3)]
     return others, prompt.root, prompt.kinds, raws, prompt.answer, chain, tails, dialect.quotes(prompt)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import Annotated
 
 import msgspec
@@ -86,9 +87,8 @@ def of_turns(raws: Sequence[Raw], marks: Iterable[tuple[int, Mark]], first: int,
     """
     if not is_cut:
         return breakpoints((first + position, mark) for position, mark in marks)
-    return breakpoints(
-        (first + sum(map(num_pieces, raws[:position])) + piece_at(raws[position], mark.at), mark) for position, mark in marks
-    )
+    starts = tuple(accumulate(map(num_pieces, raws), initial=first))
+    return breakpoints((starts[position] + piece_at(raws[position], mark.at), mark) for position, mark in marks)
 
 
 def with_breakpoints(hints: Hints, further: tuple[Breakpoint, ...]) -> Hints:

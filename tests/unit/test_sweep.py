@@ -12,6 +12,9 @@ class Rows:
         self.left = count
         self.asked = 0
 
+    def check_late(self) -> None:
+        """Has nothing to tell of prompts."""
+
     def sweep_programs(self) -> bool:
         self.asked += 1
         self.left -= 1

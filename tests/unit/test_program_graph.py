@@ -113,6 +113,16 @@ def test_an_answer_that_nobody_could_read_is_what_the_next_prompt_has_in_its_pla
     assert set(talk.kinds(State.LIVE)) == set(talk.kinds())
 
 
+def test_turns_from_before_the_program_are_one_block_however_many(talk):
+    old = tuple((kind, f"{number}") for number in range(100) for kind in (USER, ASSISTANT))
+    turns = (*HEAD, *old, (USER, "next goal"))
+    talk.call(turns, said("ok"), said("99"))
+    assert talk.kinds() == ["tools", "system", "history", "user", "assistant"]
+    assert sum(talk.tokens()[:-1]) == sum(len(text) for _, text in turns)
+    talk.call((*turns, (ASSISTANT, "ok"), (USER, "more")), said("done"), said("ok"))
+    assert talk.kinds() == ["tools", "system", "history", "user", "assistant", "user", "assistant"]
+
+
 def test_an_answer_that_a_client_changed_is_superseded(talk):
     talk.call(GOAL, said("ok"))
     talk.call((*GOAL, (ASSISTANT, "mine"), (USER, "more")), said("done"), said("mine"))

@@ -20,6 +20,8 @@ class BlockKind(StrEnum):
     REASONING = "reasoning"
     TOOL_CALL = "tool_call"
     TOOL_RESULT = "tool_result"
+    HISTORY = "history"
+    """Turns from before the program began: those of earlier goals of its session, or of which the proxy saw nothing."""
     BRANCH = "branch"
     """Where a line parts from a turn that another line goes on from; it has no tokens."""
 

@@ -13,7 +13,7 @@ from turnwise.proxy.programs.graph.blocks import BlockKind, State
 from turnwise.proxy.programs.graph.hints import Hinted
 from turnwise.proxy.programs.graph.rows import GOES_ON, HEADS, MAX_ROWS, Rows, mark_of, origin_of, said_digest
 from turnwise.proxy.programs.graph.tips import Tips
-from turnwise.types import Digest, Outcome, Request, SegmentKind
+from turnwise.types import Digest, Outcome, PromptChain, Request, SegmentKind
 
 _MARKS = {
     kind: mark_of(block, goes_on=is_joined)
@@ -32,6 +32,8 @@ _MARKS = {
 """What a segment is; those of some kinds are one block with the next one of the kind."""
 
 _BRANCH = mark_of(BlockKind.BRANCH)
+_HISTORY = mark_of(BlockKind.HISTORY)
+_HEAD = frozenset({SegmentKind.TEMPLATE, SegmentKind.TOOLS, SegmentKind.SYSTEM})
 
 
 class Retired(msgspec.Struct, frozen=True, gc=False):
@@ -76,7 +78,11 @@ class Graph:
             depth, row = rows.known(chain.digests)
             if row >= 0 and depth < len(digests):
                 depth, row = claimed_answer(rows, chain, prompt.kinds, depth, row, tip)
-        if len(rows) + len(digests) - depth >= MAX_ROWS:
+        if not len(rows) and chain.answer is not None:
+            digests, ends, marks = _after_history(chain, chain.answer.last, prompt.kinds)
+        else:
+            digests, ends, marks = digests[depth:], chain.ends[depth:], _marks(prompt.kinds, chain.ends, depth)
+        if len(rows) + len(digests) >= MAX_ROWS:
             self.is_full = True
             return -1
         if row >= 0:
@@ -84,22 +90,15 @@ class Graph:
         if tip >= 0:
             self._leave(tip, State.SUPERSEDED)
         last = row
-        if depth < len(digests):
+        if digests:
             before = row
             origin = origin_of(agent, turn)
             if row >= 0 and row != tip and rows.uses(row) > 1 and rows.kind(row) not in HEADS:
                 branch = said_digest(xxh3_64_intdigest(rows.digest(row), seed=origin))
                 before = rows.extend(row, (branch,), (rows.end(row),), (_BRANCH,), origin)
-            ends = chain.ends
-            start = ends[depth - 1] if depth else 0
-            base = rows.end(row)
-            last = rows.extend(
-                before,
-                digests[depth:],
-                [base + int((end - start) * tokens_per_byte) for end in ends[depth:]],
-                _marks(prompt.kinds, ends, depth),
-                origin,
-            )
+            base, start = rows.end(row), chain.ends[depth - 1] if depth else 0
+            new_ends = [base + int((end - start) * tokens_per_byte) for end in ends]
+            last = rows.extend(before, digests, new_ends, marks, origin)
             rows.use(last)
             if row >= 0:
                 rows.use(row, -1)
@@ -219,6 +218,24 @@ class Graph:
                 self._leave(tip, State.DEAD)
                 return
         idle[other] = None
+
+
+def _after_history(
+    chain: PromptChain, last: int, kinds: Sequence[SegmentKind]
+) -> tuple[Sequence[Digest], Sequence[int], Sequence[int]]:
+    """Digests, ends and marks of a program's first prompt, whose turns up to segment `last` are of another goal: one row.
+
+    A session that is given goal after goal sends all its turns with each of them, and that they were said is all they are here.
+    """
+    head = 0
+    while head < last and kinds[head] in _HEAD:
+        head += 1
+    digests, ends = chain.digests, chain.ends
+    return (
+        (*digests[:head], *digests[last:]),
+        (*ends[:head], *ends[last:]),
+        [*_marks(kinds[:head], ends[:head], 0), _HISTORY, *_marks(kinds, ends, last + 1)],
+    )
 
 
 def _marks(kinds: Sequence[SegmentKind], ends: Sequence[int], depth: int) -> list[int]:

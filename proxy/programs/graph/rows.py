@@ -23,7 +23,7 @@ HEADS = frozenset({KINDS.index(BlockKind.SYSTEM), KINDS.index(BlockKind.TOOLS)})
 """Kinds of what stands before the turns, which others begin with too."""
 
 _PARENT, _END, _ORIGIN = (1 << 16) - 1, MAX_TOKENS, (1 << 40) - 1
-_USE, _KIND, _STATE, _HINT, _GOES_ON, _COUNTED = 1 << 16, 40, 43, 45, 1 << 47, 1 << 48
+_USE, _KIND, _STATE, _HINT, _GOES_ON, _COUNTED = 1 << 16, 40, 44, 46, 1 << 48, 1 << 49
 _USES = (1 << 24) - 1
 """A row is two numbers of 64 bits: parent plus one, uses, and what it is; then tokens up to its end, and its origin."""
 
@@ -122,7 +122,7 @@ class Rows:
 
     def kind(self, row: int) -> int:
         """Number of its kind among `KINDS`."""
-        return self._values[row * 2] >> _KIND & 7
+        return self._values[row * 2] >> _KIND & 15
 
     def state(self, row: int) -> int:
         """Number of its state among `STATES`; 0 where it is live."""

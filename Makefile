@@ -75,7 +75,7 @@ bench-knowledge: $(VENV)/dev ## Measure what knowing costs and how right it is, 
 	@$(BIN)/python -m bench.knowledge --cache $(CACHE) --json build/bench-knowledge.json --paper docs/benchmarks.md
 
 bench-programs: $(VENV)/dev ## Measure what it costs to know programs and to trace them, and renew its part of docs/benchmarks.md (five minutes).
-	@$(BIN)/python -m bench.programs --cache $(CACHE) --json build/bench-programs.json --paper docs/benchmarks.md
+	@$(BIN)/python -m bench.programs --cache $(CACHE) $(or $(ARGS),--json build/bench-programs.json --paper docs/benchmarks.md)
 
 bench-smoke: $(VENV)/dev ## Count calls, allocations and copies a request, and fail above twice the baseline (fifteen seconds).
 	@$(BIN)/python -m bench.smoke

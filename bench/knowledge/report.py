@@ -1,19 +1,15 @@
-"""The rows as a paper: a part of docs/benchmarks.md."""
+"""The rows as a part of a paper."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 from bench.knowledge.row import Row
-from bench.papers import renew
-
-BEGIN, END = "<!-- bench-knowledge:begin -->\n", "<!-- bench-knowledge:end -->\n"
 
 
 class Result(msgspec.Struct, frozen=True):
-    """One run of `make bench-knowledge`."""
+    """One run of a benchmark that is a table of rows."""
 
     commit: str
     machine: str
@@ -27,11 +23,6 @@ class Result(msgspec.Struct, frozen=True):
 def markdown(result: Result) -> str:
     """The section's table, and what each row was made of."""
     return "\n".join(_lines(result)) + "\n"
-
-
-def write_paper(paper: Path, result: Result) -> None:
-    """Renew the part of `paper` between the marks; raises `ValueError` where it has none."""
-    renew(paper, BEGIN, END, markdown(result))
 
 
 def _lines(result: Result) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """The rows of `make bench-knowledge`: that each measures what it says, and that the paper says what was measured."""
 
-import pytest
 from bench.knowledge import feeding, knowing, report
 from bench.knowledge.row import Row, at_least, at_most
 
@@ -24,23 +23,6 @@ def test_a_bar_that_does_not_hold_is_said_to_fail():
     text = report.markdown(result(ROW))
     assert "| a title | at most 2 x | 3.00 | **fails** |" in text
     assert "**A title.** It was tried. Cost us 1,234, share 0.123." in text
-
-
-def test_the_papers_part_is_renewed_and_nothing_else(tmp_path):
-    paper = tmp_path / "p.md"
-    paper.write_text(f"before\n{report.BEGIN}old\n{report.END}after\n")
-    report.write_paper(paper, result(ROW))
-    text = paper.read_text()
-    assert text.startswith(f"before\n{report.BEGIN}Commit c,")
-    assert text.endswith(f"{report.END}after\n")
-    assert "old" not in text
-
-
-def test_a_paper_without_the_part_is_refused(tmp_path):
-    paper = tmp_path / "p.md"
-    paper.write_text("nothing")
-    with pytest.raises(ValueError, match="has no part"):
-        report.write_paper(paper, result(ROW))
 
 
 def test_the_measured_turn_is_600_kb_and_extends_the_one_before_by_8():

@@ -1,0 +1,121 @@
+"""A thousand calls a second: what their first token feels of traces, taken or not, and what making and sending those costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from statistics import median
+
+import msgspec
+from bench.knowledge.row import Row, at_most
+from bench.programs import short
+from bench.programs.stage import OFF, ON, SETTINGS_OFF, Plan, Sample, standing
+from bench.proxy.processes import free_ports
+
+from turnwise import names
+
+TTFT_BOUND, ENCODING_BOUND_US = 1.2, 80.0
+NUM_CHUNKS, GAP_US, STREAMS = 4, 16_000, 64
+"""Streams of 64 ms, one after another on 64 connections: a thousand begin each second."""
+NUM_CONVERSATIONS, NUM_TURNS = 512, 4
+ROUNDS, SECONDS = 9, 2.0
+DOWN, SLOW, REFUSING = "down", "slow", "refusing"
+BROKEN = (DOWN, SLOW, REFUSING)
+LOAD = (
+    f"{STREAMS} connections, each one stream of {NUM_CHUNKS} chunks in {NUM_CHUNKS * GAP_US / 1000:.0f} ms after another, in "
+    "conversations of agents; a proxy on one core, generator, replicas and sinks on the other; samples in turns, ratios in a "
+    "round."
+)
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """The samples of each proxy, the spans that the sink took, and the spans that each proxy dropped."""
+
+    samples: Mapping[str, Sequence[Sample]]
+    num_spans: int
+    num_dropped: Mapping[str, float]
+
+    def ttft_us(self, target: str) -> float:
+        """The median over rounds of the first chunk's p99."""
+        return median(_p99_us(sample) for sample in self.samples[target])
+
+    def slowdown(self, target: str) -> float:
+        """The median over rounds of the first chunk's p99, over what it is without programs."""
+        pairs = zip(self.samples[target], self.samples[OFF], strict=True)
+        return median(_p99_us(sample) / _p99_us(off) for sample, off in pairs)
+
+    def calls_a_second(self, target: str) -> float:
+        """How many calls ended in a second."""
+        return median(sample.load.requests / sample.load.elapsed_s for sample in self.samples[target])
+
+
+def measure_ttft(seed: int, cache_folder: Path) -> Row:
+    """The first token's p99 while every call is traced."""
+    measured = _measured(seed, cache_folder)
+    figures = {
+        "off p99 us": measured.ttft_us(OFF),
+        "on p99 us": measured.ttft_us(ON),
+        "calls a second": measured.calls_a_second(ON),
+    }
+    title = "p99 of the first token at a thousand calls a second, every call traced"
+    return at_most("ttft", title, measured.slowdown(ON), TTFT_BOUND, "x without programs", figures, LOAD)
+
+
+def measure_encoding(seed: int, cache_folder: Path) -> Row:
+    """What the threads beside the path cost a call."""
+    return encoding_row(_measured(seed, cache_folder))
+
+
+def encoding_row(measured: Measured) -> Row:
+    """The row of a run; it does not hold where no span was sent, as nothing costs nothing."""
+    num_calls = sum(sample.load.requests for sample in measured.samples[ON])
+    cost_us = median(on.beside_us for on in measured.samples[ON]) - median(off.beside_us for off in measured.samples[OFF])
+    figures = {"spans a call": measured.num_spans / num_calls, "dropped spans": measured.num_dropped[ON]}
+    title = "CPU of making and sending the spans of a call, beside the path"
+    how = f"All threads of the proxy but the one that serves, less what they cost without programs. {LOAD}"
+    row = at_most("encoding", title, cost_us, ENCODING_BOUND_US, "us a call", figures, how)
+    return row if measured.num_spans else msgspec.structs.replace(row, holds=False, measured="no span was sent")
+
+
+def measure_broken(seed: int, cache_folder: Path) -> Row:
+    """The first token's p99 while nobody takes the traces."""
+    measured = _measured(seed, cache_folder)
+    figures = {f"{target} p99 us": measured.ttft_us(target) for target in (OFF, *BROKEN)}
+    figures |= {f"{target}, x without": measured.slowdown(target) for target in BROKEN}
+    figures |= {f"{target}, spans dropped": measured.num_dropped[target] for target in BROKEN}
+    worst = max(measured.slowdown(target) for target in BROKEN)
+    title = "p99 of the first token while the traces' backend is down, slow or refusing, the worst of the three"
+    how = f"Nobody listens, a sink answers after 2 s, or a sink answers 503 to all. {LOAD}"
+    return at_most("broken", title, worst, TTFT_BOUND, "x without programs", figures, how)
+
+
+@cache
+def _measured(seed: int, cache_folder: Path) -> Measured:
+    """One run for all rows of this module."""
+    arguments = {"stream": True, "max_tokens": NUM_CHUNKS, "seed": GAP_US}
+    conversations = short.conversations(seed, NUM_CONVERSATIONS, NUM_TURNS, arguments)
+    plan = Plan(conversations, STREAMS, NUM_CHUNKS, GAP_US)
+    targets = (OFF, ON, *BROKEN)
+    samples: dict[str, list[Sample]] = {target: [] for target in targets}
+    with standing(cache_folder) as stage:
+        (nobody,) = free_ports(1)
+        stage.proxy(OFF, SETTINGS_OFF)
+        stage.proxy(ON, [f"traces.endpoint={stage.sink('take')}"])
+        stage.proxy(DOWN, [f"traces.endpoint=http://127.0.0.1:{nobody}"])
+        stage.proxy(SLOW, [f"traces.endpoint={stage.sink('slow')}"])
+        stage.proxy(REFUSING, [f"traces.endpoint={stage.sink('refuse')}"])
+        for target in targets:
+            stage.sample(target, plan, SECONDS / 2)
+        for number in range(ROUNDS):
+            turn = number % len(targets)
+            for target in targets[turn:] + targets[:turn]:
+                samples[target].append(stage.sample(target, plan, SECONDS))
+        num_spans = stage.taken("take").num_spans
+        num_dropped = {target: sum(stage.counted(target, names.SPANS_LOST.name).values()) for target in targets}
+    return Measured(samples, num_spans, num_dropped)
+
+
+def _p99_us(sample: Sample) -> float:
+    assert sample.load.first_chunk_p99_us is not None  # every answer was a stream
+    return sample.load.first_chunk_p99_us

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.measuring import Measure
-from bench.programs import path, rate
+from bench.programs import listing, memory, path, rate
 
 ROWS: dict[str, Measure] = {
     "turns": path.measure_turns,
@@ -12,4 +12,6 @@ ROWS: dict[str, Measure] = {
     "encoding": rate.measure_encoding,
     "ttft": rate.measure_ttft,
     "broken": rate.measure_broken,
+    "memory": memory.measure,
+    "listing": listing.measure,
 }

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 from bench.programs import rate, short
+from bench.programs.live import NUM_TURNS, Clients
 from bench.programs.sink import Connection, Taken
 from bench.programs.stage import OFF, ON, Sample, thread_ns
 from bench.proxy.results import Load
@@ -106,3 +107,9 @@ def test_encoding_is_what_other_threads_use_beyond_what_they_use_without_program
 def test_encoding_of_nothing_is_no_result():
     result = measured(num_spans=0, **{ON: [sample()] * 3, OFF: [sample()] * 3})
     assert rate.encoding_row(result).holds is False
+
+
+def test_programs_that_are_measured_live_and_have_all_their_calls():
+    clients = Clients(1, num_programs=3)
+    listed = clients.programs.listing(clients.now)
+    assert [(one.calls, one.tools, one.running, one.outcome) for one in listed] == [(NUM_TURNS, NUM_TURNS - 1, 0, "open")] * 3

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from turnwise import names, settings_sources
+from turnwise.proxy.export.buckets import Buckets, histogram
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -54,6 +55,15 @@ def queries():
         for panel in json.loads(board.read_text(encoding="utf-8"))["panels"]:
             for target in panel["targets"]:
                 yield pytest.param(target["expr"], id=f"{board.stem}: {panel['title']}: {target['refId']}")
+
+
+def exemplar_label():
+    """The label that the exemplars of a histogram bear on the page of metrics."""
+    buckets = Buckets((1.0,))
+    buckets.observe(0.5, bytes(16))
+    (sample,) = [sample for sample in histogram(names.CALL_SECONDS, {("chat",): buckets}).samples if sample.exemplar]
+    (label,) = sample.exemplar.labels
+    return label
 
 
 def as_asked(query):
@@ -151,9 +161,11 @@ def test_prometheus_asks_for_exemplars_and_keeps_them():
 def test_an_exemplar_opens_its_trace_in_jaeger():
     sources = yaml.safe_load((SIDE / "provisioning/datasources/datasources.yaml").read_text(encoding="utf-8"))["datasources"]
     by_uid = {source["uid"]: source for source in sources}
-    (destination,) = by_uid["prometheus"]["jsonData"]["exemplarTraceIdDestinations"]
-    assert by_uid[destination["datasourceUid"]]["type"] == "jaeger"
-    assert destination["name"] == "trace_id"
+    inside, outside = by_uid["prometheus"]["jsonData"]["exemplarTraceIdDestinations"]
+    assert {inside["name"], outside["name"]} == {exemplar_label()}
+    assert by_uid[inside["datasourceUid"]]["type"] == "jaeger"
+    page = re.fullmatch(r"http://(127\.0\.0\.1:\d+)/trace/\$\$\{__value\.raw\}", outside["url"])[1]
+    assert f"{page}:16686" in compose()["services"]["jaeger"]["ports"]
     marked = [
         target["expr"]
         for board in BOARDS

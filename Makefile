@@ -8,11 +8,11 @@ DYNAMO := $(CACHE)/bench-dynamo-1.6.1
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -qq
 UV_VERSION := 0.13.8
 UV_COMPILE := build/lock/bin/uv --no-config pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes
-BY_DEFAULT := not vllm and not clients and not phoenix
+BY_DEFAULT := not vllm and not clients and not page and not phoenix
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check fuzz clients test-clients deploy-tools phoenix test-phoenix vllm test-vllm bench-setup bench-proxy bench-index bench-knowledge \
+.PHONY: help demo test check fuzz clients test-clients test-page deploy-tools phoenix test-phoenix vllm test-vllm bench-setup bench-proxy bench-index bench-knowledge \
 	bench-programs bench-smoke docs format lock lock-clients lock-phoenix lock-bench clean
 
 help: ## Say what each target does.
@@ -45,6 +45,9 @@ clients: ## Install the agent clients that test-clients runs into the cache fold
 test-clients: $(VENV)/dev ## Run real SDKs, agent frameworks and a coding CLI through the proxy, each through a tool loop.
 	@folder=$$(PYTHON=$(PYTHON) tests/clients/install.sh $(CACHE)) && \
 		CLIENTS_FOLDER=$$folder $(BIN)/pytest -q -m clients tests/clients
+
+test-page: $(VENV)/dev ## Look at the web page in a real Chromium, fetched once into the cache folder where none is installed (400 MB).
+	@program=$$(tests/page/install.sh $(CACHE)) && TURNWISE_CHROMIUM=$$program $(BIN)/pytest -q -m page tests/page
 
 deploy-tools: ## Fetch docker-compose and promtool, by which the tests check deploy/, into the cache folder (65 MB, once).
 	@tests/docs/tools.sh $(CACHE) >/dev/null

@@ -81,7 +81,8 @@ async def run(
     pool = Pool(settings.upstream, clock=clock)
     pipeline = Pipeline(settings, fleet, pool, recorder, clock)
     front = Front(pipeline, fleet, metrics, allow_paths=settings.surface.allow_paths, clock=clock)
-    admin = web.AppRunner(AdminApi(settings, fleet, metrics, recorder, index, clock=clock).application(), access_log=None)
+    api = AdminApi(settings, fleet, metrics, recorder, index, programs, clock=clock)
+    admin = web.AppRunner(api.application(), access_log=None)
     state_file = settings.index.state_file
     remembered = warm.read(state_file, index, clock())
     discovery = Discovery(settings, fleet, index, metrics, VllmAdapter(), clock=clock, remembered=remembered)

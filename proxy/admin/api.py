@@ -1,4 +1,4 @@
-"""The admin API: `/metrics`, the replicas as the proxy sees them, recent decisions, the settings in force."""
+"""The admin API: `/metrics`, the replicas as the proxy sees them, recent decisions, the settings in force, the page."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ import msgspec
 from aiohttp import web
 
 from turnwise.index import KvIndex
+from turnwise.proxy.admin import page
+from turnwise.proxy.admin.answers import as_json, refused, whole_number
+from turnwise.proxy.admin.programs import ProgramsApi
 from turnwise.proxy.export.page import Format
 from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.export.record import Recorder
 from turnwise.proxy.fleet import Fleet
+from turnwise.proxy.programs import Programs
 from turnwise.proxy.states import EXPLAINED, replica_states
 from turnwise.settings import Settings
 from turnwise.types import ReplicaId
 
-MAX_DIGITS = 9
-"""Of a number in a query."""
+DEFAULT_LIMIT = 20
+"""Recent calls that are told."""
 
 
 class AdminApi:
@@ -30,6 +34,7 @@ class AdminApi:
         metrics: Metrics,
         recorder: Recorder,
         index: KvIndex,
+        programs: Programs | None = None,
         *,
         clock: Callable[[], float],
     ) -> None:
@@ -39,6 +44,7 @@ class AdminApi:
         self._recorder = recorder
         self._index = index
         self._clock = clock
+        self._programs = ProgramsApi(settings, programs, recorder, index, fleet, clock=clock)
 
     def application(self) -> web.Application:
         """Build the application with its routes."""
@@ -53,6 +59,8 @@ class AdminApi:
                 web.get("/v1/calls", self.get_calls),
                 web.get("/v1/index", self.get_index),
                 web.get("/v1/settings", self.get_settings),
+                *self._programs.routes(),
+                *page.routes(),
             ]
         )
         return app
@@ -64,11 +72,11 @@ class AdminApi:
 
     async def get_health(self, _: web.Request) -> web.Response:
         """Say that the process is alive."""
-        return _json({"status": "alive"})
+        return as_json({"status": "alive"})
 
     async def get_replicas(self, _: web.Request) -> web.Response:
         """Every replica: what it is, whether it gets calls, how busy it is, what is known of its cache."""
-        return _json({"replicas": [self._replica(name) for name in self._fleet.members]})
+        return as_json({"replicas": [self._replica(name) for name in self._fleet.members]})
 
     async def post_drain(self, request: web.Request) -> web.Response:
         """Send no new calls to a replica; running ones end in peace."""
@@ -80,26 +88,24 @@ class AdminApi:
 
     async def get_calls(self, request: web.Request) -> web.Response:
         """Recent calls, newest first, each with why it went where it went; `?limit=` bounds them."""
-        text = request.query.get("limit", "20")
-        if not text.isdecimal() or len(text) > MAX_DIGITS:
-            return _json({"error": {"message": "`limit` must be a whole number", "param": "limit"}}, status=400)
-        return _json({"calls": self._recorder.recent[-int(text) :][::-1] if int(text) else []})
+        limit = whole_number(request, "limit", DEFAULT_LIMIT)
+        return as_json({"calls": self._recorder.recent[-limit:][::-1] if limit else []})
 
     async def get_index(self, _: web.Request) -> web.Response:
         """What the index remembers, and how teaching goes."""
-        return _json(self._index.stats())
+        return as_json(self._index.stats())
 
     async def get_settings(self, _: web.Request) -> web.Response:
         """The settings in force."""
-        return _json(self._settings)
+        return as_json(self._settings)
 
     def _set_draining(self, request: web.Request, *, is_draining: bool) -> web.Response:
         name = ReplicaId(request.match_info["name"])
         if name not in self._fleet.members:
             known = ", ".join(self._fleet.members)
-            return _json({"error": {"message": f"no replica `{name}`; there are: {known}", "param": "name"}}, status=404)
+            raise refused(f"no replica `{name}`; there are: {known}", "name", status=404)
         self._fleet.members[name].is_draining = is_draining
-        return _json(self._replica(name))
+        return as_json(self._replica(name))
 
     def _replica(self, name: ReplicaId) -> dict[str, object]:
         member = self._fleet.members[name]
@@ -122,7 +128,3 @@ class AdminApi:
             "recent_assigned_s": member.recent_assigned_s(now),
             "prefill_tokens_per_s": self._fleet.prefill_tokens_per_s(member),
         }
-
-
-def _json(value: object, status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")

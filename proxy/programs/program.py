@@ -162,4 +162,4 @@ class Program:
 
     def summary(self, now: float) -> Summary:
         """Its row of the list."""
-        return self.record.summary(now, outcome=self.outcome, waiting=max(0, self.waiting))
+        return self.record.summary(now, self.outcome, self.waiting)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 
 import msgspec
 
@@ -29,6 +30,8 @@ SPAWN, RETRY = LinkKind.SPAWN, LinkKind.RETRY
 
 MAX_TOOLS = 128
 """Tool calls of one answer that are followed, and results of one prompt."""
+
+_ACTIVE_AT = attrgetter("record.active_at")
 
 
 MAX_RETIRED = 1024
@@ -181,10 +184,10 @@ class Programs:
         """End all, as the proxy stops."""
         return [self._ended(program) for program in self._population.close()]
 
-    def listing(self, now: float) -> list[Summary]:
-        """All live programs and the newest ended ones, the most recently used first."""
-        programs = sorted(self._population.known(), key=lambda program: program.record.active_at, reverse=True)
-        return [program.summary(now) for program in programs]
+    def listing(self, now: float, limit: int | None = None) -> list[Summary]:
+        """The live programs and the newest ended ones, the most recently used first: all, or `limit` of them."""
+        programs = sorted(self._population.known(), key=_ACTIVE_AT, reverse=True)[:limit]
+        return [program.record.summary(now, program.outcome, program.waiting) for program in programs]
 
     def summary(self, program: ProgramId, now: float) -> Summary | None:
         """A program's row of the list; None where it is not known."""

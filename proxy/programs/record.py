@@ -126,8 +126,11 @@ class Record:
                 return True
         return False
 
-    def summary(self, now: float, *, outcome: Outcome = Outcome.OPEN, waiting: int = 0) -> Summary:
-        """The program's row of the list; `waiting` is how many of its tool calls wait for their results."""
+    def summary(self, now: float, outcome: Outcome = Outcome.OPEN, waiting: int = 0) -> Summary:
+        """The program's row of the list; `waiting` is how many of its tool calls wait for their results.
+
+        The list has one for each program that is known, so that nothing is called here that need not be.
+        """
         key = self.key
         return Summary(
             key.id,
@@ -140,8 +143,8 @@ class Record:
             now - key.started_at,
             now - self.active_at,
             self.running,
-            waiting,
-            self.num_calls,
+            max(0, waiting),
+            len(self._pages) * PAGE_CALLS + self._num_loose,
             self.num_tools,
             self.num_agents,
             self.prompt_tokens,

@@ -13,9 +13,12 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from turnwise.proxy.admin import page as web_page
+from turnwise.proxy.admin.answers import as_json, whole_number
+from turnwise.proxy.admin.programs import DEFAULT_LIMIT
 from turnwise.proxy.export.page import Format, rendered
 from turnwise.proxy.workers.metrics import WorkerFigures
-from turnwise.proxy.workers.pages import merged_calls, merged_metrics, merged_replicas
+from turnwise.proxy.workers.pages import merged_calls, merged_metrics, merged_programs, merged_replicas
 from turnwise.proxy.workers.process import WorkerProcess
 from turnwise.types import ReplicaId
 
@@ -62,6 +65,10 @@ class WorkersAdmin:
                 web.get("/v1/replicas", self.get_replicas),
                 web.get("/v1/calls", self.get_calls),
                 web.post("/v1/replicas/{name}/{change:drain|undrain}", self.post_change),
+                web.get("/{prefix:(v1/)?}programs", self.get_programs),
+                web.get("/{prefix:(v1/)?}programs/{id}", self.get_program),
+                web.post("/{prefix:(v1/)?}programs/{id}/end", self.post_end),
+                *web_page.routes(),
                 web.get("/{path:.*}", self.get_any),
             ]
         )
@@ -77,7 +84,7 @@ class WorkersAdmin:
 
     async def get_health(self, _: web.Request) -> web.Response:
         """Say that the supervisor is alive."""
-        return _json({"status": "alive"})
+        return as_json({"status": "alive"})
 
     async def get_workers(self, _: web.Request) -> web.Response:
         """The workers and their processes."""
@@ -90,12 +97,12 @@ class WorkersAdmin:
             }
             for worker in self._workers
         ]
-        return _json({"workers": workers})
+        return as_json({"workers": workers})
 
     async def get_replicas(self, request: web.Request) -> web.Response:
         """Every replica, well where all workers find it so."""
         pages = await self._ask_all("GET", request.path_qs)
-        return _json({"replicas": merged_replicas([page.json()["replicas"] for page in pages])})
+        return as_json({"replicas": merged_replicas([page.json()["replicas"] for page in pages])})
 
     async def get_calls(self, request: web.Request) -> web.Response:
         """Recent calls of all workers, newest first."""
@@ -103,7 +110,29 @@ class WorkersAdmin:
         if pages[0].status != 200:
             return pages[0].response()
         limit = int(request.query.get("limit", "20"))
-        return _json({"calls": merged_calls({page.worker: page.json()["calls"] for page in pages}, limit)})
+        return as_json({"calls": merged_calls({page.worker: page.json()["calls"] for page in pages}, limit)})
+
+    async def get_programs(self, request: web.Request) -> web.Response:
+        """Programs of all workers, the most recently used first."""
+        pages = await self._ask_all("GET", request.path_qs)
+        if pages[0].status != 200:
+            return pages[0].response()
+        limit = whole_number(request, "limit", DEFAULT_LIMIT)
+        return as_json({"programs": merged_programs({page.worker: page.json()["programs"] for page in pages}, limit)})
+
+    async def get_program(self, request: web.Request) -> web.Response:
+        """One program, as the worker knows it that has most of its calls."""
+        pages = await self._ask_all("GET", request.path_qs)
+        knowing = [page for page in pages if page.status == 200]
+        return max(knowing, key=_num_calls).response() if knowing else pages[0].response()
+
+    async def post_end(self, request: web.Request) -> web.Response:
+        """End a program at every worker that knows it."""
+        pages = await self._ask_all("POST", request.path_qs)
+        ended = [page.json() for page in pages if page.status == 200]
+        if not ended:
+            return pages[0].response()
+        return as_json({**ended[0], "calls": sum(answer["calls"] for answer in ended)})
 
     async def post_change(self, request: web.Request) -> web.Response:
         """Drain a replica, or take it back, at every worker and at those that will be started."""
@@ -180,8 +209,8 @@ async def _ask_at(worker: int, socket: Path, method: str, path: str, headers: Ma
         return None
 
 
-def _json(value: object) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), content_type="application/json")
+def _num_calls(answer: Page) -> int:
+    return int(answer.json()["program"]["calls"])
 
 
 def _error(status: int, message: str, param: str) -> web.Response:

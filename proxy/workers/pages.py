@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+PROGRAM_SUMS = ("running", "waiting", "calls", "tools", "prompt_tokens", "cached_tokens", "completion_tokens")
+"""Figures of a program of which each worker has a part."""
+
 FEED_FROM_WORST = ("stale", "connecting", "partial", "live", "none")
 
 
@@ -71,3 +74,25 @@ def merged_calls(lists: Mapping[int, list[dict[str, Any]]], limit: int) -> list[
     calls = [{**call, "worker": worker} for worker, calls in lists.items() for call in calls]
     calls.sort(key=lambda call: float(call["ended_at"]), reverse=True)
     return calls[:limit]
+
+
+def merged_programs(lists: Mapping[int, list[dict[str, Any]]], limit: int) -> list[dict[str, Any]]:
+    """The programs of all workers, the most recently used first, each with those that know it.
+
+    Of one whose calls came to several, counts and tokens are added up.
+    """
+    merged: dict[str, dict[str, Any]] = {}
+    for worker, programs in lists.items():
+        for program in programs:
+            known = merged.get(program["id"])
+            if known is None:
+                merged[program["id"]] = {**program, "workers": [worker]}
+                continue
+            known["workers"].append(worker)
+            known |= {name: known[name] + program[name] for name in PROGRAM_SUMS}
+            known["agents"] = max(known["agents"], program["agents"])
+            known["age_s"] = max(known["age_s"], program["age_s"])
+            known["quiet_s"] = min(known["quiet_s"], program["quiet_s"])
+            if program["outcome"] == "open":
+                known["outcome"] = "open"
+    return sorted(merged.values(), key=lambda program: float(program["quiet_s"]))[:limit]

@@ -355,3 +355,33 @@ def test_an_impossible_number_of_workers_is_refused(count):
     assert status == 2
     assert len(said) == 1
     assert "server.workers" in said[0]
+
+
+async def test_programs_of_all_workers_are_listed_shown_and_ended_on_one_port(serve_sims, admin_of, clients):
+    async with contextlib.AsyncExitStack() as stack:
+        proxy = await serve_sims(*await sims(stack, 1), arguments=WORKERS)
+        admin = admin_of(proxy)
+        first, second = await clients(proxy, admin)
+        for name, client in (("alone", first), ("both", first), ("both", second), ("both", second)):
+            named = (*JSON, ("x-turnwise-program", name))
+            assert (await client.ask("/v1/chat/completions", chat(("user", f"hello {name}")), named)).status == 200
+        listed = {program["name"]: program for program in (await admin.get("/programs"))["programs"]}
+        of_first = {program["name"] for program in (await admin.get("/programs", worker=0))["programs"]}
+        both = await admin.get(f"/v1/programs/{listed['both']['id']}")
+        page = await admin.http.get(f"{proxy.admin_url}/")
+        unknown = await admin.http.get(f"{proxy.admin_url}/programs/nobody")
+        wrong = await admin.http.get(f"{proxy.admin_url}/programs?state=alive")
+        ended = await admin.http.post(f"{proxy.admin_url}/programs/both/end")
+        left = (await admin.get("/programs", state="live"))["programs"]
+    assert {name: (program["calls"], program["workers"]) for name, program in listed.items()} == {
+        "alone": (1, [0]),
+        "both": (3, [0, 1]),
+    }
+    assert of_first == {"alone", "both"}
+    assert len(both["calls"]) == 2
+    assert "<title>Turnwise</title>" in page.text
+    assert "content-security-policy" in page.headers
+    assert (unknown.status_code, unknown.json()["error"]["param"]) == (404, "id")
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "state")
+    assert (ended.status_code, ended.json()["outcome"], ended.json()["calls"]) == (200, "asked", 3)
+    assert [program["name"] for program in left] == ["alone"]

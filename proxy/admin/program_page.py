@@ -1,0 +1,100 @@
+"""All that the admin port tells of one program, made when somebody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from turnwise.index import KvIndex
+from turnwise.proxy.programs.graph import Block, Graph, Line, blocks, lines
+from turnwise.proxy.programs.graph.prompts import prompt_of
+from turnwise.proxy.programs.ledger import Ledger, account
+from turnwise.proxy.programs.outline import OutlineRow, outlined
+from turnwise.proxy.programs.values import Call, Key, Summary
+from turnwise.proxy.programs.waterfall import waterfall
+from turnwise.settings import Settings
+from turnwise.types import Hit, HitSource, ProgramId, ReplicaId
+
+
+class Held(msgspec.Struct, frozen=True, gc=False):
+    """How much of a prompt one replica is believed to hold."""
+
+    tokens: int
+    source: HitSource
+
+
+class HeldPrompt(msgspec.Struct, frozen=True, gc=False):
+    """How much of the prompt from which a conversation goes on each replica holds."""
+
+    agent: int
+    prompt_tokens: int
+    replicas: Mapping[ReplicaId, Held]
+
+
+class GraphPage(msgspec.Struct, frozen=True, gc=False):
+    """What the prompts of a program consist of; who holds them was looked up in the index as this was made."""
+
+    blocks: tuple[Block, ...] = ()
+    lines: tuple[Line, ...] = ()
+    held: tuple[HeldPrompt, ...] = ()
+
+
+class ProgramPage(msgspec.Struct, frozen=True, gc=False):
+    """One program: its row of the list, where its time went, its timeline, its prompts, and its finished calls."""
+
+    program: Summary
+    follows: ProgramId | None
+    """The program of the same session before it."""
+    ledger: Ledger
+    rows: tuple[OutlineRow, ...]
+    graph: GraphPage
+    calls: list[dict[str, Any]]
+    """Each `Call` as an object."""
+
+
+def program_page(
+    summary: Summary, key: Key, calls: Sequence[Call], graph: GraphPage, settings: Settings, now: float
+) -> ProgramPage:
+    """Make it of the finished calls of a program, in the order of their ends.
+
+    While calls run or tools are out, the account goes up to `now`; a quiet program may have given its answer.
+    """
+    ledger = account(
+        calls,
+        key.started_at,
+        settings.programs.final_answer_tools,
+        now if summary.running or summary.waiting else None,
+        is_running=summary.running > 0,
+        price_per_hour=settings.programs.replica_price_per_hour,
+    )
+    return ProgramPage(
+        summary, key.follows, ledger, outlined(waterfall(calls, ledger)), graph, [_object(call) for call in calls]
+    )
+
+
+def graph_page(
+    graph: Graph, calls: Sequence[Call], index: KvIndex, replicas: Sequence[ReplicaId], bytes_per_token: float, now: float
+) -> GraphPage:
+    """Make the part about prompts, and ask `index` which of `replicas` hold them now."""
+    held = []
+    for agent in range(len(graph.lines)):
+        chain = prompt_of(graph, agent, bytes_per_token)
+        if chain is not None:
+            residency = index.residency(chain, replicas, now)
+            held.append(HeldPrompt(agent, residency.prompt_tokens, {name: _held(hit) for name, hit in residency.hits.items()}))
+    return GraphPage(blocks(graph, calls), lines(graph), tuple(held))
+
+
+def _held(hit: Hit) -> Held:
+    return Held(hit.tokens, hit.source)
+
+
+def _object(value: Any) -> Any:
+    """A value whose structs are objects, where they would be encoded as arrays, and whose bytes are hex."""
+    if isinstance(value, msgspec.Struct):
+        return {name: _object(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, (list, tuple)):
+        return [_object(item) for item in value]
+    return value.hex() if isinstance(value, bytes) else value

@@ -1,0 +1,116 @@
+"""Programs on the admin port: the list, one with its timeline and prompts, and the end of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+from aiohttp import web
+
+from turnwise.index import KvIndex
+from turnwise.proxy.admin.answers import as_json, one_of, only, quoted, refused, whole_number
+from turnwise.proxy.admin.program_page import GraphPage, graph_page, program_page
+from turnwise.proxy.export.record import Recorder
+from turnwise.proxy.fleet import Fleet
+from turnwise.proxy.programs import Programs
+from turnwise.proxy.programs.values import Outcome, Summary
+from turnwise.settings import Settings
+
+STATES = ("live", "ended")
+DEFAULT_LIMIT = 100
+
+
+class ProgramsApi:
+    """Answers about `programs`, None where they are not told apart."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        programs: Programs | None,
+        recorder: Recorder,
+        index: KvIndex,
+        fleet: Fleet,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._programs = programs
+        self._recorder = recorder
+        self._index = index
+        self._fleet = fleet
+        self._clock = clock
+
+    def routes(self) -> list[web.RouteDef]:
+        """Make its routes, each also under `/v1`."""
+        return [
+            route
+            for prefix in ("", "/v1")
+            for route in (
+                web.get(f"{prefix}/programs", self.get_programs),
+                web.get(f"{prefix}/programs/{{id}}", self.get_program),
+                web.post(f"{prefix}/programs/{{id}}/end", self.post_end),
+            )
+        ]
+
+    async def get_programs(self, request: web.Request) -> web.Response:
+        """Programs as `Summary`, the most recently used first.
+
+        `?tenant=`, `?session=` and `?state=live` or `ended` choose, `?limit=` bounds how many are told.
+        """
+        only(request, "tenant", "session", "state", "limit", "worker")
+        limit = whole_number(request, "limit", DEFAULT_LIMIT)
+        state = one_of(request, "state", STATES)
+        tenant, session = request.query.get("tenant"), request.query.get("session")
+        programs, now = self._known(), self._clock()
+        if state is None and tenant is None and session is None:
+            return as_json({"programs": programs.listing(now, limit)})
+        found: Iterable[Summary] = programs.listing(now)
+        if state is not None:
+            found = [summary for summary in found if (summary.outcome is Outcome.OPEN) == (state == "live")]
+        if tenant is not None:
+            found = [summary for summary in found if summary.tenant == tenant]
+        if session is not None:
+            found = [summary for summary in found if summary.session == session]
+        return as_json({"programs": list(islice(found, limit))})
+
+    async def get_program(self, request: web.Request) -> web.Response:
+        """One program, by its id or the name that a client gave it: account, timeline, prompts and who holds them, calls."""
+        summary = self._summary(request)
+        programs, now = self._known(), self._clock()
+        found = programs.calls(summary.id)
+        if found is None:
+            raise _unknown(summary.id)
+        key, calls = found
+        graph = programs.graph(summary.id)
+        prompts = GraphPage()
+        if graph is not None:
+            rate = self._settings.index.bytes_per_token
+            prompts = graph_page(graph, calls, self._index, list(self._fleet.members), rate, now)
+        return as_json(program_page(summary, key, calls, prompts, self._settings, now))
+
+    async def post_end(self, request: web.Request) -> web.Response:
+        """End a program now, by its id or name; of one that has ended it says how."""
+        summary = self._summary(request)
+        ended = self._known().end(summary.id, self._clock())
+        if ended is None:
+            return as_json({"program": summary.id, "outcome": summary.outcome, "calls": summary.calls})
+        self._recorder.program_ended(ended)
+        return as_json({"program": summary.id, "outcome": ended.outcome, "calls": len(ended.calls)})
+
+    def _known(self) -> Programs:
+        if self._programs is None:
+            raise refused("programs are not told apart here: `programs.enabled` is off", "programs.enabled", status=404)
+        return self._programs
+
+    def _summary(self, request: web.Request) -> Summary:
+        """The program that the path means; raises HTTP 404."""
+        programs, text = self._known(), request.match_info["id"]
+        program = programs.find(text)
+        summary = None if program is None else programs.summary(program, self._clock())
+        if summary is None:
+            raise _unknown(text)
+        return summary
+
+
+def _unknown(text: str) -> web.HTTPException:
+    return refused(f"no program `{quoted(text)}` is known: those that live are, and the last that ended", "id", status=404)

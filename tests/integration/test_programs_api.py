@@ -1,0 +1,227 @@
+"""Programs on the admin port: told ones behind the real API, and those of a whole proxy."""
+
+import asyncio
+import contextlib
+
+import httpx
+import msgspec
+import pytest
+from aiohttp.test_utils import TestServer, make_mocked_request
+from tests.page.stories import HOSTILE, NOW, Told, ToldPrograms, several
+
+from turnwise.engines.sim.tool_choice import HEADER_TOOL_CALLS
+from turnwise.index import KvIndex
+from turnwise.proxy.admin.api import AdminApi
+from turnwise.proxy.admin.program_page import ProgramPage
+from turnwise.proxy.admin.programs import ProgramsApi
+from turnwise.proxy.export.audit import Audit
+from turnwise.proxy.export.prometheus import Metrics
+from turnwise.proxy.export.record import Recorder
+from turnwise.proxy.fleet import Fleet
+from turnwise.proxy.programs.values import Outcome, Summary
+from turnwise.proxy.workers.pages import merged_programs
+from turnwise.settings import Replica, Settings
+
+
+class Heard:
+    """Keeps what listeners of programs are told."""
+
+    def __init__(self):
+        self.ended = []
+
+    def call_ended(self, key, call):
+        pass
+
+    def program_ended(self, ended):
+        self.ended.append(ended)
+
+
+@contextlib.asynccontextmanager
+async def admin(programs, listener=None):
+    """A client of the admin port of a proxy with these programs."""
+    settings = Settings(replicas=(Replica(url="http://127.0.0.1:1", name="gpu-a"),))
+    index, metrics = KvIndex(settings.index), Metrics()
+    fleet = Fleet(settings, index)
+    listeners = [] if listener is None else [listener]
+    recorder = Recorder(index, fleet, metrics, Audit(), lambda: NOW, listeners=listeners)
+    api = AdminApi(settings, fleet, metrics, recorder, index, programs, clock=lambda: NOW)
+    async with (
+        TestServer(api.application()) as server,
+        httpx.AsyncClient(base_url=str(server.make_url("")), trust_env=False) as http,
+    ):
+        yield http
+
+
+async def listed(http, **query):
+    answer = await http.get("/programs", params=query)
+    assert answer.status_code == 200, answer.text
+    return [program["name"] or program["session"] or "-" for program in answer.json()["programs"]]
+
+
+async def test_the_list_is_that_of_the_programs_in_their_order():
+    async with admin(several()) as http:
+        answer = (await http.get("/programs")).content
+        assert msgspec.json.decode(answer, type=dict[str, list[Summary]])["programs"] == several().listing(NOW)
+        assert (await http.get("/v1/programs")).content == answer
+
+
+async def test_filters_choose_and_the_limit_holds():
+    async with admin(several()) as http:
+        assert await listed(http, state="live") == [
+            "nightly-review",
+            "fix-flaky-test",
+            "0d6be1a2-77c1-4c9e-9f50-5a1d2b7a8e11",
+        ]
+        assert await listed(http, state="ended") == ["migrate-config", "-", HOSTILE]
+        assert await listed(http, session="s-40") == ["fix-flaky-test"]
+        assert await listed(http, session="s-40", state="ended") == []
+        assert await listed(http, tenant="somebody else") == []
+        assert len(await listed(http, tenant="t" * 12)) == 6
+        assert await listed(http, limit="1") == ["nightly-review"]
+        assert await listed(http, limit="0") == []
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [
+        ("limit=-1", "limit"),
+        ("limit=many", "limit"),
+        ("limit=1e3", "limit"),
+        ("limit=%D9%A3", "limit"),
+        ("limit=12345678901", "limit"),
+        ("limit=", "limit"),
+        ("state=alive", "state"),
+        ("state=", "state"),
+        ("sesion=s-40", "sesion"),
+    ],
+)
+async def test_a_query_that_means_nothing_is_refused_by_the_name_of_its_field(query, param):
+    async with admin(several()) as http:
+        answer = await http.get(f"/programs?{query}")
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == param
+    assert f"`{param}`" in answer.json()["error"]["message"]
+
+
+async def test_one_program_has_its_account_its_rows_and_its_calls():
+    async with admin(several()) as http:
+        answer = await http.get("/programs/migrate-config")
+    page = msgspec.json.decode(answer.content, type=ProgramPage)
+    assert page.program.outcome is Outcome.ANSWERED
+    assert sum(page.ledger.causes.values()) == pytest.approx(page.ledger.makespan_s)
+    assert [call["call_id"] for call in page.calls][-1] == "answer"
+    assert page.calls[0]["times"]["arrived"] == 940.0
+    (link,) = page.calls[2]["links"]
+    assert (link["kind"], link["call_id"]) == ("spawn", "read")
+    by_depth = [(row.depth, row.id) for row in page.rows if row.kind == "call"]
+    assert by_depth == [
+        (0, "plan"),
+        (0, "read"),
+        (1, "s1-a"),
+        (1, "s1-b"),
+        (1, "s2-a"),
+        (1, "s2-b"),
+        (1, "s3-a"),
+        (0, "merge"),
+        (0, "answer"),
+    ]
+
+
+async def test_a_live_program_is_accounted_for_up_to_now():
+    async with admin(several()) as http:
+        live = (await http.get("/programs/nightly-review")).json()["ledger"]["makespan_s"]
+        ended = (await http.get("/programs/migrate-config")).json()["ledger"]["makespan_s"]
+    assert live == pytest.approx(NOW - 1_005.0)
+    assert ended < NOW - 940.0
+
+
+async def test_a_program_is_found_by_its_id_and_by_a_name_with_any_letters():
+    awkward = "a/b c?d=é%2F"
+    programs = ToldPrograms(Told(awkward, 900.0, 1), Told(HOSTILE, 930.0, 1))
+    async with admin(programs) as http:
+        for told in programs.told.values():
+            for name in (told.key.id, told.key.name):
+                path = "/programs/" + "".join(f"%{byte:02X}" for byte in name.encode())
+                assert (await http.get(path)).json()["program"]["id"] == told.key.id
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_an_unknown_program_is_a_404_that_says_so(method):
+    async with admin(several()) as http:
+        path = "/programs/nobody" + ("/end" if method == "POST" else "")
+        answer = await http.request(method, path)
+        long = await http.request(method, path.replace("nobody", "n" * 5_000))
+    assert answer.status_code == long.status_code == 404
+    assert answer.json()["error"]["param"] == "id"
+    assert "`nobody`" in answer.json()["error"]["message"]
+    assert len(long.content) < 500
+
+
+async def test_a_program_is_ended_once_and_those_who_listen_are_told():
+    heard = Heard()
+    async with admin(several(), heard) as http:
+        first = await http.post("/programs/nightly-review/end")
+        second = await http.post("/v1/programs/nightly-review/end")
+        other = await http.post("/programs/migrate-config/end")
+    assert [answer.status_code for answer in (first, second, other)] == [200, 200, 200]
+    assert first.json() == second.json() | {"outcome": "asked"}
+    assert other.json()["outcome"] == "answered"
+    assert [ended.key.name for ended in heard.ended] == ["nightly-review"]
+
+
+async def test_where_programs_are_not_told_apart_it_says_which_setting_is_off():
+    async with admin(None) as http:
+        for path in ("/programs", "/programs/x"):
+            answer = await http.get(path)
+            assert answer.status_code == 404
+            assert answer.json()["error"]["param"] == "programs.enabled"
+
+
+async def test_a_wrong_limit_of_calls_names_its_field_too():
+    async with admin(None) as http:
+        answer = await http.get("/v1/calls?limit=x")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "limit")
+
+
+def test_a_program_that_two_workers_know_is_one_with_its_figures_added():
+    mine, theirs = (msgspec.to_builtins(several().listing(NOW)) for _ in range(2))
+    theirs = [theirs[0] | {"quiet_s": 0.5, "age_s": 9.0, "agents": 1, "outcome": "asked"}, *theirs[4:]]
+    merged = merged_programs({0: mine, 3: theirs}, 10)
+    assert merged[0]["id"] == mine[0]["id"]
+    assert merged[0]["workers"] == [0, 3]
+    assert merged[0]["calls"] == 2 * mine[0]["calls"]
+    assert (merged[0]["quiet_s"], merged[0]["age_s"], merged[0]["outcome"]) == (0.5, 9.0, "open")
+    assert merged[0]["agents"] == mine[0]["agents"]
+    assert len(merged) == len(mine)
+    assert [program["quiet_s"] for program in merged] == sorted(program["quiet_s"] for program in merged)
+    assert merged_programs({0: mine, 3: theirs}, 2) == merged[:2]
+
+
+def test_a_proxy_tells_of_the_programs_that_its_calls_make(world, virtually):
+    async def scenario():
+        async with world(2) as proxy:
+            messages = [{"role": "user", "content": "find the bug and mend it, " * 60}]
+            for number in range(3):
+                wanted = ((HEADER_TOOL_CALLS.encode(), b"0" if number == 2 else b"1"),)
+                tool = {"type": "function", "function": {"name": "bash", "parameters": {"type": "object"}}}
+                body = {"model": "sim", "messages": messages, "max_tokens": 64, "tools": [tool]}
+                answer = (await proxy.call(body, headers=wanted)).json()["choices"][0]["message"]
+                called = answer.get("tool_calls") or ()
+                messages.append(answer)
+                messages += [{"role": "tool", "tool_call_id": call["id"], "content": "done " * 40} for call in called]
+                await asyncio.sleep(1.0)
+            api = ProgramsApi(Settings(), proxy.programs, proxy.recorder, proxy.index, proxy.fleet, clock=proxy.clock)
+            listed = msgspec.json.decode((await api.get_programs(make_mocked_request("GET", "/programs"))).body)["programs"]
+            names = {"id": listed[0]["id"]}
+            page = await api.get_program(make_mocked_request("GET", "/programs/x", match_info=names))
+            ended = await api.post_end(make_mocked_request("POST", "/programs/x/end", match_info=names))
+            return listed, msgspec.json.decode(page.body, type=ProgramPage), msgspec.json.decode(ended.body)
+
+    listed, page, ended = virtually(scenario())
+    assert [program["calls"] for program in listed] == [3]
+    assert [row.kind for row in page.rows if row.kind != "gap"] == ["call", "tool", "call", "tool", "call"]
+    assert page.ledger.ftr_s is not None
+    (held,) = page.graph.held
+    assert max(hit.tokens for hit in held.replicas.values()) > 0
+    assert sum(block.tokens for block in page.graph.blocks) > 0
+    assert ended == {"program": listed[0]["id"], "outcome": "asked", "calls": 3}

@@ -1,0 +1,291 @@
+"""The web page in a real Chromium: what it shows of a fleet and its programs, and what it does when the proxy goes away.
+
+With `TURNWISE_PICTURES` set to a folder, what each looks like is left there.
+"""
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from tests.page.browser import COUNT_TIMERS
+from tests.page.stories import HOSTILE, NOW, Story, Told, ToldPrograms, several
+
+from turnwise.proxy.admin import page as web_page
+from turnwise.proxy.programs.values import Outcome
+
+pytestmark = [pytest.mark.page, pytest.mark.asyncio(loop_scope="module")]
+
+ROWS = "document.querySelectorAll('.programs tbody tr').length"
+LINES = "document.querySelectorAll('.row').length"
+FOCUSED = "document.activeElement"
+
+
+async def pictured(page, name, **options):
+    if folder := os.environ.get("TURNWISE_PICTURES"):
+        picture = await page.picture(**options)
+        Path(folder, f"{name}.png").write_bytes(picture)  # noqa: ASYNC240 - only for people who look at pictures
+
+
+async def opened(page, port, name="migrate-config"):
+    await page.open(f"{port.url}#/program/{name}")
+    await page.until(f"{LINES} > 0")
+
+
+async def test_an_empty_proxy_says_what_to_do(page, port):
+    empty = await port(num_replicas=0)
+    await page.open(empty.url)
+    await page.until("document.querySelector('#pulse').dataset.state === 'live'")
+    text = await page.text()
+    assert "No replica is known" in text
+    assert "No program yet" in text
+    await pictured(page, "empty")
+
+
+async def test_the_fleet_and_the_programs_are_listed(page, port):
+    shown = await port(several())
+    await page.open(shown.url)
+    await page.until(f"{ROWS} === 6")
+    cards = await page.js("[...document.querySelectorAll('.card')].map((card) => card.innerText.split('\\n').slice(0, 2))")
+    assert cards == [["gpu-a", "ready"], ["gpu-b", "ready"], ["gpu-c", "down"]]
+    assert "events stale" in await page.text(".card:nth-child(2)")
+    states = await page.js("[...document.querySelectorAll('tbody .state')].map((state) => state.innerText)")
+    assert states == ["running", "in tools", "answered", "quiet", "timed out", "ended"]
+    assert "5 + 2 running" in await page.text(".programs tbody tr")
+    for width in (1440, 700):
+        await page.size(width)
+        assert await page.js("document.documentElement.scrollWidth <= innerWidth")
+        await pictured(page, f"list-{width}")
+
+
+async def test_the_list_can_be_searched_and_narrowed(page, port):
+    shown = await port(several())
+    await page.open(shown.url)
+    await page.until(f"{ROWS} === 6")
+    await page.click(".choice button:nth-child(3)")
+    await page.until(f"{ROWS} === 3")
+    await page.js("document.querySelector('input').focus()")
+    await page.do("Input.insertText", text="MIGRATE")
+    await page.until(f"{ROWS} === 1")
+    await page.do("Input.insertText", text=" no such")
+    await page.until("document.querySelector('.programs').hidden")
+    assert "No program fits" in await page.text()
+
+
+async def test_what_clients_named_themselves_is_text(page, port):
+    story = Story(900.0)
+    hostile = {"agent": (1, HOSTILE), "model": HOSTILE}
+    story.call("a", 0, 0.1, 0.2, tools=(HOSTILE,), **hostile)
+    story.call("b", 0.6, 0.1, 0.2, ("continue", "a"), runs=[("a", 0, HOSTILE, 0.4, 0.6)], reason=HOSTILE, **hostile)
+    shown = await port(ToldPrograms(Told(HOSTILE, 900.0, session=HOSTILE, calls=tuple(story.calls))))
+    await page.open(shown.url)
+    await page.until(f"{ROWS} === 1")
+    assert await page.text(".programs .open") == HOSTILE
+    await page.click(".programs .open")
+    await page.until(f"{LINES} > 0")
+    assert await page.text("h1") == HOSTILE
+    await page.click(".row")
+    await page.until("!document.querySelector('.details').hidden")
+    await page.click("#tab-calls")
+    assert HOSTILE in await page.text("#panel-calls")
+    assert "owned" not in (await page.js("document.title")).replace(HOSTILE, "")
+    assert await page.js("document.querySelectorAll('main img, main script').length") == 0
+
+
+async def test_a_program_opens_as_a_waterfall_with_its_critical_path(page, port):
+    shown = await port(several())
+    await page.open(shown.url)
+    await page.until(f"{ROWS} === 6")
+    await page.click(".programs tbody tr:nth-child(3) .open")
+    await page.until(f"{LINES} === 14")
+    names = await page.js(
+        "[...document.querySelectorAll('.row')].map((row) => [row.ariaLevel, row.querySelector('.label').innerText])"
+    )
+    assert names[:5] == [["1", "call 1"], ["1", "list_dir"], ["1", "read_file"], ["1", "call 2"], ["2", "researcher 1, call 1"]]
+    critical = await page.js("[...document.querySelectorAll('.row.critical .label')].map((label) => label.innerText)")
+    assert critical == [
+        "call 1",
+        "read_file",
+        "call 2",
+        "researcher 2, call 1",
+        "bash",
+        "researcher 2, call 2",
+        "call 3",
+        "write_file",
+        "call 4",
+    ]
+    assert "FTR 7.78 s" in await page.text(".marker")
+    tiles = await page.text(".tiles")
+    assert "9.13 s" in tiles
+    assert re.search(r"Decode\s*5\.25 s\s*58%", await page.text(".ledger .legend"))
+    for width, scheme in ((1440, "light"), (1440, "dark"), (760, "light")):
+        await page.size(width)
+        await page.dress(scheme)
+        assert await page.js("document.documentElement.scrollWidth <= innerWidth")
+        await pictured(page, f"program-{width}-{scheme}")
+
+
+async def test_bars_stand_where_their_time_is_and_the_path_has_no_holes(page, port):
+    await opened(page, await port(several()))
+    boxes = await page.js("""(() => {
+      const field = document.querySelector('.track').getBoundingClientRect();
+      return [...document.querySelectorAll('.row')].map((row) => {
+        const bar = row.querySelector('.bar').getBoundingClientRect();
+        return [row.dataset.id, (bar.left - field.left) / field.width, (bar.right - field.left) / field.width];
+      });
+    })()""")
+    rows = (await told(page))["rows"]
+    makespan_s = (await told(page))["ledger"]["makespan_s"]
+    by_id = {row["id"]: row for row in rows}
+    for name, left, right in boxes:
+        assert left == pytest.approx(by_id[name]["start_s"] / makespan_s, abs=0.003)
+        assert right == pytest.approx(by_id[name]["end_s"] / makespan_s, abs=0.005)
+    await page.click(".switch")  # the short gaps
+    await page.until(f"{LINES} === {len(rows)}")
+    path = await page.js("""(() => {
+      const field = document.querySelector('.track').getBoundingClientRect();
+      return [...document.querySelectorAll('.on-path')].map((part) => {
+        const box = part.getBoundingClientRect();
+        return [(box.left - field.left) / field.width, (box.right - field.left) / field.width];
+      }).sort((one, other) => one[0] - other[0]);
+    })()""")
+    until = 0.0
+    for left, right in path:
+        assert left <= until + 0.002
+        until = max(until, right)
+    assert until == pytest.approx(1.0, abs=0.005)
+
+
+async def told(page):
+    return await page.js("fetch('programs/migrate-config').then((answer) => answer.json())")
+
+
+async def test_hovering_tells_what_a_row_went_to_and_choosing_it_tells_all(page, port):
+    await opened(page, await port(several()))
+    await page.point('.row[data-id="s2-b"] .bar')
+    await page.until("!document.querySelector('.tip').hidden")
+    tip = await page.text(".tip")
+    assert "researcher 2, call 2" in tip
+    assert "Connect" in tip
+    assert "On the critical path" in tip
+    await page.click('.row[data-id="s3-a"]')
+    await page.until("!document.querySelector('.details').hidden")
+    details = await page.text(".details")
+    assert "2.12 s slower would have delayed nobody" in details
+    assert "Prefill, queued" in details
+    assert "was spawned by call 2" in details
+    await pictured(page, "details", whole=False)
+    await page.click(".near .link")
+    await page.until("document.querySelector('.details h3').innerText === 'call 2'")
+
+
+async def test_all_of_it_can_be_reached_by_keyboard(page, port):
+    shown = await port(several())
+    await page.open(shown.url)
+    await page.until(f"{ROWS} === 6")
+    await page.js("document.querySelector('.programs tbody tr:nth-child(3) .open').focus()")
+    await page.press("Enter")
+    await page.until(f"{LINES} === 14")
+    await page.js("document.querySelector('.row').focus()")
+    for _ in range(3):
+        await page.press("ArrowDown")
+    assert await page.js(f"{FOCUSED}.dataset.id") == "read"
+    await page.press("ArrowLeft")
+    await page.until(f"{LINES} === 7")
+    assert await page.js(f"{FOCUSED}.dataset.id") == "read"
+    await page.press("ArrowRight")
+    await page.until(f"{LINES} === 14")
+    await page.press("Enter")
+    await page.until("!document.querySelector('.details').hidden")
+    assert await page.js(f"{FOCUSED}.ariaSelected") == "true"
+    await page.press("Escape")
+    await page.until("document.querySelector('.details').hidden")
+    await page.js("document.querySelector('#tab-timeline').focus()")
+    await page.press("ArrowRight")
+    assert await page.js(f"{FOCUSED}.id") == "tab-prompts"
+    assert await page.js("!document.querySelector('#panel-prompts').hidden")
+
+
+async def test_a_stretch_of_time_can_be_looked_at_closer(page, port):
+    await opened(page, await port(several()))
+    box = await page.js(
+        "(() => { const b = document.querySelector('.map').getBoundingClientRect(); return [b.x, b.y, b.width]; })()"
+    )
+    for kind, share in (("mousePressed", 0.3), ("mouseMoved", 0.4), ("mouseMoved", 0.5), ("mouseReleased", 0.5)):
+        place = {"x": box[0] + share * box[2], "y": box[1] + 10}
+        await page.do("Input.dispatchMouseEvent", type=kind, button="left", buttons=1, clickCount=1, **place)
+    await page.until("!document.querySelector('.lens').hidden")
+    assert await page.js("document.querySelectorAll('.row .bar').length < document.querySelectorAll('.row').length")
+    await page.js("[...document.querySelectorAll('button')].find((button) => button.innerText === 'Show all time').click()")
+    await page.until("document.querySelector('.lens').hidden")
+
+
+async def test_it_says_when_the_proxy_is_gone_keeps_what_it_showed_and_comes_back(page, port):
+    shown = await port(several())
+    await opened(page, shown)
+    await shown.close()
+    await page.until("document.querySelector('#pulse').dataset.state === 'lost'")
+    assert "does not answer" in await page.text("#trouble")
+    assert await page.js(LINES) == 14
+    await pictured(page, "gone")
+    await shown.open()
+    await page.until("document.querySelector('#pulse').dataset.state === 'live'")
+    assert await page.js("document.querySelector('#trouble').hidden")
+    page.errors[:] = [error for error in page.errors if "ERR_CONNECTION_REFUSED" not in error]
+
+
+async def test_an_unknown_program_is_said_to_be_so(page, port):
+    shown = await port(several())
+    await page.open(f"{shown.url}#/program/nobody")
+    await page.until("document.querySelector('.program > .empty').innerText.includes('not known')")
+    await pictured(page, "unknown")
+    page.errors[:] = [error for error in page.errors if "404" not in error]
+
+
+async def test_it_asks_nothing_while_it_is_paused_or_hidden(page, port):
+    shown = await port(several())
+    await page.do("Page.addScriptToEvaluateOnNewDocument", source=COUNT_TIMERS)
+    await page.open(shown.url)
+    await page.until(f"{ROWS} === 6 && pending.size === 1")
+    await page.click("#pause")
+    await page.until("pending.size === 0")
+    await page.click("#pause")
+    await page.until("pending.size === 1")
+    hide = "Object.defineProperty(document, 'hidden', {{ value: {}, configurable: true }})"
+    hide += "; document.dispatchEvent(new Event('visibilitychange'))"
+    await page.js(hide.format("true"))
+    assert await page.js("pending.size") == 0
+    shown.programs.end(next(iter(shown.programs.told)), NOW)
+    await page.js(hide.format("false"))
+    await page.until("document.querySelector('tbody .state').innerText === 'ended'")
+
+
+async def test_live_programs_change_before_the_eyes(page, port):
+    shown = await port(several())
+    await page.open(f"{shown.url}#/program/nightly-review")
+    await page.until(f"{LINES} > 3")
+    told_now = shown.programs.told
+    name = next(iter(told_now))
+    told_now[name] = Told("nightly-review", 1_005.0, 9, session="s-41", outcome=Outcome.ANSWERED)
+    await page.until("document.querySelector('h1 + .state').innerText === 'answered'")
+    await page.until(f"{LINES} === 14")
+
+
+async def test_nothing_comes_from_elsewhere_and_nothing_else_may_run(page, port):
+    shown = await port(several())
+    await opened(page, shown)
+    hosts = {urlsplit(url).netloc for url in page.requested}
+    assert hosts == {urlsplit(shown.url).netloc}
+    async with httpx.AsyncClient(trust_env=False) as http:
+        answer = await http.get(shown.url)
+    assert answer.headers["content-security-policy"] == web_page.HEADERS["content-security-policy"]
+    injected = await page.js("""new Promise((done) => {
+      const script = document.createElement('script');
+      document.addEventListener('securitypolicyviolation', (event) => done(event.effectiveDirective));
+      try { script.text = 'document.title = "owned"'; document.body.append(script); } catch (error) { done(error.name); }
+    })""")
+    assert injected in {"script-src-elem", "require-trusted-types-for", "TypeError"}
+    assert await page.js("document.title") != "owned"
+    page.errors.clear()

@@ -21,7 +21,7 @@ import uvloop
 from turnwise import __version__, settings_sources
 from turnwise.engines.sim import server as sim
 from turnwise.errors import SettingsError
-from turnwise.proxy import app, demo, doctor, lint_captures, replay, replicas
+from turnwise.proxy import app, demo, doctor, lint_captures, replay, replicas, watch
 from turnwise.proxy.export import audit
 from turnwise.proxy.workers import supervisor
 from turnwise.proxy.workers.process import WorkersFailed
@@ -96,6 +96,20 @@ def _parser() -> argparse.ArgumentParser:
     replicas.add_arguments(replicas_parser)
     _add_settings(replicas_parser)
     replicas_parser.set_defaults(run=_replicas, parser=replicas_parser)
+
+    programs_parser = commands.add_parser(
+        "programs", help="list the programs that a running proxy knows", description=watch.PROGRAMS_DESCRIPTION
+    )
+    watch.add_programs_arguments(programs_parser)
+    _add_settings(programs_parser)
+    programs_parser.set_defaults(run=_programs, parser=programs_parser)
+
+    program_parser = commands.add_parser(
+        "program", help="show where the time of one program went", description=watch.PROGRAM_DESCRIPTION
+    )
+    watch.add_program_arguments(program_parser)
+    _add_settings(program_parser)
+    program_parser.set_defaults(run=_program, parser=program_parser)
 
     sim_parser = commands.add_parser(
         "sim",
@@ -222,6 +236,14 @@ def _config(args: argparse.Namespace) -> int:
 
 def _replicas(args: argparse.Namespace) -> int:
     return replicas.run(args, _load(args).settings.server)
+
+
+def _programs(args: argparse.Namespace) -> int:
+    return watch.run_programs(args, _load(args).settings.server)
+
+
+def _program(args: argparse.Namespace) -> int:
+    return watch.run_program(args, _load(args).settings.server)
 
 
 def _doctor(args: argparse.Namespace) -> int:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import httpx
 import msgspec
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,23 +14,17 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from turnwise.proxy.watch.asking import NoProxy, Refused, add_admin, admin_url, ask, complain, write_json
 from turnwise.settings import Server
 
 DESCRIPTION = (
     "Ask the admin port of a running proxy what it knows of each replica: health, KV events, blocks, how right its predictions "
     "were, and every state that is out of the ordinary with what it means, what the proxy does and what you can do."
 )
-TIMEOUT_S = 5.0
 WATCH_S = 2.0
-ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
-"""Addresses to listen on, and where a server that does is found."""
 
 FEED_STYLES = {"live": "green", "partial": "yellow", "connecting": "yellow", "stale": "red", "none": "dim"}
 HEALTH_STYLES = {"ready": "green", "draining": "yellow", "breaker open": "yellow", "down": "red"}
-
-
-class NoProxy(Exception):
-    """No proxy answers where one was asked."""
 
 
 class _Page(msgspec.Struct, frozen=True):
@@ -41,7 +33,7 @@ class _Page(msgspec.Struct, frozen=True):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's own flags."""
-    parser.add_argument("--admin", metavar="URL", help="the proxy's admin port; as set for `serve` by default")
+    add_admin(parser)
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="print what the proxy says as JSON")
     how.add_argument("--watch", action="store_true", help=f"print it anew every {WATCH_S:g} seconds until interrupted")
@@ -49,31 +41,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, server: Server) -> int:
     """Print the replicas of the proxy at `args.admin`, else where `server` says; returns 1 where no proxy answers."""
-    url = args.admin or f"http://{ANYWHERE.get(server.admin_host, server.admin_host)}:{server.admin_port}"
+    url = admin_url(args.admin, server)
     try:
         if args.json:
-            sys.stdout.write(msgspec.json.format(msgspec.json.encode(asked(url))).decode() + "\n")
+            write_json(asked(url))
         elif args.watch:
             _watch(url)
         else:
             Console().print(shown(asked(url)))
-    except NoProxy as error:
-        sys.stderr.write(f"turnwise: {error}\n")
-        return 1
+    except (NoProxy, Refused) as error:
+        return complain(error)
     return 0
 
 
 def asked(url: str) -> list[dict[str, Any]]:
     """What the proxy whose admin port is at `url` says of its replicas; raises `NoProxy`."""
-    advice = "is `turnwise serve` running, and is this its admin port (--admin, server.admin_port)?"
-    try:
-        answer = httpx.get(f"{url.rstrip('/')}/v1/replicas", timeout=TIMEOUT_S, trust_env=False)
-        answer.raise_for_status()
-        return msgspec.json.decode(answer.content, type=_Page).replicas
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise NoProxy(f"no proxy answers at {url}: {str(error) or type(error).__name__}; {advice}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise NoProxy(f"what answers at {url} is no proxy's admin port; {advice}") from error
+    return ask(url, "/v1/replicas", _Page).replicas
 
 
 def shown(replicas: Sequence[Mapping[str, Any]]) -> RenderableType:

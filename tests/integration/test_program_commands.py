@@ -1,0 +1,236 @@
+"""`turnwise programs` and `turnwise program ID` before a proxy, in two widths, in colour and without, and before none."""
+
+import asyncio
+import io
+import socket
+
+import msgspec
+import pytest
+from rich.console import Console
+from tests.integration.test_programs_api import admin
+from tests.page.stories import NOW, Story, Told, ToldPrograms, several
+
+from turnwise.proxy.__main__ import main
+from turnwise.proxy.admin.program_page import GraphPage, Held, HeldPrompt, program_page
+from turnwise.proxy.programs.values import Outcome
+from turnwise.proxy.watch import programs as listing
+from turnwise.proxy.watch import report
+from turnwise.settings import Settings
+from turnwise.types import HitSource, ReplicaId
+
+
+def page(told=None, graph=None):
+    told = told or Told("migrate-config", 940.0, session="s-39", outcome=Outcome.ANSWERED)
+    return program_page(told.summary, told.key, told.calls, graph or GraphPage(), Settings(), NOW)
+
+
+def printed(renderable, width, **options):
+    console = Console(width=width, file=io.StringIO(), **options)
+    console.print(renderable)
+    return console.file.getvalue()
+
+
+@pytest.fixture
+def asked(capsys):
+    """Run a command against these programs; gives its status, output and complaint."""
+
+    async def run(programs, *arguments):
+        async with admin(programs) as http:
+            status = await asyncio.to_thread(main, [*arguments, "--admin", str(http.base_url)])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return run
+
+
+ROWS = """\
+▸ call 1                  1.34 s  PPPDDDD                                ┊
+  list_dir()              175 ms         t┄┄                             ┊
+▸ read_file()             555 ms         TTT                             ┊
+▸ call 2                  978 ms            DDDDD                        ┊
+    researcher 1, call 1  618 ms                 pdd┄                    ┊
+    grep()                142 ms                    t                    ┊
+    researcher 1, call 2  558 ms                     ddd┄┄┄┄┄┄┄┄┄┄       ┊
+▸   researcher 2, call 1  868 ms                 PPDD                    ┊
+▸   bash()                1.14 s                     WTTTTT              ┊
+▸   researcher 2, call 2  1.24 s                           NPDDDD        ┊
+    reviewer 3, call 1    1.21 s                 ppdddd┄┄┄┄┄┄┄┄┄┄┄       ┊
+▸ call 3                  1.11 s                                  PDDDD  ┊
+▸ write_file()            270 ms                                       TT┊
+▸ call 4                  1.43 s                                         DDDDDDD"""
+
+
+def lines_of(text):
+    return [line.rstrip() for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("width", [72, 92, 140])
+def test_a_waterfall_has_a_row_a_call_and_tool_as_wide_as_the_terminal_is(width):
+    lines = lines_of(printed(report.shown(page()), width))
+    assert all(len(line) <= width for line in lines)
+    rows = [line for line in lines if line[2:].lstrip().startswith(("call", "researcher", "reviewer")) or "()" in line]
+    assert len(rows) == 14
+    marked = [row[2:].split("  ")[0].strip() for row in rows if row.startswith("▸") and not row.startswith("▸  ")]
+    assert marked == ["call 1", "read_file()", "call 2", "call 3", "write_file()", "call 4"]
+    assert sum("▸" in row for row in rows) == 9
+    header = lines[next(number for number, line in enumerate(lines) if "FTR" in line and "▼" in line)]
+    assert header.index("▼") == rows[0].index("┊")
+    assert any(line.startswith("prefill") and "1.5" in line for line in lines)
+
+
+def test_each_cell_says_what_most_of_its_time_went_to():
+    text = "\n".join(lines_of(printed(report.shown(page()), 80)))
+    assert ROWS in text
+
+
+def test_without_colour_letters_say_the_cause_and_large_ones_the_path():
+    text = printed(report.shown(page()), 140)
+    assert "P=prefill" in text
+    assert "PPPP" in text
+    assert "pppp" in text
+    assert "\x1b" not in text
+    assert "█" not in "".join(line for line in text.splitlines() if line.startswith("▸"))
+
+
+def test_in_colour_full_cells_are_the_path():
+    text = printed(report.shown(page()), 140, force_terminal=True, color_system="truecolor", no_color=False)
+    row = next(line for line in text.splitlines() if "call 4" in line)
+    assert "█" in row
+    assert "\x1b[32m" in row
+    assert "▒" in next(line for line in text.splitlines() if "reviewer" in line)
+    assert "P=prefill" not in text
+
+
+def test_no_color_is_obeyed_though_it_is_a_terminal(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    text = printed(report.shown(page()), 100, force_terminal=True)
+    assert "PPPP" in text
+    assert "\x1b[3" not in text
+
+
+def test_short_gaps_have_lines_where_they_are_asked_for():
+    short = printed(report.shown(page()), 120)
+    every = printed(report.shown(page(), with_gaps=True), 120)
+    assert "7 gaps have no line" in short
+    assert "(join wait)" not in short
+    assert "(join wait)" in every
+    assert len(every.splitlines()) == len(short.splitlines()) + 6
+
+
+def test_the_causes_of_the_path_are_told_with_their_shares_and_sum_to_the_makespan():
+    text = printed(report.shown(page()), 100)
+    causes = {line.split("  ")[0]: line for line in lines_of(text)}
+    assert causes["decode"].split()[1:4] == ["5.25", "s", "58%"]
+    assert causes["tool run"].split()[2:5] == ["1.86", "s", "20%"]
+    assert lines_of(text)[-1].strip() == "9.13 s"
+
+
+def test_who_holds_the_prompts_is_told():
+    held = {ReplicaId("gpu-a"): Held(12_000, HitSource.CONFIRMED), ReplicaId("gpu-b"): Held(0, HitSource.NONE)}
+    graph = GraphPage(held=(HeldPrompt(0, 19_400, held), HeldPrompt(2, 800, {})))
+    lines = lines_of(printed(report.shown(page(graph=graph)), 100))
+    assert "main conversation: 19.4k tokens, held by gpu-a 12.0k (confirmed)" in lines
+    assert "conversation 2: 800 tokens, held by nobody" in lines
+
+
+def test_a_program_of_which_no_call_has_ended_says_so():
+    told = Told("young", NOW - 1, calls=())
+    assert "no call of it has ended yet" in printed(report.shown(page(told)), 80)
+
+
+def test_what_clients_chose_cannot_command_the_terminal():
+    evil = "\x1b]0;owned\x07\x1b[2J\u202eevil"
+    story = Story(900.0)
+    story.call("a", 0, 0.1, 0.2, tools=(evil,), agent=(1, evil), model=evil)
+    story.call("b", 0.6, 0.1, 0.2, ("continue", "a"), runs=[("a", 0, evil, 0.4, 0.6)])
+    told = Told(evil, 900.0, session=evil, calls=tuple(story.calls))
+    told.summary = msgspec.structs.replace(told.summary, model=evil)
+    for text in (printed(report.shown(page(told)), 120), printed(listing.shown([told.summary]), 120)):
+        assert "evil" in text
+        assert not {"\x1b", "\x07", "\u202e"} & set(text)
+
+
+@pytest.mark.parametrize("width", [64, 140])
+def test_the_list_fits_its_width_and_tells_what_each_is_doing(width):
+    lines = lines_of(printed(listing.shown(several().listing(NOW)), width))
+    assert all(len(line) <= width for line in lines)
+    words = [line[:9].strip() for line in lines[1:7]]
+    assert words == ["running", "in tools", "answered", "quiet", "timed out", "ended"]
+    assert "nightly-review" in lines[1]
+    assert "5+2" in lines[1]
+    assert ("2 (2 open)" in lines[2]) == (width == 140)
+    assert lines[-1] == "3 live, 3 ended; turnwise program ID shows one"
+
+
+def test_an_empty_list_says_what_to_do():
+    assert "base_url" in printed(listing.shown([]), 80)
+
+
+async def test_the_commands_ask_the_admin_port(asked):
+    status, out, err = await asked(several(), "programs", "--once")
+    assert (status, err) == (0, "")
+    assert "migrate-config" in out
+    status, out, _ = await asked(several(), "programs", "--state", "live", "--limit", "2", "--json")
+    assert [program["name"] for program in msgspec.json.decode(out)["programs"]] == ["nightly-review", "fix-flaky-test"]
+    status, out, _ = await asked(several(), "program", "migrate-config")
+    assert status == 0
+    assert "write_file()" in out
+    status, out, _ = await asked(several(), "program", "migrate-config", "--json")
+    assert len(msgspec.json.decode(out)["calls"]) == 9
+
+
+async def test_where_the_output_is_no_terminal_the_list_is_printed_once(asked):
+    status, out, _ = await asked(several(), "programs")
+    assert status == 0
+    assert out.count("nightly-review") == 1
+
+
+async def test_a_program_is_found_by_the_beginning_of_its_id(asked):
+    programs = several()
+    program = next(iter(programs.told))
+    status, out, _ = await asked(programs, "program", program[:6])
+    assert status == 0
+    assert out.startswith("nightly-review")
+
+
+async def test_a_program_is_ended_on_request(asked):
+    programs = several()
+    status, out, _ = await asked(programs, "program", "nightly-review", "--end")
+    assert (status, out.split(": ")[1]) == (0, "asked, 5 calls\n")
+    assert programs.listing(NOW)[0].outcome is Outcome.ASKED
+
+
+async def test_an_unknown_program_names_the_closest(asked):
+    status, _, err = await asked(several(), "program", "migrate-confg")
+    assert status == 1
+    assert "did you mean" in err
+    assert "(migrate-config)" in err
+    status, _, err = await asked(several(), "program", "nothing like it at all")
+    assert status == 1
+    assert "turnwise programs" in err
+    both = ToldPrograms(Told("", 1.0, 1, session="x"), Told("", 2.0, 1, session="y"))
+    for name, told in zip(("ab11", "ab22"), list(both.told.values()), strict=True):
+        told.summary = msgspec.structs.replace(told.summary, id=name)
+    status, _, err = await asked(both, "program", "ab")
+    assert status == 1
+    assert "several programs begin with `ab`" in err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["program", "x"], ["program", "x", "--end"], ["programs", "--once"], ["programs", "--watch"]]
+)
+def test_where_no_proxy_answers_it_says_so_and_what_to_check(capsys, arguments):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        assert main([*arguments, "--admin", url]) == 1
+    said = capsys.readouterr().err
+    assert f"no proxy answers at {url}" in said
+    assert "--admin" in said
+
+
+async def test_what_the_proxy_refuses_is_said_as_it_says_it(asked):
+    status, _, err = await asked(None, "programs", "--once")
+    assert (status, "programs.enabled" in err) == (1, True)
+    status, _, err = await asked(several(), "programs", "--limit", "-3")
+    assert (status, "`limit` must be a whole number" in err) == (1, True)

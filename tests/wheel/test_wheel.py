@@ -88,7 +88,7 @@ def test_every_room_is_imported_from_the_wheel(run_installed, unpacked):
     assert [Path(line).is_relative_to(unpacked / "turnwise") for line in printed.splitlines()] == [True] * len(names)
 
 
-@pytest.mark.parametrize("command", ["serve", "sim", "demo", "config", "doctor", None])
+@pytest.mark.parametrize("command", ["serve", "sim", "demo", "config", "doctor", "programs", "program", None])
 def test_the_command_explains_itself_outside_the_tree(run_installed, command):
     printed = run_installed("-m", "turnwise.proxy", *filter(None, (command, "--help")))
     assert "usage: turnwise" in printed

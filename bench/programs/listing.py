@@ -12,9 +12,9 @@ import msgspec
 from aiohttp.test_utils import make_mocked_request
 from bench.knowledge.row import Row, at_most
 from bench.programs.live import HOW, NUM_PROGRAMS, Clients
-from turnwise.proxy.admin.programs import ProgramsApi
 
 from turnwise.index import KvIndex
+from turnwise.proxy.admin.programs import ProgramsApi
 from turnwise.proxy.export.audit import Audit
 from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.export.record import Recorder

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from bench.knowledge.row import Row, at_most
 from bench.programs.live import HOW, NUM_PROGRAMS, Clients
-from turnwise.proxy.programs.graph import blocks
 
 from turnwise.proxy.programs import Programs
+from turnwise.proxy.programs.graph import blocks
 from turnwise.types import ProgramId
 
 PROGRAM_BYTES, BLOCK_BYTES = 2048, 150

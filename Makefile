@@ -63,7 +63,7 @@ vllm: $(LAB)/model/config.json ## Install vLLM for CPU into the cache folder and
 
 test-vllm: $(VENV)/dev vllm ## Run the engine contract, the placement bars and the bars of what is known on two real vLLM replicas.
 	@$(BIN)/python -m tests.vllm.fleet $(LAB) -- $(BIN)/pytest -q -m vllm tests/contract tests/vllm/test_real_fleet.py
-	@TURNWISE_VLLM_LAB=$(LAB) $(BIN)/pytest -q -m vllm tests/vllm/test_pressure.py
+	@TURNWISE_VLLM_LAB=$(LAB) $(BIN)/pytest -q -m vllm tests/vllm/test_pressure.py tests/vllm/test_traces.py
 
 bench-setup: $(VENV)/dev ## Install the peers that bench-proxy measures into the cache folder (450 MB, once), and compile its generator.
 	@$(BIN)/python -m bench.proxy --cache $(CACHE) setup

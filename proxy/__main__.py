@@ -22,7 +22,7 @@ from turnwise import __version__, settings_sources
 from turnwise.engines.sim import server as sim
 from turnwise.errors import SettingsError
 from turnwise.proxy import app, demo, doctor, lint_captures, replay, replicas, watch
-from turnwise.proxy.export import audit
+from turnwise.proxy.export import audit, otlp
 from turnwise.proxy.workers import supervisor
 from turnwise.proxy.workers.process import WorkersFailed
 from turnwise.settings import LogLevel, PolicyName, Server, Settings
@@ -182,6 +182,7 @@ def _load_fleet(args: argparse.Namespace) -> Settings:
 
 def _serve(args: argparse.Namespace) -> int:
     settings = _load_fleet(args)
+    otlp.check(settings, os.environ)
     audit.set_up(settings.log.level)
     _open_as_many_files_as_allowed()
 

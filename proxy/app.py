@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Callable
 
@@ -18,12 +19,12 @@ from turnwise.proxy.admin.api import AdminApi
 from turnwise.proxy.discovery import Discovery
 from turnwise.proxy.export.audit import Audit
 from turnwise.proxy.export.breaks import LinterFigures
-from turnwise.proxy.export.programs import ProgramFigures, ProgramTotals
 from turnwise.proxy.export.prometheus import Gauges, Metrics
 from turnwise.proxy.export.record import Recorder
 from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.front import Front
 from turnwise.proxy.lint import Linter
+from turnwise.proxy.listening import Listening
 from turnwise.proxy.pipeline import Pipeline
 from turnwise.proxy.programs import Programs
 from turnwise.proxy.sweep import keep_swept, keep_told
@@ -70,19 +71,16 @@ async def run(
     linter = Linter.of(settings)
     if linter is not None:
         metrics.watch(LinterFigures(linter))
-    programs, listeners = None, []
-    if settings.programs.enabled:
-        programs = Programs(settings.programs, settings.traces, tell=None if bus is None else bus.told)
-        totals = ProgramTotals(settings.programs)
-        metrics.watch(totals)
-        metrics.watch(ProgramFigures(programs))
-        listeners.append(totals)
-    recorder = Recorder(index, fleet, metrics, Audit(), clock, bus, linter, programs, listeners)
+    tell = None if bus is None else bus.told
+    programs = Programs(settings.programs, settings.traces, tell=tell) if settings.programs.enabled else None
+    listening = Listening.of(settings, os.environ, programs, clock)
+    recorder = Recorder(index, fleet, metrics, Audit(), clock, bus, linter, programs, listening.listeners)
     pool = Pool(settings.upstream, clock=clock)
     pipeline = Pipeline(settings, fleet, pool, recorder, clock)
     front = Front(pipeline, fleet, metrics, allow_paths=settings.surface.allow_paths, clock=clock)
-    api = AdminApi(settings, fleet, metrics, recorder, index, programs, clock=clock)
-    admin = web.AppRunner(api.application(), access_log=None)
+    application = AdminApi(settings, fleet, metrics, recorder, index, programs, clock=clock).application()
+    admin = web.AppRunner(application, access_log=None, auto_decompress=False)
+    listening.show(metrics, application)
     state_file = settings.index.state_file
     remembered = warm.read(state_file, index, clock())
     discovery = Discovery(settings, fleet, index, metrics, VllmAdapter(), clock=clock, remembered=remembered)
@@ -101,6 +99,7 @@ async def run(
         listens=seat is None or not seat.is_successor,
     )
     metrics.watch(Gauges(fleet, index, metrics.calls, clock=clock, num_connections=lambda: server.num_connections))
+    listening.start()
     try:
         admin_url = await _start_admin(admin, settings.server, seat)
         async with asyncio.TaskGroup() as group:
@@ -135,6 +134,7 @@ async def run(
         await admin.cleanup()
         if writes:
             warm.write_last(state_file, index, discovery.remembered())
+        listening.stop()
 
 
 async def _take_seat(bus: Bus, seat: Seat, fleet: Fleet, index: KvIndex, programs: Programs | None, metrics: Metrics) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 from contextlib import AsyncExitStack
 from enum import StrEnum
@@ -18,6 +19,8 @@ from turnwise.engines.base import EngineAdapter, EventSource, FeedLost, ReplayUn
 from turnwise.engines.vllm import VllmAdapter
 from turnwise.events import BlocksStored, EventSourceInfo, ReplicaFacts
 from turnwise.proxy.discovery import event_source
+from turnwise.proxy.export import otlp
+from turnwise.proxy.export.otlp.sending import Verdict
 from turnwise.settings import Replica, Settings
 
 EVENTS_FLAG = (
@@ -65,11 +68,12 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 def run(settings: Settings) -> int:
-    """Check every replica of `settings` and print a table for each; returns 0 if all is well, else 1."""
-    return asyncio.run(_run(settings))
+    """Do what `check_all` does, on a loop of its own."""
+    return asyncio.run(check_all(settings))
 
 
-async def _run(settings: Settings) -> int:
+async def check_all(settings: Settings) -> int:
+    """Check every replica of `settings` and where traces go, and print what is found; returns 0 if all is well, else 1."""
     examined = await asyncio.gather(*(examine_one(replica) for replica in settings.replicas))
     console = Console()
     for replica, (checks, _) in zip(settings.replicas, examined, strict=True):
@@ -77,6 +81,10 @@ async def _run(settings: Settings) -> int:
     for line in domains([(replica.name, facts) for replica, (_, facts) in zip(settings.replicas, examined, strict=True)]):
         console.print(Text(line))
     is_well = all(check.mark is not Mark.FAIL for checks, _ in examined for check in checks)
+    if (found := otlp.target_of(settings, os.environ)) is not None:
+        answer = await asyncio.to_thread(otlp.probe, found)
+        console.print(Text(f"traces: {found.url}: {answer.why or 'takes spans'}"))
+        is_well = is_well and answer.verdict is Verdict.TAKEN
     console.print("all replicas can be routed to" if is_well else "some checks failed; see the right column")
     return 0 if is_well else 1
 

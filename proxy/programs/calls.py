@@ -52,6 +52,8 @@ def settled(turn: Turn, outcome: Outcome, *, is_final: bool) -> Call:
         is_final,
         turn.client_trace,
         turn.agent_name,
+        None,
+        outcome.placement.terms.total_s if outcome.placement.costs_s else None,
     )
 
 

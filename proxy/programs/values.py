@@ -164,6 +164,8 @@ class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The 24 bytes of the client's own span (trace id, span id), where that is of another trace than the program's."""
     agent_name: str = ""
     engine: EngineTimes | None = None
+    cost_s: float | None = None
+    """Predicted seconds for which its replica was chosen; None where the policy does not count."""
 
 
 class Key(msgspec.Struct, frozen=True, gc=False):

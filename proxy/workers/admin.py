@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from turnwise.proxy.admin import engine_traces
 from turnwise.proxy.admin import page as web_page
 from turnwise.proxy.admin.answers import as_json, whole_number
 from turnwise.proxy.admin.programs import DEFAULT_LIMIT
@@ -23,6 +24,7 @@ from turnwise.proxy.workers.process import WorkerProcess
 from turnwise.types import ReplicaId
 
 TIMEOUT = aiohttp.ClientTimeout(total=5.0)
+NOBODY = '{"error":{"message":"no worker serves"}}'
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -69,6 +71,7 @@ class WorkersAdmin:
                 web.get("/{prefix:(v1/)?}programs/{id}", self.get_program),
                 web.post("/{prefix:(v1/)?}programs/{id}/end", self.post_end),
                 *web_page.routes(),
+                web.post(engine_traces.PATH, self.post_traces),
                 web.get("/{path:.*}", self.get_any),
             ]
         )
@@ -150,6 +153,19 @@ class WorkersAdmin:
             self._note_drained(name, is_drained=before)
             raise
 
+    async def post_traces(self, request: web.Request) -> web.Response:
+        """Give engines' spans to every worker, for each knows its own calls; the first one sends them on."""
+        body = await request.read()
+        serving = [worker for worker in self._workers if worker.is_serving]
+        headers = {name: request.headers[name] for name in ("content-type", "content-encoding") if name in request.headers}
+        first = await _send(serving[:1], "POST", engine_traces.PATH, headers, body)
+        if not first:
+            raise web.HTTPServiceUnavailable(text=NOBODY, content_type="application/json")
+        if first[0].status == 200:
+            await _send(serving[1:], "POST", f"{engine_traces.PATH}?{engine_traces.HEARD_ONLY}", headers, body)
+            return web.Response(content_type=engine_traces.PROTOBUF)
+        return first[0].response()
+
     async def get_any(self, request: web.Request) -> web.Response:
         """Any other page as the first worker has it: all know the same."""
         return (await self._ask_all("GET", request.path_qs))[0].response()
@@ -175,7 +191,7 @@ class WorkersAdmin:
         """What the workers that serve answer; raises HTTP 503 where none does."""
         pages = await _ask(self._workers, method, path, form)
         if not pages:
-            raise web.HTTPServiceUnavailable(text='{"error":{"message":"no worker serves"}}', content_type="application/json")
+            raise web.HTTPServiceUnavailable(text=NOBODY, content_type="application/json")
         return pages
 
     def _note_drained(self, name: ReplicaId, *, is_drained: bool) -> None:
@@ -191,18 +207,28 @@ def _form(request: web.Request) -> Format:
 
 async def _ask(workers: Sequence[WorkerProcess], method: str, path: str, form: Format) -> list[Page]:
     """What those of `workers` that serve answer, in their order; one that does not answer is left out."""
-    headers = {"accept": form.value}
+    return await _send(workers, method, path, {"accept": form.value})
+
+
+async def _send(
+    workers: Sequence[WorkerProcess], method: str, path: str, headers: Mapping[str, str], body: bytes | None = None
+) -> list[Page]:
+    """Give a request to those of `workers` that serve, and say what they answer as `_ask` does."""
     asked = [
-        _ask_at(worker.number, worker.admin_path, method, path, headers) for worker in workers if worker.admin_path is not None
+        _send_to(worker.number, worker.admin_path, method, path, headers, body)
+        for worker in workers
+        if worker.admin_path is not None
     ]
     return [page for page in await asyncio.gather(*asked) if page is not None]
 
 
-async def _ask_at(worker: int, socket: Path, method: str, path: str, headers: Mapping[str, str]) -> Page | None:
+async def _send_to(
+    worker: int, socket: Path, method: str, path: str, headers: Mapping[str, str], body: bytes | None
+) -> Page | None:
     try:
         async with (
             aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket)), timeout=TIMEOUT) as http,
-            http.request(method, f"http://worker{path}", headers=headers) as answer,
+            http.request(method, f"http://worker{path}", headers=headers, data=body) as answer,
         ):
             return Page(worker, answer.status, await answer.read())
     except (aiohttp.ClientError, TimeoutError):

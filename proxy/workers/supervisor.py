@@ -65,13 +65,14 @@ async def run(settings: Settings, *, stop: asyncio.Event, on_ready: Callable[[Ad
         admin = web.AppRunner(
             WorkersAdmin(workers, {ReplicaId(replica.name) for replica in settings.replicas}, drained).application(),
             access_log=None,
+            auto_decompress=False,
         )
         try:
             await admin.setup()
             await web.TCPSite(admin, server.admin_host, server.admin_port).start()
             admin_url = f"http://{server.admin_host}:{admin.addresses[0][1]}"
             addresses = Addresses(f"http://{server.host}:{port}", admin_url)
-            ends_within_s = server.drain_delay_s + server.drain_timeout_s + CUT_S
+            ends_within_s = server.drain_delay_s + server.drain_timeout_s + settings.traces.flush_timeout_s + CUT_S
             await serve_with(workers, stop, lambda: on_ready(addresses), ends_within_s=ends_within_s)
         finally:
             await admin.cleanup()

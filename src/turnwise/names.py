@@ -215,6 +215,27 @@ INDEX_HOLES = Metric("turnwise_index_holes_total", "counter", (), "Lookups that 
 HELD_RESPONSES = Metric(
     "turnwise_held_responses", "gauge", (), "Stored responses of which it is known which replica keeps them."
 )
+SPANS_EXPORTED = Metric("turnwise_spans_exported_total", "counter", (), "Spans that the backend of traces has taken.")
+SPANS_REJECTED = Metric(
+    "turnwise_spans_rejected_total", "counter", (), "Spans that the backend left out of batches that it took."
+)
+SPANS_LOST = Metric(
+    "turnwise_spans_lost_total",
+    "counter",
+    ("why",),
+    "Calls, programs and requests of engines whose spans were not sent: full, refused, unanswered, broken or stopped.",
+)
+SPAN_BATCHES_FAILED = Metric("turnwise_span_batches_failed_total", "counter", (), "Batches of spans that were given up.")
+SPANS_PENDING = Metric("turnwise_spans_pending_bytes", "gauge", (), "Memory of what waits to be sent as spans, as estimated.")
+ENGINE_SPANS = Metric(
+    "turnwise_engine_spans_total",
+    "counter",
+    ("what",),
+    "Spans received from engines: matched to a call, whose account they refine, unmatched, or other.",
+)
+ENGINE_SPANS_REFUSED = Metric(
+    "turnwise_engine_span_requests_refused_total", "counter", (), "Requests of engines' spans that could not be read."
+)
 CONNECTIONS = Metric("turnwise_client_connections", "gauge", (), "Open client connections.")
 BUS_DATAGRAMS = Metric(
     "turnwise_bus_datagrams_total",

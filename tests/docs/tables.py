@@ -7,12 +7,12 @@ import re
 import sys
 from pathlib import Path
 
-from turnwise import names, settings_sources
+from turnwise import names, settings_sources, span_names
 from turnwise.proxy.lint import ADVICE
 from turnwise.proxy.states import EXPLAINED
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("settings.md", "metrics.md", "edits.md", "states.md", "prefix-stability.md")
+NAMES = ("settings.md", "metrics.md", "edits.md", "states.md", "prefix-stability.md", "programs.md")
 PAPERS = tuple(ROOT / "docs" / name for name in NAMES)
 PART = re.compile(r"(?P<begin><!-- made from code: (?P<name>[a-z]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
 
@@ -44,6 +44,11 @@ def metrics_table():
     return table(head, rows)
 
 
+def attributes_table():
+    head = ["attribute", "type", "spans", "what it says"]
+    return table(head, [[code(it.name), it.kind, it.on, it.help] for it in span_names.ATTRIBUTES])
+
+
 def states_table():
     head = ["state", "what it means", "what the proxy does", "what you can do"]
     return table(head, [[code(state), text.means, text.does, text.remedy] for state, text in EXPLAINED.items()])
@@ -57,6 +62,7 @@ def causes_table():
 
 
 TABLES = {
+    "attributes": attributes_table,
     "states": states_table,
     "settings": settings_table,
     "edits": edits_table,

@@ -11,6 +11,7 @@ import sys
 import httpx
 import msgspec
 import pytest
+from tests.sink.otlp import Sink
 
 from turnwise.engines.sim.api import SimEngine
 from turnwise.engines.sim.options import SimOptions
@@ -18,7 +19,7 @@ from turnwise.engines.sim.server import serve_sim
 from turnwise.events import EventSourceInfo, ReplicaFacts
 from turnwise.proxy import doctor
 from turnwise.proxy.__main__ import main
-from turnwise.settings import Replica, Settings
+from turnwise.settings import Replica, Settings, TraceSettings
 
 
 @pytest.fixture(autouse=True)
@@ -168,6 +169,20 @@ async def test_the_doctor_goes_to_the_replica_whatever_proxy_the_environment_nam
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     checks, _ = await examine()
     assert {check.mark for check in checks.values()} == {doctor.Mark.OK}
+
+
+@pytest.mark.parametrize(("refusal", "status", "said"), [((), 0, "takes spans"), ([(401, None, b"")], 1, "HTTP 401")])
+def test_the_doctor_says_whether_the_endpoint_of_traces_takes_spans(capsys, refusal, status, said):
+    async def examine_all(url):
+        async with serve_sim(SimEngine(SimOptions())) as address:
+            settings = Settings(replicas=(Replica(url=address.url, name="r"),), traces=TraceSettings(endpoint=url))
+            return await doctor.check_all(settings)
+
+    with Sink() as sink:
+        sink.answers.extend(refusal)
+        assert asyncio.run(examine_all(sink.url)) == status
+    assert said in capsys.readouterr().out
+    assert sink.spans == []
 
 
 @pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:port", "nonsense"])

@@ -36,12 +36,12 @@ POLL_EVERY_S = 0.5
 class Replica:
     """One engine server: its process group, its address and its log."""
 
-    def __init__(self, cache: Path, name: str, core: int, num_blocks: int = NUM_BLOCKS) -> None:
+    def __init__(self, cache: Path, name: str, core: int, num_blocks: int = NUM_BLOCKS, traces_url: str = "") -> None:
         port, events_port = free_ports()
         self.name = name
         self.url = f"http://127.0.0.1:{port}"
         self.log = cache / "logs" / f"{name}.log"
-        self._command = engine_command(cache, port, events_port, num_blocks)
+        self._command = engine_command(cache, port, events_port, num_blocks, traces_url)
         self._core = core
         self.start()
 
@@ -101,8 +101,9 @@ def free_ports() -> tuple[int, int]:
                 return api.getsockname()[1], events_port
 
 
-def engine_command(cache: Path, port: int, events_port: int, num_blocks: int) -> list[str]:
+def engine_command(cache: Path, port: int, events_port: int, num_blocks: int, traces_url: str) -> list[str]:
     """Return the command line of one replica; a publisher binds only an endpoint that has `*` in it."""
+    tracing = ("--otlp-traces-endpoint", traces_url) if traces_url else ()
     events = {
         "enable_kv_cache_events": True,
         "publisher": "zmq",
@@ -137,6 +138,7 @@ def engine_command(cache: Path, port: int, events_port: int, num_blocks: int) ->
         *("-m", "vllm.entrypoints.openai.api_server"),
         *(word for name, value in options.items() for word in (f"--{name}", str(value))),
         *(f"--{name}" for name in switches),
+        *tracing,
     ]
 
 
@@ -146,6 +148,8 @@ def engine_environment(core: int) -> dict[str, str]:
         "VLLM_CPU_OMP_THREADS_BIND": str(core),
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_SERVER_DEV_MODE": "1",  # for `POST /reset_prefix_cache`
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
+        "OTEL_BSP_SCHEDULE_DELAY": "200",  # milliseconds; by default five seconds
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
@@ -154,13 +158,18 @@ def engine_environment(core: int) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def running(cache: Path, num_blocks: int = NUM_BLOCKS) -> Iterator[list[Replica]]:
-    """Start the replicas, each with so many blocks of KV, wait until all serve, and stop them however the block is left."""
+def running(
+    cache: Path, num_blocks: int = NUM_BLOCKS, *, num_replicas: int = NUM_REPLICAS, traces_url: str = ""
+) -> Iterator[list[Replica]]:
+    """Start the replicas, each with so many blocks of KV, wait until all serve, and stop them however the block is left.
+
+    They send their spans to `traces_url`, if that is not empty.
+    """
     cores = sorted(os.sched_getaffinity(0))
     with contextlib.ExitStack() as started:
         replicas = []
-        for number in range(NUM_REPLICAS):
-            replica = Replica(cache, f"replica-{number}", cores[number % len(cores)], num_blocks)
+        for number in range(num_replicas):
+            replica = Replica(cache, f"replica-{number}", cores[number % len(cores)], num_blocks, traces_url)
             started.callback(replica.stop)
             replicas.append(replica)
         wait_until_ready(replicas)

@@ -1,0 +1,188 @@
+"""Spans leave the process: the path puts one tuple into a queue, a thread makes spans of it and sends them.
+
+What does not fit into `traces.max_pending_bytes` is dropped and counted, so no backend can slow a call or fill the memory.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from enum import StrEnum
+
+from turnwise.proxy.export.otlp.batch import Batch
+from turnwise.proxy.export.otlp.call_spans import WallClock, call_spans
+from turnwise.proxy.export.otlp.program_spans import program_spans
+from turnwise.proxy.export.otlp.sending import Delivery, Sender, Verdict
+from turnwise.proxy.programs.values import Call, Ended, Key
+from turnwise.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+CALL_BYTES = 3072
+"""What a call that waits is taken to weigh: its record, and its spans once they are made."""
+PART_BYTES = 256
+"""The same for each of its links, tool runs and failed attempts."""
+ENDED_CALL_BYTES = 1024
+"""The same for each call of a program that has ended."""
+
+WAKE_AT_RECORDS = 64
+"""So many that wait wake the thread before its second is over."""
+INTERVAL_S = 1.0
+
+WORK_S, YIELD_S = 0.00008, 0.0001
+"""So long the thread makes spans before it pauses, at most one call longer: the loop never waits for more than that.
+
+A thread that gives the interpreter up for no time at all has it back before another one wakes; a pause costs some 5 us of CPU.
+"""
+
+Record = tuple[int, Key | None, Call | Ended | bytes]
+"""What it weighs; then a call with its program, a program that has ended, or an engine's request that is sent on."""
+
+
+class Loss(StrEnum):
+    """Why spans were not sent."""
+
+    FULL = "full"
+    """No room was left in `traces.max_pending_bytes`."""
+    REFUSED = "refused"
+    """The backend will not have them."""
+    UNANSWERED = "unanswered"
+    """The backend could not be reached or did not take them in time."""
+    BROKEN = "broken"
+    """A bug of ours; the log has its traceback."""
+    STOPPED = "stopped"
+    """The process stopped before they could be sent."""
+
+
+class Exporter:
+    """Hears of calls and programs as they end (`ProgramListener`), and sends their spans.
+
+    `resource` is an encoded field that names the process, `wall_ns` turns moments of calls into the time of day.
+    """
+
+    def __init__(self, settings: Settings, sender: Sender, timeout_s: float, resource: bytes, wall_ns: WallClock) -> None:
+        self.num_exported = 0
+        """Spans of our own that were taken."""
+        self.num_rejected = 0
+        """Spans that the backend left out of batches that it took."""
+        self.num_failed_batches = 0
+        self.lost = dict.fromkeys(Loss, 0)
+        """Calls, programs and engines' requests that were not sent: the path counts those of `FULL`, the thread others."""
+        self._programs = settings.programs
+        self._max_bytes = settings.traces.max_pending_bytes
+        self._flush_timeout_s = settings.traces.flush_timeout_s
+        self._sender = sender
+        self._resource = resource
+        self._wall_ns = wall_ns
+        self._waiting: deque[Record] = deque()
+        # Each is written by one thread alone, so that their difference needs no lock.
+        self._bytes_in = 0
+        self._bytes_out = 0
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._delivery = Delivery(sender, timeout_s, clock=time.monotonic, wait=self._wait)
+        # It is joined at the end. Only a name that does not resolve outlasts the deadline, and must not hold up the exit.
+        self._thread = threading.Thread(target=self._run, name="otlp", daemon=True)
+
+    @property
+    def pending_bytes(self) -> int:
+        """What waits to be sent, as estimated."""
+        return self._bytes_in - self._bytes_out
+
+    def call_ended(self, key: Key, call: Call) -> None:
+        """See `ProgramListener.call_ended`."""
+        if key.is_sampled:
+            parts = len(call.links) + len(call.runs) + len(call.attempts)
+            self._put((CALL_BYTES + PART_BYTES * parts, key, call))
+
+    def program_ended(self, ended: Ended) -> None:
+        """See `ProgramListener.program_ended`."""
+        if ended.key.is_sampled:
+            self._put((CALL_BYTES + ENDED_CALL_BYTES * len(ended.calls), ended.key, ended))
+
+    def forward(self, request: bytes) -> None:
+        """Send on an `ExportTraceServiceRequest` of an engine, as it is."""
+        self._put((len(request), None, request))
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Send what waits, within `traces.flush_timeout_s`, and end the thread; what is left is dropped and counted."""
+        deadline = time.monotonic() + self._flush_timeout_s
+        self._delivery.hurry(deadline)
+        self._stopping.set()
+        self._wake.set()
+        self._thread.join(self._flush_timeout_s)
+        self._sender.close()
+        self.lost[Loss.STOPPED] += len(self._waiting)
+        if any(self.lost.values()):
+            told = ", ".join(f"{count} {loss}" for loss, count in self.lost.items() if count)
+            logger.warning("spans of some calls and programs were not sent: %s", told)
+
+    def _put(self, record: Record) -> None:
+        size = record[0]
+        if self._bytes_in - self._bytes_out + size > self._max_bytes:
+            self.lost[Loss.FULL] += 1
+            return
+        self._bytes_in += size
+        self._waiting.append(record)
+        if len(self._waiting) == WAKE_AT_RECORDS:
+            self._wake.set()
+
+    def _wait(self, seconds: float) -> None:
+        """Sleep, until told to stop; once told, all of the time."""
+        if self._stopping.is_set():
+            time.sleep(seconds)
+        else:
+            self._stopping.wait(seconds)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.wait(INTERVAL_S)
+            self._wake.clear()
+            self._send_all()
+        self._send_all()
+
+    def _send_all(self) -> None:
+        while self._waiting and not self._delivery.is_over:
+            batch = Batch(self._resource)
+            began = time.perf_counter()
+            while self._waiting and not batch.is_full:
+                self._add(batch, *self._waiting.popleft())
+                if time.perf_counter() - began > WORK_S and not self._stopping.is_set():
+                    time.sleep(YIELD_S)
+                    began = time.perf_counter()
+            self._bring(batch)
+
+    def _add(self, batch: Batch, size: int, key: Key | None, what: Call | Ended | bytes) -> None:
+        batch.weight += size
+        try:
+            if isinstance(what, bytes):
+                batch.add_request(what)
+            elif isinstance(what, Ended):
+                batch.add_spans(program_spans(what, self._programs, self._wall_ns))
+            elif key is not None:
+                batch.add_spans(call_spans(key, what, self._wall_ns))
+        except Exception:
+            self.lost[Loss.BROKEN] += 1
+            logger.exception("the spans of a call or a program could not be made")
+        else:
+            batch.num_records += 1
+
+    def _bring(self, batch: Batch) -> None:
+        body = batch.body()
+        if body:
+            answer = self._delivery.bring(body)
+            if answer.verdict is Verdict.TAKEN:
+                self.num_exported += batch.num_spans
+                self.num_rejected += answer.num_rejected
+            else:
+                self.num_failed_batches += 1
+                loss = Loss.REFUSED if answer.verdict is Verdict.REFUSED else Loss.UNANSWERED
+                self.lost[loss] += batch.num_records
+                logger.warning("a batch of %d spans was not taken: %s", batch.num_spans, answer.why)
+        self._bytes_out += batch.weight

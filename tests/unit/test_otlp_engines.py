@@ -168,3 +168,9 @@ def test_our_own_spans_do_not_go_in_a_circle():
     with pytest.raises(ClientFault, match="its own endpoint"):
         spans.take(ours)
     assert ledger.sent_on == []
+
+
+def test_calls_that_engines_were_told_not_to_trace_are_not_remembered():
+    spans = Ledger(call().call_id).spans()
+    spans.call_ended(key(is_sampled=False), call())
+    assert spans._calls == {}

@@ -62,7 +62,7 @@ class EngineSpans:
 
     def call_ended(self, key: Key, call: Call) -> None:
         """See `ProgramListener.call_ended`."""
-        if self._is_listening:
+        if self._is_listening and key.is_sampled:
             self._calls[attempt_span(call.call_id, call.attempt)] = (key.id, call.call_id)
             if len(self._calls) > MAX_CALLS:
                 del self._calls[next(iter(self._calls))]

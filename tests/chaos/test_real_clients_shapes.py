@@ -9,7 +9,10 @@ import pytest_asyncio
 
 FOLDER = Path(__file__).parents[1] / "data" / "captures"
 FILES = sorted(path.stem for path in FOLDER.glob("*.jsonl"))
-OURS = {"x-request-id", "accept-encoding", "x-session-id"}
+OURS = {"x-request-id", "accept-encoding", "x-session-id", "traceparent"}
+OF_PROMPTS = {"x-session-id", "traceparent"}
+"""Those of them that only calls with a prompt get."""
+DROPPED = {"baggage"}
 """Fields that an edit of docs/edits.md sets."""
 UNDERSTOOD = {"/v1/chat/completions", "/v1/messages", "/v1/responses"}
 """Paths whose prompts are read, so that the replica's KV events are stamped."""
@@ -75,9 +78,9 @@ async def test_a_replica_receives_what_the_client_sent_but_for_the_listed_edits(
         assert path == row["path"]
         assert body == (b"{" + USAGE + sent[1:] if gets_usage_spliced(row) else sent)
         received = fields_of(head)
-        touched = OURS if row["path"].partition("?")[0] in UNDERSTOOD else OURS - {"x-session-id"}
+        touched = OURS if row["path"].partition("?")[0] in UNDERSTOOD else OURS - OF_PROMPTS
         assert [field for field in received if field[0].lower() not in touched | OF_THE_CONNECTION] == [
-            field for field in headers if field[0].lower() not in touched
+            field for field in headers if field[0].lower() not in touched | DROPPED
         ]
         ours = {key.lower(): value for key, value in received if key.lower() in touched}
         assert len(ours) == sum(key.lower() in touched for key, _ in received), "none of ours stands there twice"

@@ -18,6 +18,7 @@ from turnwise.proxy.admin import page as web_page
 from turnwise.proxy.admin.answers import as_json, whole_number
 from turnwise.proxy.admin.programs import DEFAULT_LIMIT
 from turnwise.proxy.export.page import Format, rendered
+from turnwise.proxy.programs.values import Outcome
 from turnwise.proxy.workers.metrics import WorkerFigures
 from turnwise.proxy.workers.pages import merged_calls, merged_metrics, merged_programs, merged_replicas
 from turnwise.proxy.workers.process import WorkerProcess
@@ -124,18 +125,17 @@ class WorkersAdmin:
         return as_json({"programs": merged_programs({page.worker: page.json()["programs"] for page in pages}, limit)})
 
     async def get_program(self, request: web.Request) -> web.Response:
-        """One program, as the worker knows it that has most of its calls."""
+        """One program, as the worker knows it that has most of its calls, and of its prompts."""
         pages = await self._ask_all("GET", request.path_qs)
         knowing = [page for page in pages if page.status == 200]
-        return max(knowing, key=_num_calls).response() if knowing else pages[0].response()
+        return max(knowing, key=_how_much).response() if knowing else pages[0].response()
 
     async def post_end(self, request: web.Request) -> web.Response:
-        """End a program at every worker that knows it."""
+        """End a program at the worker that opened it, whichever that is."""
         pages = await self._ask_all("POST", request.path_qs)
-        ended = [page.json() for page in pages if page.status == 200]
-        if not ended:
-            return pages[0].response()
-        return as_json({**ended[0], "calls": sum(answer["calls"] for answer in ended)})
+        known = [page for page in pages if page.status == 200]
+        ended = [page for page in known if page.json()["outcome"] != Outcome.OPEN]
+        return (ended or known or pages)[0].response()
 
     async def post_change(self, request: web.Request) -> web.Response:
         """Drain a replica, or take it back, at every worker and at those that will be started."""
@@ -235,8 +235,10 @@ async def _send_to(
         return None
 
 
-def _num_calls(answer: Page) -> int:
-    return int(answer.json()["program"]["calls"])
+def _how_much(answer: Page) -> tuple[int, int]:
+    """How many calls of a program a worker knows, and how many blocks of the prompts that came to it."""
+    known = answer.json()
+    return int(known["program"]["calls"]), len(known["graph"]["blocks"])
 
 
 def _error(status: int, message: str, param: str) -> web.Response:

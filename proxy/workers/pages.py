@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-PROGRAM_SUMS = ("running", "waiting", "calls", "tools", "prompt_tokens", "cached_tokens", "completion_tokens")
-"""Figures of a program of which each worker has a part."""
-
 FEED_FROM_WORST = ("stale", "connecting", "partial", "live", "none")
 
 
@@ -79,20 +76,13 @@ def merged_calls(lists: Mapping[int, list[dict[str, Any]]], limit: int) -> list[
 def merged_programs(lists: Mapping[int, list[dict[str, Any]]], limit: int) -> list[dict[str, Any]]:
     """The programs of all workers, the most recently used first, each with those that know it.
 
-    Of one whose calls came to several, counts and tokens are added up.
+    Workers tell each other of all calls, so one that several know is as the one has it that heard of it last.
     """
     merged: dict[str, dict[str, Any]] = {}
     for worker, programs in lists.items():
         for program in programs:
             known = merged.get(program["id"])
-            if known is None:
-                merged[program["id"]] = {**program, "workers": [worker]}
-                continue
-            known["workers"].append(worker)
-            known |= {name: known[name] + program[name] for name in PROGRAM_SUMS}
-            known["agents"] = max(known["agents"], program["agents"])
-            known["age_s"] = max(known["age_s"], program["age_s"])
-            known["quiet_s"] = min(known["quiet_s"], program["quiet_s"])
-            if program["outcome"] == "open":
-                known["outcome"] = "open"
+            workers = [*(() if known is None else known["workers"]), worker]
+            newest = program if known is None or program["quiet_s"] < known["quiet_s"] else known
+            merged[program["id"]] = {**newest, "workers": workers}
     return sorted(merged.values(), key=lambda program: float(program["quiet_s"]))[:limit]

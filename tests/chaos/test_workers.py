@@ -374,11 +374,11 @@ async def test_programs_of_all_workers_are_listed_shown_and_ended_on_one_port(se
         ended = await admin.http.post(f"{proxy.admin_url}/programs/both/end")
         left = (await admin.get("/programs", state="live"))["programs"]
     assert {name: (program["calls"], program["workers"]) for name, program in listed.items()} == {
-        "alone": (1, [0]),
+        "alone": (1, [0, 1]),
         "both": (3, [0, 1]),
     }
     assert of_first == {"alone", "both"}
-    assert len(both["calls"]) == 2
+    assert len(both["calls"]) == 3
     assert "<title>Turnwise</title>" in page.text
     assert "content-security-policy" in page.headers
     assert (unknown.status_code, unknown.json()["error"]["param"]) == (404, "id")

@@ -183,15 +183,14 @@ async def test_a_wrong_limit_of_calls_names_its_field_too():
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "limit")
 
 
-def test_a_program_that_two_workers_know_is_one_with_its_figures_added():
+def test_a_program_that_two_workers_know_is_one_as_the_one_has_it_that_heard_of_it_last():
     mine, theirs = (msgspec.to_builtins(several().listing(NOW)) for _ in range(2))
-    theirs = [theirs[0] | {"quiet_s": 0.5, "age_s": 9.0, "agents": 1, "outcome": "asked"}, *theirs[4:]]
+    mine[0]["quiet_s"] = 0.75
+    theirs = [theirs[0] | {"quiet_s": 0.5, "calls": 9, "outcome": "asked"}, *theirs[4:]]
     merged = merged_programs({0: mine, 3: theirs}, 10)
     assert merged[0]["id"] == mine[0]["id"]
     assert merged[0]["workers"] == [0, 3]
-    assert merged[0]["calls"] == 2 * mine[0]["calls"]
-    assert (merged[0]["quiet_s"], merged[0]["age_s"], merged[0]["outcome"]) == (0.5, 9.0, "open")
-    assert merged[0]["agents"] == mine[0]["agents"]
+    assert (merged[0]["quiet_s"], merged[0]["calls"], merged[0]["outcome"]) == (0.5, 9, "asked")
     assert len(merged) == len(mine)
     assert [program["quiet_s"] for program in merged] == sorted(program["quiet_s"] for program in merged)
     assert merged_programs({0: mine, 3: theirs}, 2) == merged[:2]

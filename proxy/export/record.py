@@ -145,7 +145,6 @@ class Recorder:
             for listener in self._listeners:
                 listener.call_ended(turn.key, call)
             trace_id = turn.key.trace_id if turn.key.is_sampled else None
-            self._forget_first(self._programs)
         self._fleet.learn(outcome, work_tokens)
         self._metrics.calls.add(outcome, trace_id)
         self._audit.call_ended(outcome, lesson, finding, broken)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from turnwise.proxy.programs.lineage import Found
-from turnwise.proxy.programs.lines import Node
+from turnwise.proxy.programs.lines import Line, Node
 from turnwise.proxy.programs.program import Program
 from turnwise.proxy.programs.values import Link, LinkKind, ToolRun
 from turnwise.turns import ToolCall
@@ -14,10 +14,13 @@ FOLLOWS = frozenset({LinkKind.CONTINUE, LinkKind.REWRITE})
 """How a call goes on with the turns of another."""
 
 
-def depends(program: Program, found: Found | None, results: Sequence[str], now: float) -> tuple[list[Link], list[ToolRun]]:
+def depends(
+    program: Program, found: Found | None, results: Sequence[str], now: float, close: Callable[[Line], None]
+) -> tuple[list[Link], list[ToolRun]]:
     """What a call of this program depends on: links to calls before it, and the runs of the tools whose results it brings.
 
-    Each result is taken once: of two calls that bring it, the first one waited for the tool.
+    `close` is told of conversations whose result it brings. Each result is taken once: of two calls that bring it, the first
+    one waited for the tool.
     """
     links: list[Link] = []
     runs: list[ToolRun] = []
@@ -38,7 +41,7 @@ def depends(program: Program, found: Found | None, results: Sequence[str], now: 
         for line in spawned:
             if line.nodes:
                 links.append(_link(LinkKind.JOIN, line.newest, program))
-            line.program.record.graph.close(line.agent)
+            close(line)
         if caller.line.program is program:
             runs.append(_run(caller, tool, now, is_conversation=bool(spawned)))
         caller.line.program.close(caller, tool)

@@ -6,6 +6,8 @@ records, and any of them can tell what a call follows. The worker that opened a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from turnwise.proxy.programs.dependence import depends
@@ -113,10 +115,11 @@ def finished(program: Program, node: Node, call: Call) -> Finished:
 
 
 class Elsewhere:
-    """Applies what siblings tell, each known by its number."""
+    """Applies what siblings tell, each known by its number; `close` is told of conversations that are over."""
 
-    def __init__(self, population: Population) -> None:
+    def __init__(self, population: Population, close: Callable[[Line], None]) -> None:
         self._population = population
+        self._close = close
         self._running: dict[CallId, tuple[int, Program, Node]] = {}
 
     def heard(self, news: News, sender: int, now: float) -> None:
@@ -159,7 +162,7 @@ class Elsewhere:
             tenant.joined(program, news.session)
         line = program.line_numbered(news.agent, news.agent_name)
         found = self._found(news.follows)
-        depends(program, found, news.results, news.began_at)
+        depends(program, found, news.results, news.began_at, self._close)
         node = Node(line, news.call_id, news.began_at, news.prompt, is_opening=news.is_opening)
         node.turns, node.turns_key = news.turns, news.turns_key
         tenant.lineage.add(node, news.continues)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from operator import attrgetter
 
@@ -11,11 +10,12 @@ import msgspec
 from turnwise.dialects import DIALECTS, Dialect
 from turnwise.events import ToolEvent
 from turnwise.proxy.programs import calls, elsewhere
+from turnwise.proxy.programs.backlog import Backlog
 from turnwise.proxy.programs.belonging import Belonging
 from turnwise.proxy.programs.dependence import depends
 from turnwise.proxy.programs.elsewhere import Elsewhere
 from turnwise.proxy.programs.fitting import said_of
-from turnwise.proxy.programs.graph import Graph, HintReader, Malformed, Rates, Retired
+from turnwise.proxy.programs.graph import Graph, HintReader, Malformed, Retired
 from turnwise.proxy.programs.identity import Identity, Ignored
 from turnwise.proxy.programs.lines import Node, State
 from turnwise.proxy.programs.population import Population
@@ -32,10 +32,6 @@ MAX_TOOLS = 128
 """Tool calls of one answer that are followed, and results of one prompt."""
 
 _ACTIVE_AT = attrgetter("record.active_at")
-
-
-MAX_RETIRED = 1024
-"""Prompts that are told to be given up at once; which ones are left out changes only what is forgotten first."""
 
 
 class Stats(msgspec.Struct, frozen=True, gc=False):
@@ -69,12 +65,11 @@ class Programs:
         self._population = Population(settings)
         self._belonging = Belonging(settings, traces, self._population, tell)
         self._tell = tell
-        self.elsewhere = Elsewhere(self._population)
+        self._backlog = Backlog()
+        self.elsewhere = Elsewhere(self._population, self._backlog.close)
         """What siblings serve; `tell` tells them what this worker serves, None where there are none."""
         self._calls = dict.fromkeys(Basis, 0)
         self._hints = HintReader()
-        self._rates = Rates()
-        self._retired: deque[Retired] = deque(maxlen=MAX_RETIRED)
 
     def begin(self, request: Request, fields: Mapping[bytes, bytes], now: float) -> Turn | None:
         """Say which program, session, agent and turn a call is; None for a request that is no call (it has no prompt)."""
@@ -93,7 +88,7 @@ class Programs:
         if claims.session:
             tenant.joined(program, claims.session)
         line = self._belonging.line(program, found, claims.agent)
-        links, runs = depends(program, found, results, request.arrived_at)
+        links, runs = depends(program, found, results, request.arrived_at, self._backlog.close)
         is_opening = found is None or found.kind is SPAWN or (found.kind is RETRY and found.node.is_opening)
         node = Node(line, request.call_id, request.arrived_at, chain.digests[-1], is_opening=is_opening)
         lineage.keep(node, prompt, found, request.continues)
@@ -105,10 +100,9 @@ class Programs:
         if self._tell is not None:
             self._tell(elsewhere.began(program, node, found, results, request.continues, claims.session))
         trace = self._belonging.client_trace(program, claims.span)
-        hinted = self._hints.read(fields, request.hints, prompt)
-        rate = self._rates.tokens_per_byte(request.model)
-        block = program.record.graph.begin(request, line.agent, number, rate, hinted)
-        return Turn(program, node, request, number, basis, tuple(links), tuple(runs), trace, block)
+        turn = Turn(program, node, request, number, basis, tuple(links), tuple(runs), trace)
+        self._backlog.begun(turn, self._hints.read(fields, request.hints, prompt))
+        return turn
 
     def retried(self, turn: Turn, outcome: Outcome) -> None:
         """An attempt failed, and another replica is tried."""
@@ -132,16 +126,16 @@ class Programs:
         node.said = said_of(outcome.answer)
         node.state = state
         program.ended_call(node, tools[:MAX_TOOLS], outcome.response_id or "" if turn.request.is_stored else "")
-        self._add_answer(turn, outcome)
         self._end_call(turn, call)
+        self._backlog.ended(turn, outcome)
         return call
 
     def drop(self, turn: Turn, reason: str, now: float) -> Call:
         """End a call of which no attempt could be made; returns its record."""
         call = calls.dropped(turn, reason, now)
-        turn.program.record.graph.drop(turn.agent)
         turn.node.state = State.FAILED
         self._end_call(turn, call)
+        self._backlog.ended(turn, None)
         return call
 
     def tool_event(self, event: ToolEvent) -> bool:
@@ -172,13 +166,12 @@ class Programs:
 
         A bounded amount of work at a time, and empty where nothing is left to do.
         """
+        self._backlog.work()
         return [self._ended(program) for program in self._population.sweep(now)]
 
     def take_retired(self) -> list[Retired]:
-        """Prompts that nobody will go on from, since this was last asked; the newest `MAX_RETIRED`."""
-        retired = list(self._retired)
-        self._retired.clear()
-        return retired
+        """Prompts that nobody will go on from, since this was last asked; the newest."""
+        return self._backlog.take_retired()
 
     def close(self, now: float) -> list[Ended]:  # noqa: ARG002 - as `end`
         """End all, as the proxy stops."""
@@ -202,6 +195,7 @@ class Programs:
     def graph(self, program: ProgramId) -> Graph | None:
         """What a program's prompts and answers consist of; None where it is not known."""
         known = self._population.get(program)
+        self._backlog.work()
         return None if known is None else known.record.graph
 
     def find(self, name: str) -> ProgramId | None:
@@ -224,26 +218,14 @@ class Programs:
             dict(self._hints.malformed),
         )
 
-    def _add_answer(self, turn: Turn, outcome: Outcome) -> None:
-        request, usage = turn.request, outcome.usage
-        graph = turn.program.record.graph
-        graph.settle(turn.block, turn.agent, turn.number, outcome, self._rates.tokens_per_byte(request.model))
-        if usage is not None and request.chain is not None:
-            self._rates.learn(request.model, request.chain.num_bytes, usage.prompt_tokens)
-
     def _ended(self, program: Program) -> Ended:
-        graph = program.record.graph
-        graph.end()
-        self._retired += graph.take_retired()
+        self._backlog.end(program)
         return program.ended()
 
     def _end_call(self, turn: Turn, call: Call) -> None:
         node = turn.node
         node.ended_at = call.times.ended
-        record = turn.program.record
-        record.add(call)
-        if record.graph.has_retired:
-            self._retired += record.graph.take_retired()
+        turn.program.record.add(call)
         self._population.settled(turn.program)
         if self._tell is not None:
             self._tell(elsewhere.finished(turn.program, node, call))

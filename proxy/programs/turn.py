@@ -38,7 +38,6 @@ class Turn:
         links: tuple[Link, ...] = (),
         runs: tuple[ToolRun, ...] = (),
         client_trace: bytes | None = None,
-        block: int = -1,
     ) -> None:
         self.program = program
         self.node = node
@@ -54,6 +53,6 @@ class Turn:
         self.links = links
         self.runs = runs
         self.client_trace = client_trace
-        self.block = block
+        self.block = -1
         """The last row of its prompt in the program's graph; -1 where it is not there."""
         self.attempts: tuple[Attempt, ...] = ()

@@ -48,7 +48,7 @@ ROWS = """\
   list_dir()              175 ms         t┄┄                             ┊
 ▸ read_file()             555 ms         TTT                             ┊
 ▸ call 2                  978 ms            DDDDD                        ┊
-    researcher 1, call 1  618 ms                 pdd┄                    ┊
+    researcher 1, call 1  618 ms                 pdd                     ┊
     grep()                142 ms                    t                    ┊
     researcher 1, call 2  558 ms                     ddd┄┄┄┄┄┄┄┄┄┄       ┊
 ▸   researcher 2, call 1  868 ms                 PPDD                    ┊

@@ -31,7 +31,7 @@ WAKE_AT_RECORDS = 64
 """So many that wait wake the thread before its second is over."""
 INTERVAL_S = 1.0
 
-WORK_S, YIELD_S = 0.00008, 0.0001
+WORK_S, YIELD_S = 0.00025, 0.001
 """So long the thread makes spans before it pauses, at most one call longer: the loop never waits for more than that.
 
 A thread that gives the interpreter up for no time at all has it back before another one wakes; a pause costs some 5 us of CPU.

@@ -11,6 +11,7 @@ from turnwise.index import KvIndex
 from turnwise.proxy.admin import page
 from turnwise.proxy.admin.answers import as_json, refused, whole_number
 from turnwise.proxy.admin.programs import ProgramsApi
+from turnwise.proxy.admin.tool_runs import ToolRunsApi
 from turnwise.proxy.export.page import Format
 from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.export.record import Recorder
@@ -45,6 +46,7 @@ class AdminApi:
         self._index = index
         self._clock = clock
         self._programs = ProgramsApi(settings, programs, recorder, index, fleet, clock=clock)
+        self._tool_runs = ToolRunsApi(programs, clock=clock)
 
     def application(self) -> web.Application:
         """Build the application with its routes."""
@@ -60,6 +62,7 @@ class AdminApi:
                 web.get("/v1/index", self.get_index),
                 web.get("/v1/settings", self.get_settings),
                 *self._programs.routes(),
+                *self._tool_runs.routes(),
                 *page.routes(),
             ]
         )

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 
+from turnwise.proxy.programs.lines import Node
 from turnwise.proxy.programs.program import NEVER, Program
 from turnwise.proxy.programs.shares import Shares
 from turnwise.proxy.programs.tenant import Tenant
@@ -57,6 +58,10 @@ class Population:
     def get(self, program: ProgramId) -> Program | None:
         """A program, live or ended, that is still known."""
         return self._programs.get(program)
+
+    def callers(self, tool_call_id: str) -> list[Node]:
+        """The calls of all tenants that wait for the result of a tool call of this id."""
+        return [node for tenant in self._tenants.values() for node in tenant.lineage.callers(tool_call_id)]
 
     def known(self) -> Iterator[Program]:
         """All programs that are still known."""

@@ -138,13 +138,18 @@ class Programs:
         self._backlog.ended(turn, None)
         return call
 
-    def tool_event(self, event: ToolEvent) -> bool:
-        """Take a tool run as its gateway measured it; False where no call waits for its result."""
-        for node in self._population.tenant(event.tenant).lineage.callers(event.tool_call_id):
-            if node.call_id == event.turn:
-                node.told(event)
-                return True
-        return False
+    def tool_event(self, event: ToolEvent, program: str = "") -> bool:
+        """Take a tool run as it was measured; False where no call waits for its result, or several do.
+
+        `program` is the id or the name of a program, where it is known.
+        """
+        callers = self._population.callers(event.tool_call_id)
+        if program:
+            callers = [node for node in callers if program in (node.line.program.key.id, node.line.program.key.name)]
+        if len(callers) != 1:
+            return False
+        callers[0].told(event)
+        return True
 
     def engine_times(self, program: ProgramId, call: CallId, times: EngineTimes) -> bool:
         """Put down what the engine says of a finished call; False where that is not known any more."""

@@ -71,6 +71,7 @@ class WorkersAdmin:
                 web.get("/{prefix:(v1/)?}programs", self.get_programs),
                 web.get("/{prefix:(v1/)?}programs/{id}", self.get_program),
                 web.post("/{prefix:(v1/)?}programs/{id}/end", self.post_end),
+                web.post("/{prefix:(v1/)?}tool-runs", self.post_tool_runs),
                 *web_page.routes(),
                 web.post(engine_traces.PATH, self.post_traces),
                 web.get("/{path:.*}", self.get_any),
@@ -136,6 +137,16 @@ class WorkersAdmin:
         known = [page for page in pages if page.status == 200]
         ended = [page for page in known if page.json()["outcome"] != Outcome.OPEN]
         return (ended or known or pages)[0].response()
+
+    async def post_tool_runs(self, request: web.Request) -> web.Response:
+        """Tell every worker of tool runs, for any of them may get the call that brings a result."""
+        body = await request.read()
+        serving = [worker for worker in self._workers if worker.is_serving]
+        pages = await _send(serving, "POST", request.path_qs, {}, body)
+        if not pages:
+            raise web.HTTPServiceUnavailable(text=NOBODY, content_type="application/json")
+        taken = [page for page in pages if page.status == 200]
+        return max(taken, key=lambda page: page.json()["taken"]).response() if taken else pages[0].response()
 
     async def post_change(self, request: web.Request) -> web.Response:
         """Drain a replica, or take it back, at every worker and at those that will be started."""

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from turnwise.types import BlockHash, CallId
+from turnwise.types import BlockHash
 
 FULL_ATTENTION = "full_attention"
 
@@ -120,14 +120,10 @@ class ReplicaFacts(msgspec.Struct, frozen=True, gc=False):
 
 
 class ToolEvent(msgspec.Struct, frozen=True, gc=False):
-    """One run of a tool as a tools gateway measured it; times are seconds on the proxy's clock."""
+    """One run of a tool as what ran it measured it; times are seconds on the proxy's clock."""
 
-    tenant: str
-    """As `Key.tenant` has it."""
-    turn: CallId
-    """The call whose answer called the tool."""
     tool_call_id: str
-    tool: str
+    """As the model's answer has it."""
     queued_at: float
     started_at: float
     ended_at: float

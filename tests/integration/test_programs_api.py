@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from aiohttp.test_utils import TestServer, make_mocked_request
 from tests.page.stories import HOSTILE, NOW, Told, ToldPrograms, several
+from tests.unit.agents import World, calls, user
 
 from turnwise.engines.sim.tool_choice import HEADER_TOOL_CALLS
 from turnwise.index import KvIndex
@@ -18,6 +19,7 @@ from turnwise.proxy.export.audit import Audit
 from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.export.record import Recorder
 from turnwise.proxy.fleet import Fleet
+from turnwise.proxy.programs import Programs
 from turnwise.proxy.programs.values import Outcome, Summary
 from turnwise.proxy.workers.pages import merged_programs
 from turnwise.settings import Replica, Settings
@@ -224,3 +226,44 @@ def test_a_proxy_tells_of_the_programs_that_its_calls_make(world, virtually):
     assert max(hit.tokens for hit in held.replicas.values()) > 0
     assert sum(block.tokens for block in page.graph.blocks) > 0
     assert ended == {"program": listed[0]["id"], "outcome": "asked", "calls": 3}
+
+
+def waiting_for_a_tool(name: str = "") -> Programs:
+    """Programs, of which one waits for the result of `ls`."""
+    world = World()
+    world.call(user("Go."), answer=calls(("call_1", "ls")), headers={"x-turnwise-program": name} if name else {})
+    return world.programs
+
+
+def a_run(**changes):
+    return {"tool_call_id": "call_1", "started_at": 5.0, "ended_at": 6.0, **changes}
+
+
+@pytest.mark.parametrize("path", ["/tool-runs", "/v1/tool-runs"])
+async def test_a_tool_run_that_is_told_is_taken_for_the_call_that_waits_for_it(path):
+    async with admin(waiting_for_a_tool("goal")) as http:
+        answer = await http.post(
+            path, json=[a_run(queued_at=4.0, program="goal"), a_run(tool_call_id="call_9"), a_run(program="x")]
+        )
+    assert (answer.status_code, answer.json()) == (200, {"taken": 1, "unknown": ["call_9", "call_1"]})
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "says"),
+    [
+        ({}, "body", "list"),
+        ([{"tool_call_id": "call_1"}], "body", "started_at"),
+        ([a_run(), a_run(started_at="now")], "body", "$[1].started_at"),
+        ([a_run(tools="ls")], "body", "tools"),
+        ([a_run(), a_run(ended_at=4.0)], "[1].ended_at", "before"),
+        ([a_run(queued_at=5.5)], "[0].started_at", "before"),
+        ([a_run()] * 1025, "body", "1024"),
+    ],
+)
+async def test_tool_runs_that_cannot_be_read_are_refused_and_none_is_taken(body, param, says):
+    async with admin(waiting_for_a_tool()) as http:
+        answer = await http.post("/tool-runs", json=body)
+        again = await http.post("/tool-runs", json=[a_run()])
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+    assert says in answer.json()["error"]["message"]
+    assert again.json()["taken"] == 1

@@ -76,9 +76,9 @@ class World:
         self.end(turn, answer)
         return turn
 
-    def tool_event(self, turn: Turn, tool_call_id: str, tool: str, *times: float, ok: bool = True) -> bool:
+    def tool_event(self, turn: Turn, tool_call_id: str, *times: float, ok: bool = True) -> bool:
         """A gateway tells of a tool run, queued, started and ended at these times."""
-        return self.programs.tool_event(ToolEvent(turn.key.tenant, turn.call_id, tool_call_id, tool, *times, ok=ok))
+        return self.programs.tool_event(ToolEvent(tool_call_id, *times, ok=ok), turn.key.id)
 
 
 def links(turn: Turn) -> list[tuple[str, str]]:

@@ -319,18 +319,18 @@ def test_the_runs_of_parallel_tools_are_told_in_the_order_of_their_results():
 def test_what_a_gateway_measured_replaces_what_the_gap_tells():
     world = World()
     first = world.call(GO, answer=LS)
-    assert world.tool_event(first, "call_1", "ls", 2.25, 2.5, 2.75, ok=False)
-    assert not world.tool_event(first, "call_2", "ls", 2.25, 2.5, 2.75)
+    assert world.tool_event(first, "call_1", 2.25, 2.5, 2.75, ok=False)
+    assert not world.tool_event(first, "call_2", 2.25, 2.5, 2.75)
     (run,) = world.begin(GO, LS, result("call_1")).runs
     assert (run.queued_at, run.started_at, run.ended_at, run.is_inferred, run.is_ok) == (2.25, 2.5, 2.75, False, False)
-    assert not world.tool_event(first, "call_1", "ls", 2.25, 2.5, 2.75)
+    assert not world.tool_event(first, "call_1", 2.25, 2.5, 2.75)
 
 
 def test_a_tool_event_of_another_call_is_not_taken():
     world = World()
     first = world.call(GO, answer=LS)
     other = world.call(user("Else."), answer=DONE)
-    assert not world.tool_event(other, "call_1", "ls", 2.0, 2.0, 2.0)
+    assert not world.tool_event(other, "call_1", 2.0, 2.0, 2.0)
     (run,) = world.begin(GO, LS, result("call_1")).runs
     assert (run.caller, run.is_inferred) == (first.call_id, True)
 

@@ -206,7 +206,7 @@ class ProgramSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             ge=16,
             description="Calls of one program whose records are kept; a longer program ends, and goes on as its next part.",
         ),
-    ] = 10_000
+    ] = 2_000
     replica_price_per_hour: Annotated[
         float, Meta(ge=0, description="What an hour of one replica costs, in any currency; 0 tells no cost.")
     ] = 0.0

@@ -32,7 +32,7 @@ def measure(seed: int, _: Path) -> Row:
     index = KvIndex(settings.index)
     fleet = Fleet(settings, index)
     recorder = Recorder(index, fleet, Metrics(), Audit(), lambda: clients.now)
-    api = ProgramsApi(settings.programs, clients.programs, recorder, index, fleet, clock=lambda: clients.now)
+    api = ProgramsApi(settings, clients.programs, recorder, index, fleet, clock=lambda: clients.now)
     request = make_mocked_request("GET", f"/programs?limit={NUM_PROGRAMS}")
     body = asyncio.run(api.get_programs(request)).body
     assert isinstance(body, bytes)

@@ -15,9 +15,6 @@ from bench.programs.live import HOW, NUM_PROGRAMS, Clients
 
 from turnwise.index import KvIndex
 from turnwise.proxy.admin.programs import ProgramsApi
-from turnwise.proxy.export.audit import Audit
-from turnwise.proxy.export.prometheus import Metrics
-from turnwise.proxy.export.record import Recorder
 from turnwise.proxy.fleet import Fleet
 from turnwise.settings import Settings
 
@@ -31,8 +28,7 @@ def measure(seed: int, _: Path) -> Row:
     settings = Settings()
     index = KvIndex(settings.index)
     fleet = Fleet(settings, index)
-    recorder = Recorder(index, fleet, Metrics(), Audit(), lambda: clients.now)
-    api = ProgramsApi(settings, clients.programs, recorder, index, fleet, clock=lambda: clients.now)
+    api = ProgramsApi(settings, clients.programs, index, fleet, clock=lambda: clients.now)
     request = make_mocked_request("GET", f"/programs?limit={NUM_PROGRAMS}")
     body = asyncio.run(api.get_programs(request)).body
     assert isinstance(body, bytes)

@@ -45,7 +45,7 @@ class AdminApi:
         self._recorder = recorder
         self._index = index
         self._clock = clock
-        self._programs = ProgramsApi(settings, programs, recorder, index, fleet, clock=clock)
+        self._programs = ProgramsApi(settings, programs, index, fleet, clock=clock)
         self._tool_runs = ToolRunsApi(programs, clock=clock)
 
     def application(self) -> web.Application:

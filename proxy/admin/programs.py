@@ -10,7 +10,6 @@ from aiohttp import web
 from turnwise.index import KvIndex
 from turnwise.proxy.admin.answers import as_json, one_of, only, quoted, refused, whole_number
 from turnwise.proxy.admin.program_page import GraphPage, graph_page, program_page
-from turnwise.proxy.export.record import Recorder
 from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.programs import Programs
 from turnwise.proxy.programs.values import Outcome, Summary
@@ -27,7 +26,6 @@ class ProgramsApi:
         self,
         settings: Settings,
         programs: Programs | None,
-        recorder: Recorder,
         index: KvIndex,
         fleet: Fleet,
         *,
@@ -35,7 +33,6 @@ class ProgramsApi:
     ) -> None:
         self._settings = settings
         self._programs = programs
-        self._recorder = recorder
         self._index = index
         self._fleet = fleet
         self._clock = clock
@@ -89,13 +86,13 @@ class ProgramsApi:
         return as_json(program_page(summary, key, calls, prompts, self._settings, now))
 
     async def post_end(self, request: web.Request) -> web.Response:
-        """End a program now, by its id or name; of one that has ended it says how."""
+        """End a program now, by its id or name; of one that has ended it says how.
+
+        Those who listen are told once no call of it runs.
+        """
         summary = self._summary(request)
-        ended = self._known().end(summary.id, self._clock())
-        if ended is None:
-            return as_json({"program": summary.id, "outcome": summary.outcome, "calls": summary.calls})
-        self._recorder.program_ended(ended)
-        return as_json({"program": summary.id, "outcome": ended.outcome, "calls": len(ended.calls)})
+        outcome = Outcome.ASKED if self._known().end(summary.id, self._clock()) else summary.outcome
+        return as_json({"program": summary.id, "outcome": outcome, "calls": summary.calls})
 
     def _known(self) -> Programs:
         if self._programs is None:

@@ -76,14 +76,10 @@ class Recorder:
         now = self._clock()
         ended = self._programs.close(now) if is_last else self._programs.sweep(now)
         for program in ended:
-            self.program_ended(program)
+            for listener in self._listeners:
+                listener.program_ended(program)
         self._forget_first(self._programs)
         return bool(ended)
-
-    def program_ended(self, ended: Ended) -> None:
-        """Tell of a program that has ended."""
-        for listener in self._listeners:
-            listener.program_ended(ended)
 
     def check_late(self) -> None:
         """Tell the linter what calls have taught since they were answered."""

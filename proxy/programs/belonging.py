@@ -74,7 +74,7 @@ class Belonging:
         if known.is_live and not is_next_goal and self._has_room(known):
             return known, basis
         if known.is_live:
-            self._end(known, Outcome.ANSWERED if is_next_goal else Outcome.EVICTED)
+            self._end(known, Outcome.ANSWERED if is_next_goal else Outcome.EVICTED, now)
         return self._open(tenant, claims, "" if is_next_goal else known.key.name, basis, known, request, now), basis
 
     def line(self, program: Program, found: Found | None, agent: str) -> Line:
@@ -101,11 +101,11 @@ class Belonging:
         if known.is_live:
             if self._has_room(known):
                 return known
-            self._end(known, Outcome.EVICTED)
+            self._end(known, Outcome.EVICTED, now)
         return self._open(tenant, claims, claims.name, claims.basis, known, request, now)
 
-    def _end(self, program: Program, outcome: Outcome) -> None:
-        self._population.end(program, outcome)
+    def _end(self, program: Program, outcome: Outcome, now: float) -> None:
+        self._population.end(program, outcome, now)
         if self._tell is not None:
             self._tell(Over(program.key.id, outcome))
 

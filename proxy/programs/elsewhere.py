@@ -131,7 +131,7 @@ class Elsewhere:
         else:
             program = self._population.get(news.program)
             if program is not None and program.is_live:
-                self._population.end(program, news.outcome)
+                self._population.end(program, news.outcome, now)
 
     def lost(self, sender: int, heir: int | None) -> None:
         """A sibling is gone: its calls have failed, and `heir` owns its programs; None is this worker."""

@@ -23,6 +23,9 @@ KEPT_ENDED_CALLS = 20_000
 AT_ONCE = 256
 """Programs looked at in one sweep."""
 
+SETTLES_WITHIN_S = 3600.0
+"""For how long the calls of a program that has ended are waited for, until it is told of without them."""
+
 TOLD_AT_ONCE = 16
 """Programs told of in one sweep: each is accounted for, which takes as long as a call, and calls wait meanwhile."""
 
@@ -42,6 +45,8 @@ class Population:
         self._ended: Shares[Tenant] = Shares()
         self._num_ended_calls = 0
         self._untold: deque[Program] = deque()
+        self._unsettled: dict[Program, float] = {}
+        """Programs that have ended and of which calls still run, and until when these are waited for; the oldest first."""
         self._times: list[tuple[float, ProgramId]] = []
         self.outcomes: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
         """Programs that have ended, by how."""
@@ -71,7 +76,7 @@ class Population:
         """A program begins; another one ends where there is no room."""
         if self._live.total >= self._max_programs:
             largest = self._live.largest
-            self.end(next(iter(largest.live.values())), Outcome.EVICTED)
+            self.end(next(iter(largest.live.values())), Outcome.EVICTED, now)
         self._tenants[tenant.id] = tenant
         tenant.add(program)
         self._programs[program.key.id] = program
@@ -88,15 +93,21 @@ class Population:
             due = program.due(self._quiet_s, self._max_age_s)
             if due < program.looked_at_in:
                 self._look(program, due)
+        elif not program.record.running and self._unsettled.pop(program, None) is not None:
+            self._untold.append(program)
 
-    def end(self, program: Program, outcome: Outcome) -> None:
-        """End a live program; it is told of with the next sweep."""
-        self.retire(program, outcome)
-        if program.owner is None:
+    def end(self, program: Program, outcome: Outcome, now: float) -> None:
+        """End a live program; it is told of with the next sweep after the last of its calls that run."""
+        self._retire(program, outcome)
+        if program.owner is not None:
+            return
+        if program.record.running:
+            self._unsettled[program] = now + SETTLES_WITHIN_S
+        else:
             self._untold.append(program)
 
     def sweep(self, now: float) -> list[Program]:
-        """Those that have ended and were not told of, `TOLD_AT_ONCE` at most; ends those whose time has come."""
+        """Those that are to be told of, `TOLD_AT_ONCE` at most; ends those whose time has come."""
         for _ in range(AT_ONCE):
             if not self._times or self._times[0][0] > now:
                 break
@@ -107,22 +118,26 @@ class Population:
             due = program.due(self._quiet_s, self._max_age_s)
             program.looked_at_in = NEVER
             if due <= now:
-                self.end(program, Outcome.ANSWERED if program.is_answered and not program.waiting else Outcome.AGE)
+                self.end(program, Outcome.ANSWERED if program.is_answered and not program.waiting else Outcome.AGE, now)
             elif due < NEVER:
                 self._look(program, due)
+        while self._unsettled and next(iter(self._unsettled.values())) <= now:
+            program = next(iter(self._unsettled))
+            del self._unsettled[program]
+            self._untold.append(program)
         return [self._untold.popleft() for _ in range(min(TOLD_AT_ONCE, len(self._untold)))]
 
-    def close(self) -> list[Program]:
-        """End all that live; gives all that were not told of."""
+    def close(self, now: float) -> list[Program]:
+        """End all that live; gives all that were not told of, whether or not calls of them run."""
         for program in list(self._programs.values()):
             if program.is_live:
-                self.end(program, Outcome.SHUTDOWN)
-        untold = list(self._untold)
+                self.end(program, Outcome.SHUTDOWN, now)
+        untold = [*self._untold, *self._unsettled]
         self._untold.clear()
+        self._unsettled.clear()
         return untold
 
-    def retire(self, program: Program, outcome: Outcome) -> None:
-        """End a live program of which the caller tells."""
+    def _retire(self, program: Program, outcome: Outcome) -> None:
         tenant = self._tenants[program.key.tenant]
         program.outcome = outcome
         program.num_ended_calls = program.record.num_calls

@@ -156,18 +156,18 @@ class Programs:
         known = self._population.get(program)
         return known is not None and known.record.replace_engine_times(call, times)
 
-    def end(self, program: ProgramId, now: float) -> Ended | None:  # noqa: ARG002 - one clock for all that begins or ends
-        """End a program because somebody asked; None where it is not live, or is owned by a sibling worker."""
+    def end(self, program: ProgramId, now: float) -> bool:
+        """End a program because somebody asked, to be told of by `sweep`; False where it is not live, or a sibling worker's."""
         known = self._population.get(program)
         if known is None or not known.is_live or known.owner is not None:
-            return None
-        self._population.retire(known, ProgramOutcome.ASKED)
+            return False
+        self._population.end(known, ProgramOutcome.ASKED, now)
         if self._tell is not None:
             self._tell(elsewhere.Over(program, ProgramOutcome.ASKED))
-        return self._ended(known)
+        return True
 
     def sweep(self, now: float) -> list[Ended]:
-        """End those whose time has come, and tell of those that have ended.
+        """End those whose time has come, and tell of those that have ended and of which no call runs any more.
 
         A bounded amount of work at a time, and empty where nothing is left to do.
         """
@@ -178,9 +178,9 @@ class Programs:
         """Prompts that nobody will go on from, since this was last asked; the newest."""
         return self._backlog.take_retired()
 
-    def close(self, now: float) -> list[Ended]:  # noqa: ARG002 - as `end`
-        """End all, as the proxy stops."""
-        return [self._ended(program) for program in self._population.close()]
+    def close(self, now: float) -> list[Ended]:
+        """End all, as the proxy stops; tells of those too of which calls still run."""
+        return [self._ended(program) for program in self._population.close(now)]
 
     def listing(self, now: float, limit: int | None = None) -> list[Summary]:
         """The live programs and the newest ended ones, the most recently used first: all, or `limit` of them."""

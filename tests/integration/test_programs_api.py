@@ -25,27 +25,13 @@ from turnwise.proxy.workers.pages import merged_programs
 from turnwise.settings import Replica, Settings
 
 
-class Heard:
-    """Keeps what listeners of programs are told."""
-
-    def __init__(self):
-        self.ended = []
-
-    def call_ended(self, key, call):
-        pass
-
-    def program_ended(self, ended):
-        self.ended.append(ended)
-
-
 @contextlib.asynccontextmanager
-async def admin(programs, listener=None):
+async def admin(programs):
     """A client of the admin port of a proxy with these programs."""
     settings = Settings(replicas=(Replica(url="http://127.0.0.1:1", name="gpu-a"),))
     index, metrics = KvIndex(settings.index), Metrics()
     fleet = Fleet(settings, index)
-    listeners = [] if listener is None else [listener]
-    recorder = Recorder(index, fleet, metrics, Audit(), lambda: NOW, listeners=listeners)
+    recorder = Recorder(index, fleet, metrics, Audit(), lambda: NOW)
     api = AdminApi(settings, fleet, metrics, recorder, index, programs, clock=lambda: NOW)
     async with (
         TestServer(api.application()) as server,
@@ -159,16 +145,14 @@ async def test_an_unknown_program_is_a_404_that_says_so(method):
     assert len(long.content) < 500
 
 
-async def test_a_program_is_ended_once_and_those_who_listen_are_told():
-    heard = Heard()
-    async with admin(several(), heard) as http:
+async def test_a_program_is_ended_once_and_then_says_how():
+    async with admin(several()) as http:
         first = await http.post("/programs/nightly-review/end")
         second = await http.post("/v1/programs/nightly-review/end")
         other = await http.post("/programs/migrate-config/end")
     assert [answer.status_code for answer in (first, second, other)] == [200, 200, 200]
     assert first.json() == second.json() | {"outcome": "asked"}
     assert other.json()["outcome"] == "answered"
-    assert [ended.key.name for ended in heard.ended] == ["nightly-review"]
 
 
 async def test_where_programs_are_not_told_apart_it_says_which_setting_is_off():
@@ -211,7 +195,7 @@ def test_a_proxy_tells_of_the_programs_that_its_calls_make(world, virtually):
                 messages.append(answer)
                 messages += [{"role": "tool", "tool_call_id": call["id"], "content": "done " * 40} for call in called]
                 await asyncio.sleep(1.0)
-            api = ProgramsApi(Settings(), proxy.programs, proxy.recorder, proxy.index, proxy.fleet, clock=proxy.clock)
+            api = ProgramsApi(Settings(), proxy.programs, proxy.index, proxy.fleet, clock=proxy.clock)
             listed = msgspec.json.decode((await api.get_programs(make_mocked_request("GET", "/programs"))).body)["programs"]
             names = {"id": listed[0]["id"]}
             page = await api.get_program(make_mocked_request("GET", "/programs/x", match_info=names))

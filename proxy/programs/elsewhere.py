@@ -53,7 +53,7 @@ class Began(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=5):
     results: tuple[str, ...]
     continues: tuple[str, ...]
     head: Digest | None = None
-    """As `Program.head` has it."""
+    """As `Line.head` has it."""
 
 
 class Finished(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=6):
@@ -101,7 +101,7 @@ def began(
         follows,
         results[:MAX_PARTS],
         continues[:MAX_PARTS],
-        program.head,
+        node.line.head,
     )
 
 
@@ -151,7 +151,6 @@ class Elsewhere:
         program = self._population.get(key.id)
         if program is None:
             program = Program(key, tenant.lineage, news.client_trace, owner=sender)
-            program.head = news.head
             before = None if key.follows is None else self._population.get(key.follows)
             if before is not None and not before.is_live:
                 before.successor = program
@@ -161,6 +160,7 @@ class Elsewhere:
         if news.session:
             tenant.joined(program, news.session)
         line = program.line_numbered(news.agent, news.agent_name)
+        line.head = news.head
         found = self._found(news.follows)
         depends(program, found, news.results, news.began_at, self._close)
         node = Node(line, news.call_id, news.began_at, news.prompt, is_opening=news.is_opening)

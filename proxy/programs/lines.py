@@ -98,12 +98,14 @@ class Node:
 class Line:
     """One conversation of a program: an agent, a sub-agent, a side call, or a branch of one."""
 
-    __slots__ = ("agent", "name", "nodes", "num_turns", "program")
+    __slots__ = ("agent", "head", "name", "nodes", "num_turns", "program")
 
     def __init__(self, program: Program, agent: int, name: str) -> None:
         self.program = program
         self.agent = agent
         self.name = name
+        self.head: Digest | None = None
+        """What its first prompt began with before anybody said anything, where its client named a session."""
         self.num_turns = 0
         self.nodes: tuple[Node, ...] = ()
         """The newest last, `KEPT_NODES` at most."""

@@ -19,7 +19,6 @@ class Program:
 
     __slots__ = (
         "_by_agent",
-        "head",
         "is_answered",
         "key",
         "lineage",
@@ -46,8 +45,6 @@ class Program:
         self.owner = owner
         """The sibling worker that opened it, and tells of its end; None is this one."""
         self.lines: list[Line] = []
-        self.head: Digest | None = None
-        """What its first prompt began with, where its session is a cache key."""
         self.waiting = 0
         """Tool calls whose results have not come."""
         self.is_answered = False
@@ -72,6 +69,20 @@ class Program:
     def is_quiescent(self) -> bool:
         """Whether no call of it runs, and no tool call waits for a result."""
         return not self.record.running and not self.waiting
+
+    def has_begun_as(self, head: Digest | None) -> bool:
+        """Whether its first conversation, or one of several calls, began with this head: not a side call alone."""
+        return any(line.head == head for line in self.lines if not line.agent or line.num_turns > 1)
+
+    def has_answered(self, head: Digest | None) -> bool:
+        """Whether its goal is reached, as a new conversation with this head sees it.
+
+        That takes the final answer of a conversation of several calls, or of one that began with this head: one call of another
+        head may be a side call (a title) that was answered before the conversation began which it is made for.
+        """
+        return self.is_answered and any(
+            line.nodes and line.newest.state is State.FINAL and (line.num_turns > 1 or line.head == head) for line in self.lines
+        )
 
     def line(self, agent: str) -> Line:
         """The conversation of the agent of this name; a new one where it is not known, or nobody named it."""

@@ -11,7 +11,7 @@ from turnwise.dialects import DIALECTS, Dialect
 from turnwise.events import ToolEvent
 from turnwise.proxy.programs import calls, elsewhere
 from turnwise.proxy.programs.backlog import Backlog
-from turnwise.proxy.programs.belonging import Belonging
+from turnwise.proxy.programs.belonging import Belonging, head
 from turnwise.proxy.programs.dependence import depends
 from turnwise.proxy.programs.elsewhere import Elsewhere
 from turnwise.proxy.programs.fitting import said_of
@@ -88,6 +88,8 @@ class Programs:
         if claims.session:
             tenant.joined(program, claims.session)
         line = self._belonging.line(program, found, claims.agent)
+        if claims.session and not line.num_turns:
+            line.head = head(request)
         links, runs = depends(program, found, results, request.arrived_at, self._backlog.close)
         is_opening = found is None or found.kind is SPAWN or (found.kind is RETRY and found.node.is_opening)
         node = Node(line, request.call_id, request.arrived_at, chain.digests[-1], is_opening=is_opening)

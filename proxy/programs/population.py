@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
+from itertools import islice
 
 from turnwise.proxy.programs.lines import Node
 from turnwise.proxy.programs.program import NEVER, Program
@@ -19,6 +20,9 @@ KEPT_ENDED = 512
 
 KEPT_ENDED_CALLS = 20_000
 """Calls of these."""
+
+LOOKED_AT = 64
+"""Least recently used programs of the largest tenant among which is chosen who goes to make room: 4 us where all are busy."""
 
 AT_ONCE = 256
 """Programs looked at in one sweep."""
@@ -75,8 +79,7 @@ class Population:
     def add(self, tenant: Tenant, program: Program, now: float) -> None:
         """A program begins; another one ends where there is no room."""
         if self._live.total >= self._max_programs:
-            largest = self._live.largest
-            self.end(next(iter(largest.live.values())), Outcome.EVICTED, now)
+            self.end(_least_missed(self._live.largest), Outcome.EVICTED, now)
         self._tenants[tenant.id] = tenant
         tenant.add(program)
         self._programs[program.key.id] = program
@@ -169,3 +172,15 @@ class Population:
                 (known.looked_at_in, known.key.id) for known in self.known() if known.is_live and known.looked_at_in < NEVER
             ]
             heapify(self._times)
+
+
+def _least_missed(tenant: Tenant) -> Program:
+    """The least recently used program that has its answer, else that of which no call runs, else of all."""
+    idle: Program | None = None
+    for program in islice(tenant.live.values(), LOOKED_AT):
+        if program.record.running:
+            continue
+        if program.is_answered and not program.waiting:
+            return program
+        idle = idle or program
+    return idle or next(iter(tenant.live.values()))

@@ -198,7 +198,7 @@ class ProgramSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         float, Meta(gt=0, description="Age of a program, since its last call, at which it is ended unfinished.")
     ] = 3600.0
     max_programs: Annotated[
-        int, Meta(ge=1, description="Live programs remembered; past it the least recently used of the largest tenant ends.")
+        int, Meta(ge=1, description="Live programs remembered; past it one of the largest tenant ends, answered ones first.")
     ] = 20_000
     max_calls: Annotated[
         int,

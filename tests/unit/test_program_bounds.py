@@ -77,6 +77,19 @@ def test_past_the_bound_the_least_recently_used_program_ends():
     assert world.programs.stats.live == 3
 
 
+def test_a_program_that_has_its_answer_goes_before_one_that_goes_on_and_one_whose_calls_run_goes_last():
+    world = World(max_programs=3)
+    running = world.begin(user("Task 0."))
+    waiting = world.call(user("Task 1."), answer=LS)
+    answered = world.call(user("Task 2."), answer=DONE)
+    for number, gone in enumerate((answered, waiting), 3):
+        assert world.programs.summary(gone.key.id, world.now).outcome is Outcome.OPEN
+        world.begin(user(f"Task {number}."))
+        assert world.programs.summary(gone.key.id, world.now).outcome is Outcome.EVICTED
+    world.begin(user("Task 5."))
+    assert world.programs.summary(running.key.id, world.now).outcome is Outcome.EVICTED
+
+
 def test_a_flood_of_one_tenant_ends_its_own_programs_and_no_other_tenants():
     world = World(max_programs=500, max_age_s=1e9)
     mine = [world.call(user(f"Mine {number}."), answer=LS, headers=tenant("mine")) for number in range(100)]

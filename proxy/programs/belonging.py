@@ -137,7 +137,8 @@ class Belonging:
             epoch += 1
         own_trace = spans.trace_id(tenant.id, seed, epoch)
         parent_span: bytes | None = None
-        if span is not None and trace_id is not None and self._joins_client:
+        may_join = self._joins_client and trace_id is not None and self._population.joined.is_open_to(tenant.id, trace_id)
+        if span is not None and trace_id is not None and may_join:
             own_trace, parent_span = trace_id, span.span_id
         key = Key(
             ProgramId(root_span.hex()),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 from itertools import islice
 
+from turnwise.proxy.programs.joined import Joined
 from turnwise.proxy.programs.lines import Node
 from turnwise.proxy.programs.program import NEVER, Program
 from turnwise.proxy.programs.shares import Shares
@@ -52,6 +53,8 @@ class Population:
         self._unsettled: dict[Program, float] = {}
         """Programs that have ended and of which calls still run, and until when these are waited for; the oldest first."""
         self._times: list[tuple[float, ProgramId]] = []
+        self.joined = Joined()
+        """Whose the clients' traces are that known programs stand in."""
         self.outcomes: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
         """Programs that have ended, by how."""
 
@@ -83,6 +86,7 @@ class Population:
         self._tenants[tenant.id] = tenant
         tenant.add(program)
         self._programs[program.key.id] = program
+        self.joined.add(program)
         self._live.add(tenant)
         self._look(program, now + self._max_age_s)
 
@@ -160,6 +164,7 @@ class Population:
         self._ended.remove(tenant)
         self._num_ended_calls -= program.num_ended_calls
         del self._programs[program.key.id]
+        self.joined.remove(program)
         if not tenant.live and not tenant.ended:
             del self._tenants[tenant.id]
 

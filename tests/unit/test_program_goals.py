@@ -4,6 +4,8 @@ import pytest
 from tests.unit.agents import World, calls, links, result, says, user
 from tests.unit.captured_programs import replay
 
+from turnwise.proxy.programs.joined import Joined
+from turnwise.proxy.programs.population import KEPT_ENDED
 from turnwise.proxy.programs.values import Basis, Outcome
 from turnwise.settings import TraceSettings
 
@@ -14,8 +16,8 @@ NEXT = user("And now count their lines.")
 TRACE, SPAN, OTHER_TRACE = "7086d6786c09fa5f1b4b836284833701", "945e8cf907538955", "0123456789abcdef0123456789abcdef"
 
 
-def sampled(trace: str = TRACE, span: str = SPAN, flags: str = "01") -> dict:
-    return {"traceparent": f"00-{trace}-{span}-{flags}"}
+def sampled(trace: str = TRACE, span: str = SPAN, flags: str = "01", **more: str) -> dict:
+    return {"traceparent": f"00-{trace}-{span}-{flags}", **more}
 
 
 def named(name: str, **more: str) -> dict:
@@ -180,6 +182,45 @@ def test_a_clients_trace_is_joined_or_linked_as_is_set():
     linked = world.begin(GO, headers=sampled())
     assert (linked.key.trace_id.hex() != TRACE, linked.key.parent_span, linked.client_trace.hex()) == (True, None, TRACE + SPAN)
     assert world.begin(NEXT, headers=sampled(span="2" * 16)).key is linked.key
+
+
+def test_a_clients_trace_is_joined_for_the_first_tenant_that_brings_it_and_linked_for_others():
+    world = World(max_programs=1)
+    mine, yours = (world.call(GO, answer=LS, headers=sampled(authorization=key)) for key in ("mine", "yours"))
+    assert (mine.key.trace_id.hex(), mine.client_trace) == (TRACE, None)
+    assert (yours.key.trace_id.hex() != TRACE, yours.key.parent_span) == (True, None)
+    assert (yours.client_trace.hex(), yours.key.is_sampled) == (TRACE + SPAN, True)
+    assert world.call(GO, LS, result("call_1"), answer=DONE, headers=sampled(authorization="yours")).key is yours.key
+    again = world.call(NEXT, answer=DONE, headers=sampled(authorization="mine"))
+    assert (again.key.trace_id, again.key.follows) == (mine.key.trace_id, mine.key.id)
+
+
+def test_whose_a_trace_is_is_known_as_long_as_a_program_in_it():
+    world = World(max_programs=1)
+    for _ in range(2):
+        turn = world.call(GO, answer=DONE, headers=sampled(authorization="mine"))
+        world.programs.end(turn.key.id, world.now)
+    for number in range(KEPT_ENDED - 1):
+        world.call(user(f"Task {number}."), answer=LS, headers={"authorization": "mine"})
+    yours = [world.call(GO, answer=DONE, headers=sampled(authorization="yours")).key]
+    for number in range(2):
+        world.call(user(f"More {number}."), answer=LS, headers={"authorization": "mine"})
+    world.programs.end(yours[0].id, world.now)
+    yours.append(world.call(GO, answer=DONE, headers=sampled(authorization="theirs")).key)
+    assert [key.trace_id.hex() == TRACE for key in yours] == [False, True]
+    assert len(world.programs._population.joined) == 1
+
+
+def test_one_trace_that_two_workers_joined_for_two_tenants_at_once_is_forgotten_with_their_programs():
+    mine, yours = (World().begin(GO, headers=sampled(authorization=key)).program for key in ("mine", "yours"))
+    joined = Joined()
+    for program in (mine, yours):
+        joined.add(program)
+    assert not joined.is_open_to(yours.key.tenant, yours.key.trace_id)
+    for program in (mine, yours):
+        joined.remove(program)
+        assert joined.is_open_to(yours.key.tenant, yours.key.trace_id)
+    assert len(joined) == 0
 
 
 @pytest.mark.parametrize(("ratio", "is_sampled"), [(0.0, False), (1.0, True)])

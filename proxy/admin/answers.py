@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import msgspec
 from aiohttp import web
@@ -19,11 +19,13 @@ def as_json(value: object, status: int = 200) -> web.Response:
     return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
 
 
-def refused(message: str, param: str, status: int = 400) -> web.HTTPException:
-    """An error to raise, in JSON; `param` is the field that it is about."""
-    text = msgspec.json.encode({"error": {"message": message, "param": param}}).decode()
-    error = web.HTTPNotFound if status == 404 else web.HTTPBadRequest
-    return error(text=text, content_type="application/json")
+_ERRORS: Mapping[int, type[web.HTTPException]] = {400: web.HTTPBadRequest, 404: web.HTTPNotFound, 409: web.HTTPConflict}
+
+
+def refused(message: str, param: str, status: int = 400, **more: object) -> web.HTTPException:
+    """An error to raise, in JSON: `status` is 400, 404 or 409, `param` the field that it is about, `more` stands beside it."""
+    text = msgspec.json.encode({"error": {"message": message, "param": param, **more}}).decode()
+    return _ERRORS[status](text=text, content_type="application/json")
 
 
 def whole_number(request: web.Request, name: str, default: int) -> int:

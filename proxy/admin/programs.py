@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 from aiohttp import web
@@ -12,11 +12,14 @@ from turnwise.proxy.admin.answers import as_json, one_of, only, quoted, refused,
 from turnwise.proxy.admin.program_page import GraphPage, graph_page, program_page
 from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.programs import Programs
-from turnwise.proxy.programs.values import Outcome, Summary
+from turnwise.proxy.programs.values import Key, Outcome, Summary
 from turnwise.settings import Settings
 
 STATES = ("live", "ended")
 DEFAULT_LIMIT = 100
+
+MAX_TOLD = 16
+"""Programs of one name that an error tells."""
 
 
 class ProgramsApi:
@@ -100,13 +103,28 @@ class ProgramsApi:
         return self._programs
 
     def _summary(self, request: web.Request) -> Summary:
-        """The program that the path means; raises HTTP 404."""
+        """The program that the path and `?tenant=` mean; raises HTTP 404, and 409 where these are several."""
+        only(request, "tenant", "worker")
         programs, text = self._known(), request.match_info["id"]
-        program = programs.find(text)
-        summary = None if program is None else programs.summary(program, self._clock())
+        found = programs.find(text, request.query.get("tenant"))
+        if len(found) > 1:
+            raise _ambiguous(text, found)
+        summary = programs.summary(found[0].id, self._clock()) if found else None
         if summary is None:
             raise _unknown(text)
         return summary
+
+
+def _ambiguous(text: str, found: Sequence[Key]) -> web.HTTPException:
+    some = found[:MAX_TOLD]
+    told = ", ".join(f"{key.id} (tenant {key.tenant or 'without a credential'})" for key in some)
+    more = f" and {len(found) - len(some)} more" if len(found) > len(some) else ""
+    return refused(
+        f"{len(found)} live programs of different tenants are named `{quoted(text)}`; say which by its id: {told}{more}",
+        "id",
+        status=409,
+        programs=[{"id": key.id, "tenant": key.tenant} for key in some],
+    )
 
 
 def _unknown(text: str) -> web.HTTPException:

@@ -71,6 +71,10 @@ class Population:
         """A program, live or ended, that is still known."""
         return self._programs.get(program)
 
+    def named(self, name: str) -> list[Program]:
+        """The newest program of this name of each tenant that has one."""
+        return [program for tenant in self._tenants.values() if (program := tenant.named(name)) is not None]
+
     def callers(self, tool_call_id: str) -> list[Node]:
         """The calls of all tenants that wait for the result of a tool call of this id."""
         return [node for tenant in self._tenants.values() for node in tenant.lineage.callers(tool_call_id)]

@@ -32,6 +32,7 @@ MAX_TOOLS = 128
 """Tool calls of one answer that are followed, and results of one prompt."""
 
 _ACTIVE_AT = attrgetter("record.active_at")
+_STARTED_AT = attrgetter("started_at")
 
 
 class Stats(msgspec.Struct, frozen=True, gc=False):
@@ -205,13 +206,17 @@ class Programs:
         self._backlog.work()
         return None if known is None else known.record.graph
 
-    def find(self, name: str) -> ProgramId | None:
-        """The program of this id, else the newest to which a client of any tenant gave this name; None where there is none."""
+    def find(self, name: str, tenant: str | None = None) -> tuple[Key, ...]:
+        """The program of this id, else of this name, of one `tenant` or of any; empty where there is none.
+
+        Of the name it is the live one, else the newest; where several tenants have live ones of it, all these.
+        """
         known = self._population.get(ProgramId(name))
-        if known is None:
-            named = [program for program in self._population.known() if program.key.name == name]
-            known = max(named, key=lambda program: program.key.started_at, default=None) if name else None
-        return None if known is None else known.key.id
+        if known is not None and tenant in (None, known.key.tenant):
+            return (known.key,)
+        named = [program for program in self._population.named(name) if tenant in (None, program.key.tenant)]
+        live = tuple(program.key for program in named if program.is_live)
+        return live or tuple(sorted((program.key for program in named), key=_STARTED_AT)[-1:])
 
     @property
     def stats(self) -> Stats:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from rich.console import Console
 from tests.integration.test_programs_api import admin
-from tests.page.stories import NOW, Story, Told, ToldPrograms, several
+from tests.page.stories import NOW, Story, Told, ToldPrograms, secrets, several
 
 from turnwise.proxy.__main__ import main
 from turnwise.proxy.admin.program_page import GraphPage, Held, HeldPrompt, program_page
@@ -198,6 +198,14 @@ async def test_a_program_is_ended_on_request(asked):
     status, out, _ = await asked(programs, "program", "nightly-review", "--end")
     assert (status, out.split(": ")[1]) == (0, "asked, 5 calls\n")
     assert programs.listing(NOW)[0].outcome is Outcome.ASKED
+
+
+async def test_a_program_of_another_tenant_by_the_same_name_is_not_ended(asked):
+    programs = secrets()
+    status, out, err = await asked(programs, "program", "secret", "--end")
+    assert (status, out) == (1, "")
+    assert all(f"{told.key.id} (tenant {told.key.tenant})" in err for told in programs.told.values())
+    assert {row.outcome for row in programs.listing(NOW)} == {Outcome.OPEN}
 
 
 async def test_an_unknown_program_names_the_closest(asked):

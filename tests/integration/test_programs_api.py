@@ -7,7 +7,7 @@ import httpx
 import msgspec
 import pytest
 from aiohttp.test_utils import TestServer, make_mocked_request
-from tests.page.stories import HOSTILE, NOW, Told, ToldPrograms, several
+from tests.page.stories import HOSTILE, NOW, Told, ToldPrograms, secrets, several
 from tests.unit.agents import World, calls, user
 
 from turnwise.engines.sim.tool_choice import HEADER_TOOL_CALLS
@@ -143,6 +143,25 @@ async def test_an_unknown_program_is_a_404_that_says_so(method):
     assert answer.json()["error"]["param"] == "id"
     assert "`nobody`" in answer.json()["error"]["message"]
     assert len(long.content) < 500
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/programs/secret"), ("POST", "/programs/secret/end")])
+async def test_a_name_of_several_tenants_is_a_409_that_tells_them_and_the_tenant_chooses(method, path):
+    programs = secrets()
+    async with admin(programs) as http:
+        refused = await http.request(method, path)
+        chosen = await http.request(method, path, params={"tenant": "b" * 12})
+        unknown = await http.request(method, path, params={"tenant": "nobody"})
+        misspelt = await http.request(method, path, params={"tenent": "b" * 12})
+    one, other = programs.told
+    error = refused.json()["error"]
+    assert (refused.status_code, error["param"]) == (409, "id")
+    assert error["programs"] == [{"id": one, "tenant": "a" * 12}, {"id": other, "tenant": "b" * 12}]
+    assert chosen.status_code == 200
+    assert other in chosen.text
+    assert one not in chosen.text
+    assert programs.told[one].summary.outcome is Outcome.OPEN
+    assert (unknown.status_code, misspelt.status_code) == (404, 400)
 
 
 async def test_a_program_is_ended_once_and_then_says_how():

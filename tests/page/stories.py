@@ -108,11 +108,13 @@ def fork_and_join(began):
 class Told:
     """One program: its key, its row of the list and its calls."""
 
-    def __init__(self, name, began, count=9, *, session="", outcome=Outcome.OPEN, running=0, waiting=0, calls=None):
+    def __init__(
+        self, name, began, count=9, *, session="", outcome=Outcome.OPEN, running=0, waiting=0, calls=None, tenant="t" * 12
+    ):
         self.calls = fork_and_join(began)[:count] if calls is None else calls
         root, trace = spans.root_span(session, name, int(began)), spans.trace_id(session, name, int(began))
         basis = Basis.NAMED if name else Basis.LINEAGE
-        self.key = Key(ProgramId(root.hex()), name, "t" * 12, session, 0, trace, root, None, True, began, basis)
+        self.key = Key(ProgramId(root.hex()), name, tenant, session, 0, trace, root, None, True, began, basis)
         self.summary = Summary(
             id=self.key.id,
             name=name,
@@ -135,6 +137,11 @@ class Told:
         )
 
 
+def secrets():
+    """Two live programs of one name, of different tenants."""
+    return ToldPrograms(Told("secret", 900.0, 1, tenant="a" * 12), Told("secret", 930.0, 1, tenant="b" * 12))
+
+
 class ToldPrograms:
     """What `Programs` answers of `told`, the most recently used first; `graphs` by the names of programs."""
 
@@ -145,8 +152,9 @@ class ToldPrograms:
     def listing(self, now, limit=None):
         return [one.summary for one in self.told.values()][:limit]
 
-    def find(self, name):
-        return next((one.key.id for one in self.told.values() if name in (one.key.id, one.key.name)), None)
+    def find(self, name, tenant=None):
+        keys = [one.key for one in self.told.values() if tenant in (None, one.key.tenant)]
+        return tuple(key for key in keys if key.id == name) or tuple(key for key in keys if key.name == name)
 
     def summary(self, program, now):
         return self.told[program].summary

@@ -179,11 +179,22 @@ def test_the_list_has_live_and_ended_programs_the_most_recently_used_first():
 def test_a_program_is_found_by_id_or_name_and_not_by_nothing():
     world = World()
     turn = world.call(GO, answer=LS, headers={"x-turnwise-program": "goal"})
-    assert world.programs.find("goal") == world.programs.find(turn.key.id) == turn.key.id
-    assert world.programs.find("") is None
-    assert world.programs.find("nobody") is None
+    assert world.programs.find("goal") == world.programs.find(turn.key.id) == (turn.key,)
+    assert world.programs.find("") == world.programs.find("nobody") == ()
     assert world.programs.calls(ProgramId("nobody")) is None
     assert not world.programs.end(ProgramId("nobody"), world.now)
+
+
+def test_a_name_means_the_live_program_of_it_and_all_where_several_tenants_have_one():
+    world = World()
+    mine, yours = (world.call(GO, answer=LS, headers=tenant(key, **{"x-turnwise-program": "goal"})).key for key in "ab")
+    assert set(world.programs.find("goal")) == {mine, yours}
+    assert world.programs.find("goal", yours.tenant) == world.programs.find(yours.id, yours.tenant) == (yours,)
+    assert world.programs.find("goal", "nobody") == world.programs.find(mine.id, yours.tenant) == ()
+    world.programs.end(yours.id, world.now)
+    assert world.programs.find("goal") == (mine,)
+    world.programs.end(mine.id, world.now)
+    assert world.programs.find("goal") == (yours,)
 
 
 def test_what_an_engine_tells_of_a_call_stands_in_its_record():

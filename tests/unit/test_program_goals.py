@@ -127,7 +127,7 @@ def test_a_name_whose_program_has_ended_names_its_next_part():
     second = world.begin(NEXT, headers=named("goal")).key
     assert (second.name, second.epoch, second.follows) == ("goal", 1, first.key.id)
     assert second.id != first.key.id
-    assert world.programs.find("goal") == second.id
+    assert world.programs.find("goal") == (second,)
 
 
 def test_one_name_means_another_program_to_another_tenant():

@@ -228,10 +228,13 @@ class Bus:
         self._send(datagram, self.links.values())
 
     def _send(self, datagram: Datagram, links: Iterable[Link]) -> None:
-        for data in messages.encode(datagram):
+        for data in messages.encode(datagram, self._count_oversize):
             for link in links:
                 link.send(data)
         self._retry_later()
+
+    def _count_oversize(self) -> None:
+        self.num_oversize += 1
 
     def _retry_later(self) -> None:
         if not self._is_retrying and any(link.has_backlog for link in self.links.values()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -108,20 +108,40 @@ def decode(data: bytes | memoryview) -> Datagram:
     return datagram
 
 
-def encode(datagram: Datagram) -> Iterator[bytes]:
-    """Write what `datagram` tells, as several where it is too large for one; every item by itself is small enough."""
-    data = _encoder.encode(datagram)
-    if len(data) <= MAX_DATAGRAM_BYTES:
+def encode(datagram: Datagram, left_out: Callable[[], None] = lambda: None) -> Iterator[bytes]:
+    """Write what `datagram` tells, as several where it is too large for one.
+
+    An item that by itself is too large, or cannot be written, is left out, and `left_out` is called for it: what nobody
+    expected of a client must not keep a worker from telling the rest.
+    """
+    data = _written(datagram)
+    if data is not None:
         yield data
-    elif len(datagram.news) > 1:
-        # All but half of the news goes with the first part, so that nothing is told twice.
-        middle = len(datagram.news) // 2
-        yield from encode(msgspec.structs.replace(datagram, news=datagram.news[:middle]))
-        yield from encode(Datagram(datagram.sender, news=datagram.news[middle:]))
+        return
+    news, loads = datagram.news, datagram.loads
+    if len(news) + len(loads) <= 1:
+        left_out()
+        if news:
+            yield from encode(msgspec.structs.replace(datagram, news=()), left_out)
+        return
+    # All but half of the news goes with the first part, so that nothing is told twice.
+    if news:
+        middle = len(news) // 2
+        yield from encode(msgspec.structs.replace(datagram, news=news[:middle]), left_out)
+        yield from encode(Datagram(datagram.sender, news=news[middle:]), left_out)
     else:
-        middle = len(datagram.loads) // 2
-        yield from encode(msgspec.structs.replace(datagram, loads=datagram.loads[:middle]))
-        yield from encode(Datagram(datagram.sender, loads=datagram.loads[middle:]))
+        middle = len(loads) // 2
+        yield from encode(msgspec.structs.replace(datagram, loads=loads[:middle]), left_out)
+        yield from encode(Datagram(datagram.sender, loads=loads[middle:]), left_out)
+
+
+def _written(datagram: Datagram) -> bytes | None:
+    """One datagram; None where it is too large, or something in it cannot be written: half a surrogate pair, a huge number."""
+    try:
+        data = _encoder.encode(datagram)
+    except (ValueError, OverflowError):
+        return None
+    return data if len(data) <= MAX_DATAGRAM_BYTES else None
 
 
 def booked(

@@ -11,12 +11,14 @@ from turnwise.index import KvIndex, Report
 from turnwise.proxy.export.audit import Audit
 from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.export.record import Recorder
+from turnwise.proxy.programs.elsewhere import Over
+from turnwise.proxy.programs.values import Outcome as ProgramOutcome
 from turnwise.proxy.workers import messages
 from turnwise.proxy.workers.inbox import MAX_WAITING_BOUNDARIES, SILENT_S
 from turnwise.proxy.workers.links import MAX_BACKLOG, Link
 from turnwise.proxy.workers.messages import MAX_BOUNDARIES, MAX_DATAGRAM_BYTES, Datagram, Kept
 from turnwise.settings import IndexSettings
-from turnwise.types import Answer, CallId, Digest, LastAnswer, Outcome, PromptChain, ReplicaId, Usage
+from turnwise.types import Answer, CallId, Digest, LastAnswer, Outcome, ProgramId, PromptChain, ReplicaId, Usage
 
 
 def test_a_call_of_one_worker_is_load_at_the_others(crew):
@@ -299,3 +301,23 @@ def test_a_datagram_that_can_never_be_sent_holds_up_no_other():
     for data in (b"one", b"large", b"two"):
         link.send(data)
     assert (sent, link.num_sent, link.num_dropped, link.has_backlog) == ([b"one", b"two"], 2, 1, False)
+
+
+def test_what_is_too_large_or_cannot_be_written_is_left_out_and_the_rest_is_told(crew):
+    first, second = workers = crew()
+    with first.book(tokens=1000):
+        first.bus.told(Over(ProgramId("p" * MAX_DATAGRAM_BYTES), ProgramOutcome.ASKED))
+        first.bus.settled(CallId("c"), R0, Usage(10**30, 1, 0), None, is_lesson=True)
+        first.bus.learned(R1, 4321.0)
+        workers.settle()
+        assert first.bus.num_oversize == 2
+        assert second.load() == (1, 1000, 1000)
+        assert second.fleet.members[R1].learned_tokens_per_s == 4321.0
+
+
+def test_a_heartbeat_with_one_item_too_large_is_heard(crew):
+    first, second = workers = crew()
+    first.bus.told(Over(ProgramId("p" * MAX_DATAGRAM_BYTES), ProgramOutcome.ASKED))
+    first.bus.beat()
+    workers.settle()
+    assert (first.bus.num_oversize, second.bus.num_heard) == (1, 1)

@@ -142,9 +142,11 @@ class Identity:
         if len(value) > MAX_BAGGAGE_BYTES:
             return self._ignore(Ignored.TOO_LONG)
         found: dict[bytes, bytes] = {}
-        for key, member in members(value):
-            if key in BAGGAGE_IDS:
-                found.setdefault(key, member)
+        for member in members(value):
+            if member is None:
+                self._ignore(Ignored.MALFORMED)
+            elif member[0] in BAGGAGE_IDS:
+                found.setdefault(*member)
         for key in BAGGAGE_IDS:
             if key in found and (name := self._decoded(found[key], MAX_BAGGAGE_ID_CHARS)):
                 return name

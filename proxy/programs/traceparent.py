@@ -37,9 +37,15 @@ def parse(value: bytes) -> ClientSpan | None:
     return ClientSpan(trace_id, span_id, bool(int(found[4], 16) & SAMPLED))
 
 
-def members(baggage: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and percent-decoded values of a `baggage` header, in its order; their properties are left out."""
+def members(baggage: bytes) -> Iterator[tuple[bytes, bytes] | None]:
+    """Keys and percent-decoded values of a `baggage` header, in its order; their properties are left out.
+
+    None for what is no member, having no key or no value; nothing between two commas is nothing, as in any list of HTTP.
+    """
     for member in baggage.split(b","):
         key, separator, value = member.partition(b";")[0].partition(b"=")
-        if separator:
-            yield key.strip(), unquote_to_bytes(value.strip())
+        name = key.strip()
+        if separator and name:
+            yield name, unquote_to_bytes(value.strip())
+        elif not member.isspace() and member:
+            yield None

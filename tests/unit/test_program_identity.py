@@ -72,6 +72,9 @@ def test_a_program_is_named_by_header_then_baggage_then_root_turn(headers, name,
         ({"baggage": "program.id=%00"}, Ignored.UNPRINTABLE),
         ({"baggage": "program.id=%ff"}, Ignored.UNPRINTABLE),
         ({"baggage": "a=b," * 3000}, Ignored.TOO_LONG),
+        ({"baggage": "a=b, ,;;;==%%%zz,"}, Ignored.MALFORMED),
+        ({"baggage": "program.id"}, Ignored.MALFORMED),
+        ({"baggage": " =goal"}, Ignored.MALFORMED),
         ({"x_codex_turn_metadata": "{"}, Ignored.MALFORMED),
         ({"x_codex_turn_metadata": "[" * 4000}, Ignored.MALFORMED),
         ({"x_codex_turn_metadata": codex(root_turn_id=7)}, Ignored.MALFORMED),
@@ -190,4 +193,4 @@ def test_a_malformed_traceparent_is_none(value):
 
 
 def test_baggage_is_taken_apart_and_what_is_no_member_left_out():
-    assert list(members(b"a=1,b = 2 ;p=3;q, ,c,d=%41%zz=")) == [(b"a", b"1"), (b"b", b"2"), (b"d", b"A%zz=")]
+    assert list(members(b"a=1,b = 2 ;p=3;q, ,c,d=%41%zz=")) == [(b"a", b"1"), (b"b", b"2"), None, (b"d", b"A%zz=")]

@@ -6,6 +6,12 @@ from turnwise.proxy.programs.turn import Turn
 from turnwise.proxy.programs.values import Call, Times
 from turnwise.types import Outcome
 
+MAX_TEXT_CHARS = 256
+"""Of a name or an id that a client or an engine chose; what is longer is cut, for a record is kept as long as its program."""
+
+MAX_COUNT = 2**63 - 1
+"""The largest count that can be written down; clients may ask for any number of tokens, and engines tell of any."""
+
 
 def settled(turn: Turn, outcome: Outcome, *, is_final: bool) -> Call:
     """The record of a call that a replica was tried for."""
@@ -33,20 +39,20 @@ def settled(turn: Turn, outcome: Outcome, *, is_final: bool) -> Call:
         turn.links,
         times,
         outcome.dialect,
-        outcome.model,
+        text(outcome.model),
         outcome.placement.replica,
         outcome.status,
         outcome.reason,
         outcome.is_stream,
         outcome.attempt,
         turn.attempts,
-        outcome.finish_reason,
-        outcome.response_id,
-        outcome.placement.prompt_tokens if usage is None else usage.prompt_tokens,
-        None if usage is None else usage.cached_tokens,
+        text(outcome.finish_reason),
+        text(outcome.response_id),
+        outcome.placement.prompt_tokens if usage is None else _count(usage.prompt_tokens) or 0,
+        None if usage is None else _count(usage.cached_tokens),
         outcome.placement.hit.tokens,
-        None if usage is None else usage.completion_tokens,
-        outcome.max_tokens,
+        None if usage is None else _count(usage.completion_tokens),
+        _count(outcome.max_tokens),
         outcome.tool_calls,
         turn.runs,
         is_final,
@@ -69,7 +75,7 @@ def dropped(turn: Turn, reason: str, now: float) -> Call:
         turn.links,
         Times(request.arrived_at, request.read_at, now, now, ended=now),
         request.dialect,
-        request.model,
+        text(request.model),
         None,
         None,
         reason,
@@ -82,10 +88,19 @@ def dropped(turn: Turn, reason: str, now: float) -> Call:
         None,
         0,
         None,
-        request.max_tokens,
+        _count(request.max_tokens),
         (),
         turn.runs,
         is_final=False,
         client_trace=turn.client_trace,
         agent_name=turn.agent_name,
     )
+
+
+def text(said: str | None) -> str | None:
+    """What of a name or an id is kept."""
+    return None if said is None else said[:MAX_TEXT_CHARS]
+
+
+def _count(number: int | None) -> int | None:
+    return number if number is None or -MAX_COUNT <= number <= MAX_COUNT else None

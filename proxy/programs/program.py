@@ -163,7 +163,8 @@ class Program:
         """When its time comes, if nothing else happens to it."""
         if self.record.running:
             return NEVER
-        is_done = self.is_answered and not self.waiting
+        # What no replica was tried for is not waited for: whoever asks again soon is told by the prompt.
+        is_done = (self.is_answered and not self.waiting) or not self.record.is_placed
         return self.record.active_at + (quiet_s if is_done else max_age_s)
 
     def ended(self) -> Ended:

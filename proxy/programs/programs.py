@@ -24,6 +24,7 @@ from turnwise.proxy.programs.turn import Turn
 from turnwise.proxy.programs.values import Attempt, Basis, Call, Ended, EngineTimes, Key, LinkKind, Summary
 from turnwise.proxy.programs.values import Outcome as ProgramOutcome
 from turnwise.settings import ProgramSettings, TraceSettings
+from turnwise.turns import MAX_ID_CHARS
 from turnwise.types import CallId, DialectName, Outcome, ProgramId, Request
 
 SPAWN, RETRY = LinkKind.SPAWN, LinkKind.RETRY
@@ -84,7 +85,10 @@ class Programs:
         answer = chain.answer
         tail = dialect.tail(prompt, 0 if answer is None else answer.last + 1)
         results = tail.results[:MAX_TOOLS]
-        found = lineage.find(prompt, chain, results, request.continues, dialect.quotes, now, is_retry=claims.is_retry)
+        continues = request.continues
+        if continues:
+            continues = tuple([state for state in continues if len(state) <= MAX_ID_CHARS])
+        found = lineage.find(prompt, chain, results, continues, dialect.quotes, now, is_retry=claims.is_retry)
         program, basis = self._belonging.program(tenant, claims, found, request, now, is_user_last=tail.is_user_last)
         if claims.session:
             tenant.joined(program, claims.session)
@@ -94,14 +98,14 @@ class Programs:
         links, runs = depends(program, found, results, request.arrived_at, self._backlog.close)
         is_opening = found is None or found.kind is SPAWN or (found.kind is RETRY and found.node.is_opening)
         node = Node(line, request.call_id, request.arrived_at, chain.digests[-1], is_opening=is_opening)
-        lineage.keep(node, prompt, found, request.continues)
+        lineage.keep(node, prompt, found, continues)
         if found is not None:
             found.node.followed(found.kind, found.tool, line)
         number = program.began(node, now)
         self._population.used(tenant, program)
         self._calls[basis] += 1
         if self._tell is not None:
-            self._tell(elsewhere.began(program, node, found, results, request.continues, claims.session))
+            self._tell(elsewhere.began(program, node, found, results, continues, claims.session))
         trace = self._belonging.client_trace(program, claims.span)
         turn = Turn(program, node, request, number, basis, tuple(links), tuple(runs), trace)
         self._backlog.begun(turn, self._hints.read(fields, request.hints, prompt))
@@ -128,7 +132,8 @@ class Programs:
         node, program = turn.node, turn.program
         node.said = said_of(outcome.answer)
         node.state = state
-        program.ended_call(node, tools[:MAX_TOOLS], outcome.response_id or "" if turn.request.is_stored else "")
+        stored_as = outcome.response_id or "" if turn.request.is_stored else ""
+        program.ended_call(node, tools[:MAX_TOOLS], stored_as if len(stored_as) <= MAX_ID_CHARS else "")
         self._end_call(turn, call)
         self._backlog.ended(turn, outcome)
         return call

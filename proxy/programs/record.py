@@ -45,6 +45,7 @@ class Record:
         "cached_tokens",
         "completion_tokens",
         "graph",
+        "is_placed",
         "key",
         "model",
         "num_agents",
@@ -58,6 +59,8 @@ class Record:
         self.graph = Graph()
         self.running = 0
         """Calls in flight."""
+        self.is_placed = False
+        """Whether a replica was tried for a call that has ended, or may have been."""
         self.num_agents = 0
         self.num_tools = 0
         """Tool calls that its answers hold."""
@@ -89,11 +92,14 @@ class Record:
     def abandoned(self) -> None:
         """A call will never end, as its worker is gone."""
         self.running -= 1
+        self.is_placed = True
 
     def add(self, call: Call) -> None:
         """A call has ended."""
         self.running -= 1
         self.active_at = call.times.ended
+        if call.replica is not None:
+            self.is_placed = True
         self.num_tools += len(call.tools)
         self.prompt_tokens += call.prompt_tokens
         self.cached_tokens += call.cached_tokens or 0

@@ -9,7 +9,7 @@ MAX_QUOTES = 16
 
 
 MAX_ID_CHARS = 256
-"""Longest id of a tool call that is taken for one; those of known APIs have 40 characters at most."""
+"""Longest id of a tool call, or of an answer, that is taken for one; those of known APIs have 60 characters at most."""
 
 
 class ToolCall(msgspec.Struct, frozen=True, array_like=True, gc=False):

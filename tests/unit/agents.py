@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 
+import msgspec
 from tests.unit.captured_programs import answer_body, outcome_of
 
 from turnwise.dialects import DIALECTS, match
@@ -13,6 +14,7 @@ from turnwise.proxy.programs import Programs, Turn
 from turnwise.proxy.reading import Reader
 from turnwise.proxy.wire.ports import RawRequest
 from turnwise.settings import Edits, ProgramSettings, TraceSettings
+from turnwise.types import Usage
 
 PATH = "/v1/chat/completions"
 SYSTEM = {"role": "system", "content": "You help with what is asked."}
@@ -58,7 +60,7 @@ class World:
         assert turn is not None
         return turn
 
-    def end(self, turn: Turn, answer: dict | None = None, **outcome):
+    def end(self, turn: Turn, answer: dict | None = None, usage: Usage | None = None, **outcome):
         """It is answered; `outcome` is how that ends where it is not well."""
         self.now += 1
         request = turn.request
@@ -68,7 +70,8 @@ class World:
             tap.on_head(200, is_stream=False)
             tap.feed(answer_body(request.dialect, [answer], "resp"), self.now)
             tap.close(self.now)
-        return self.programs.settle(turn, outcome_of(request, self.now, tap, **outcome), self.now)
+        made = msgspec.structs.replace(outcome_of(request, self.now, tap, **outcome), usage=usage)
+        return self.programs.settle(turn, made, self.now)
 
     def call(self, *turns: dict, answer: dict, **begin) -> Turn:
         """A call from its beginning to its end."""

@@ -1,8 +1,14 @@
 """What is tried again, when, and for how long; on a clock of the test's own."""
 
 import pytest
+from tests.sink.records import call, key, wall_ns
 
+from turnwise.proxy.export.otlp.exporter import Exporter
 from turnwise.proxy.export.otlp.sending import FIRST_PAUSE_S, MAX_PAUSE_S, RETRY_FOR_S, Answer, Delivery, Verdict
+from turnwise.proxy.programs.values import Ended, Outcome, ToolRun
+from turnwise.settings import Settings
+from turnwise.turns import ToolCall
+from turnwise.types import CallId
 
 TAKEN, LATER, REFUSED = Answer(Verdict.TAKEN), Answer(Verdict.LATER, "HTTP 503"), Answer(Verdict.REFUSED, "HTTP 400")
 
@@ -82,3 +88,27 @@ def test_before_a_deadline_no_attempt_and_no_pause_outlasts_it():
     assert not delivery.is_over
     backend.now = 105.0
     assert delivery.is_over
+
+
+NAME = "n" * 256
+
+
+@pytest.mark.parametrize(
+    ("changes", "num_chars"),
+    [
+        ({"model": NAME}, 256),
+        ({"response_id": NAME}, 256),
+        ({"tools": (ToolCall(NAME, NAME),) * 100}, 51_200),
+        ({"runs": (ToolRun(NAME, NAME, CallId("c"), 1.0, 2.0),) * 100}, 51_200),
+    ],
+)
+def test_what_waits_weighs_no_less_than_the_names_in_it(changes, num_chars):
+    def weights(**changes):
+        record = call(**{"model": None, "response_id": None} | changes)
+        exporter = Exporter(Settings(), Backend(), 10.0, b"", wall_ns)
+        exporter.call_ended(key(), record)
+        first = exporter.pending_bytes
+        exporter.program_ended(Ended(key(), Outcome.ANSWERED, (record,), 1.0))
+        return first, exporter.pending_bytes - first
+
+    assert [heavy - light >= num_chars for heavy, light in zip(weights(**changes), weights(), strict=True)] == [True, True]

@@ -3,13 +3,14 @@
 import gc
 import types
 
+import msgspec
 import pytest
 from tests.unit.agents import World, calls, links, result, says, user
 
 from turnwise.proxy.programs.population import AT_ONCE, KEPT_ENDED, SETTLES_WITHIN_S
 from turnwise.proxy.programs.shares import Shares
 from turnwise.proxy.programs.values import Basis, EngineTimes, Outcome
-from turnwise.types import ProgramId
+from turnwise.types import CallId, ProgramId, Usage
 
 GO = user("Look at the folder and say what is in it.")
 LS = calls(("call_1", "ls"))
@@ -256,3 +257,51 @@ def test_shares_know_who_has_most(count):
         shares.remove("a")
     with pytest.raises(KeyError):
         _ = shares.largest
+
+
+def test_a_program_of_which_no_call_found_a_replica_ends_a_quiet_period_after_it():
+    world = World(quiet_s=60.0, max_age_s=3600.0)
+    turn = world.begin(GO, model="nobody-serves-this")
+    world.programs.drop(turn, "unknown_model", world.now)
+    assert world.programs.sweep(world.now + 59.0) == []
+    (ended,) = world.programs.sweep(world.now + 60.0)
+    assert (ended.key, ended.outcome, len(ended.calls)) == (turn.key, Outcome.AGE, 1)
+
+
+def test_a_program_goes_on_where_one_of_its_calls_found_no_replica():
+    world = World(quiet_s=60.0, max_age_s=3600.0)
+    named = {"x-turnwise-program": "p"}
+    world.call(GO, answer=LS, headers=named)
+    world.programs.drop(world.begin(user("More."), headers=named), "queue_full", world.now)
+    assert world.programs.sweep(world.now + 3599.0) == []
+
+
+def test_of_what_clients_and_engines_name_a_bounded_part_is_kept():
+    world = World()
+    long = "x" * 100_000
+    turn = world.begin(GO, model=long)
+    call = world.end(turn, calls(("call_1", long), (long, "ls")), status=200)
+    assert call.model == long[:256]
+    assert [(tool.id, tool.name) for tool in call.tools] == [("call_1", long[:256]), ("", "ls")]
+    dropped = world.programs.drop(world.begin(user("Other."), model=long), "unknown_model", world.now)
+    assert dropped.model == long[:256]
+
+
+@pytest.mark.parametrize("count", [10**30, -(10**30)])
+def test_a_count_that_cannot_be_written_down_is_left_out(count):
+    world = World()
+    usage = Usage(count, count, count)
+    call = world.end(world.begin(GO, max_tokens=count), DONE, usage=usage)
+    told = (call.max_tokens, call.prompt_tokens, call.completion_tokens, call.cached_tokens)
+    assert told == (None, 0, None, None)
+    assert world.programs.drop(world.begin(user("Other."), max_tokens=count), "unknown_model", world.now).max_tokens is None
+
+
+def test_state_is_known_by_an_id_but_by_no_text_of_any_length():
+    world = World()
+    known, unknown = "resp_" + "1" * 40, "r" * 257
+    turn = world.begin(GO)
+    world.programs.drop(turn, "unknown_model", world.now)
+    for state, kept in ((known, "=" + known), (unknown, "")):
+        request = msgspec.structs.replace(turn.request, call_id=CallId(state), continues=(state,))
+        assert world.programs.begin(request, {b"x-turnwise-program": b"p"}, world.now).node.stored_as == kept

@@ -3,7 +3,7 @@
 import pytest
 from tests.unit.graph_talk import RATE, outcome, request, said
 
-from turnwise.proxy.programs.graph import BlockKind, Graph, HintReader, Malformed, Retention, State, blocks, lines
+from turnwise.proxy.programs.graph import BlockKind, Graph, HintReader, Malformed, Rates, Retention, State, blocks, lines
 from turnwise.proxy.programs.graph.prompts import prompt_of
 from turnwise.proxy.programs.graph.rows import MAX_ROWS, MAX_TOKENS
 from turnwise.turns import NO_HINTS, Breakpoint, Hints, ToolCall
@@ -336,3 +336,11 @@ def test_a_malformed_hint_changes_nothing_and_is_counted(talk, headers, hints, w
     assert retentions(talk) == ["durable", "durable", "session", "session"]
     assert {reason: count for reason, count in talk.reader.malformed.items() if count} == {why: 1}
     assert talk.graph.hinted is None
+
+
+def test_no_rate_is_learned_of_a_model_with_a_name_of_any_length():
+    rates = Rates()
+    for name in ("m" * 256, "m" * 257):
+        for _ in range(100):
+            rates.learn(name, 1000, 500)
+    assert [rates.tokens_per_byte(name) > 0.3 for name in ("m" * 256, "m" * 257)] == [True, False]

@@ -21,11 +21,13 @@ from turnwise.settings import Settings
 logger = logging.getLogger(__name__)
 
 CALL_BYTES = 3072
-"""What a call that waits is taken to weigh: its record, and its spans once they are made."""
+"""What a call that waits is taken to weigh: its record, and its spans once they are made; names and parts come on top."""
 PART_BYTES = 256
-"""The same for each of its links, tool runs and failed attempts."""
+"""The same for each of its links, tool calls, tool runs and failed attempts."""
 ENDED_CALL_BYTES = 1024
 """The same for each call of a program that has ended."""
+CHAR_BYTES = 4
+"""The most that a character takes, of a name or an id that a client or an engine chose."""
 
 WAKE_AT_RECORDS = 64
 """So many that wait wake the thread before its second is over."""
@@ -94,13 +96,13 @@ class Exporter:
     def call_ended(self, key: Key, call: Call) -> None:
         """See `ProgramListener.call_ended`."""
         if key.is_sampled:
-            parts = len(call.links) + len(call.runs) + len(call.attempts)
-            self._put((CALL_BYTES + PART_BYTES * parts, key, call))
+            self._put((CALL_BYTES + _parts_bytes(call), key, call))
 
     def program_ended(self, ended: Ended) -> None:
         """See `ProgramListener.program_ended`."""
         if ended.key.is_sampled:
-            self._put((CALL_BYTES + ENDED_CALL_BYTES * len(ended.calls), ended.key, ended))
+            parts = sum(_parts_bytes(call) for call in ended.calls)
+            self._put((CALL_BYTES + ENDED_CALL_BYTES * len(ended.calls) + parts, ended.key, ended))
 
     def forward(self, request: bytes) -> None:
         """Send on an `ExportTraceServiceRequest` of an engine, as it is."""
@@ -186,3 +188,14 @@ class Exporter:
                 self.lost[loss] += batch.num_records
                 logger.warning("a batch of %d spans was not taken: %s", batch.num_spans, answer.why)
         self._bytes_out += batch.weight
+
+
+def _parts_bytes(call: Call) -> int:
+    """What a call weighs beside what all calls do: its parts, and the names and ids that others chose."""
+    num_parts = len(call.links) + len(call.attempts) + len(call.tools) + len(call.runs)
+    num_chars = len(call.model or "") + len(call.response_id or "")
+    for tool in call.tools:
+        num_chars += len(tool.id) + len(tool.name)
+    for run in call.runs:
+        num_chars += len(run.id) + len(run.name)
+    return PART_BYTES * num_parts + CHAR_BYTES * num_chars

@@ -10,6 +10,9 @@ BYTES_PER_TOKEN = 4.0
 MAX_MODELS = 256
 """Models whose own rate is learned; clients may name any."""
 
+MAX_NAME_CHARS = 256
+"""Longest name of one of these."""
+
 
 class Rates:
     """A running rate for each model."""
@@ -26,7 +29,7 @@ class Rates:
         """An engine has counted a prompt."""
         known = self._by_model.get(model)
         if known is None:
-            if len(self._by_model) >= MAX_MODELS:
+            if len(self._by_model) >= MAX_MODELS or len(model or "") > MAX_NAME_CHARS:
                 return
             known = self._by_model[model] = BytesPerToken(BYTES_PER_TOKEN)
         known.learn(num_bytes, num_tokens)

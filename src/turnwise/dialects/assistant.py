@@ -98,11 +98,14 @@ class Heard:
 
 
 def tool_call(call_id: Any, name: str, arguments: str | bytes) -> ToolCall:
-    """A tool call with these arguments, a JSON text; its id is empty where it is no text or longer than any API's."""
+    """A tool call with these arguments, a JSON text.
+
+    Its id is empty where it is no text or longer than any API's, and its name is cut at that length.
+    """
     if type(call_id) is not str or len(call_id) > MAX_ID_CHARS:
         call_id = ""
     num_bytes = len(arguments.encode() if isinstance(arguments, str) else arguments)
-    return ToolCall(call_id, name, num_bytes, quotes.of_arguments(arguments))
+    return ToolCall(call_id, name[:MAX_ID_CHARS], num_bytes, quotes.of_arguments(arguments))
 
 
 def heard_in(turns: Iterable[Raw], hear: Callable[[Raw, Heard], None]) -> Heard | None:

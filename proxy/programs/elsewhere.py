@@ -6,7 +6,9 @@ records, and any of them can tell what a call follows. The worker that opened a 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -15,12 +17,26 @@ from turnwise.proxy.programs.lineage import Found
 from turnwise.proxy.programs.lines import Line, Node, State
 from turnwise.proxy.programs.population import Population
 from turnwise.proxy.programs.program import Program
-from turnwise.proxy.programs.values import Call, Key, LinkKind, Outcome
-from turnwise.turns import ToolCall
+from turnwise.proxy.programs.values import Call, Key, LinkKind, Outcome, ToolRun
+from turnwise.turns import MAX_ID_CHARS, MAX_QUOTES, ToolCall
 from turnwise.types import CallId, Digest, ProgramId
 
 MAX_PARTS = 64
-"""Tool calls and results of one call that siblings are told of: with ids and hashes, a datagram holds them."""
+"""Tool calls and results of one call that siblings are told of."""
+
+MAX_PARTS_BYTES = 16 * 1024
+"""What these may take together: 64 of 250 bytes, which is twice what they have. A datagram holds three such lists."""
+
+MAX_TEXT_BYTES = 4 * MAX_ID_CHARS
+"""The longest id or name, in UTF-8."""
+
+ALWAYS_FIT = MAX_PARTS_BYTES // (2 * MAX_TEXT_BYTES + 9 * MAX_QUOTES + 64)
+"""So many fit whatever they are: hardly a call has more, and these are not weighed."""
+
+MAX_RUNNING = 65_536
+"""Calls of siblings that are taken to run; of more, the one that began longest ago counts as gone."""
+
+_Part = TypeVar("_Part", str, ToolCall, ToolRun)
 
 
 class Follows(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -99,28 +115,64 @@ def began(
         node.turns_key,
         node.is_opening,
         follows,
-        results[:MAX_PARTS],
-        continues[:MAX_PARTS],
+        _fitting(results, _text_bytes),
+        _fitting(continues, _text_bytes),
         node.line.head,
     )
 
 
 def finished(program: Program, node: Node, call: Call) -> Finished:
     """The news of a call that ended here."""
-    if len(call.tools) > MAX_PARTS or len(call.runs) > MAX_PARTS or len(call.links) > MAX_PARTS:
-        call = msgspec.structs.replace(
-            call, tools=call.tools[:MAX_PARTS], runs=call.runs[:MAX_PARTS], links=call.links[:MAX_PARTS]
-        )
-    return Finished(program.key.id, call, node.state, node.said, node.tools[:MAX_PARTS], node.stored_as)
+    if len(call.tools) > ALWAYS_FIT or len(call.runs) > ALWAYS_FIT or len(call.links) > MAX_PARTS:
+        tools, runs = _fitting(call.tools, _tool_bytes), _fitting(call.runs, _run_bytes)
+        call = msgspec.structs.replace(call, tools=tools, runs=runs, links=call.links[:MAX_PARTS])
+    return Finished(program.key.id, call, node.state, node.said, _fitting(node.tools, _tool_bytes), node.stored_as)
+
+
+def _fitting(parts: tuple[_Part, ...], size: Callable[[_Part], int]) -> tuple[_Part, ...]:
+    """The first of these that siblings can be told of: all of them, but where a client or an engine makes no sense."""
+    if len(parts) <= ALWAYS_FIT:
+        return parts
+    num_bytes = 0
+    for position, part in enumerate(parts[:MAX_PARTS]):
+        num_bytes += size(part)
+        if num_bytes > MAX_PARTS_BYTES:
+            return parts[:position]
+    return parts[:MAX_PARTS]
+
+
+def _text_bytes(text: str) -> int:
+    return len(text.encode()) + 3
+
+
+def _tool_bytes(tool: ToolCall) -> int:
+    return _text_bytes(tool.id) + _text_bytes(tool.name) + 9 * len(tool.quotes) + 13
+
+
+def _run_bytes(run: ToolRun) -> int:
+    return _text_bytes(run.id) + _text_bytes(run.name) + _text_bytes(run.caller) + 32
+
+
+class _Running(NamedTuple):
+    """A call of a sibling that has not ended, as far as was heard."""
+
+    teller: int
+    program: Program
+    node: Node
+    heard_at: float
 
 
 class Elsewhere:
-    """Applies what siblings tell, each known by its number; `close` is told of conversations that are over."""
+    """Applies what siblings tell, each known by its number; `close` is told of conversations that are over.
 
-    def __init__(self, population: Population, close: Callable[[Line], None]) -> None:
+    The end of a call may never be heard. One that began `max_age_s` ago counts as gone, so that it holds up no program.
+    """
+
+    def __init__(self, population: Population, close: Callable[[Line], None], max_age_s: float) -> None:
         self._population = population
         self._close = close
-        self._running: dict[CallId, tuple[int, Program, Node]] = {}
+        self._max_age_s = max_age_s
+        self._running: OrderedDict[CallId, _Running] = OrderedDict()
 
     def heard(self, news: News, sender: int, now: float) -> None:
         """Take in what one sibling tells."""
@@ -135,15 +187,26 @@ class Elsewhere:
 
     def lost(self, sender: int, heir: int | None) -> None:
         """A sibling is gone: its calls have failed, and `heir` owns its programs; None is this worker."""
-        for call_id, (teller, program, node) in list(self._running.items()):
-            if teller == sender:
+        for call_id, running in list(self._running.items()):
+            if running.teller == sender:
                 del self._running[call_id]
-                node.state = State.FAILED
-                program.record.abandoned()
-                self._population.settled(program)
+                self._give_up(running)
         for program in self._population.known():
             if program.owner == sender:
                 program.owner = heir
+
+    def expire(self, now: float) -> None:
+        """Give up calls whose end should have been heard by now."""
+        while self._running:
+            oldest = next(iter(self._running.values()))
+            if oldest.heard_at + self._max_age_s > now:
+                break
+            self._give_up(self._running.popitem(last=False)[1])
+
+    def _give_up(self, running: _Running) -> None:
+        running.node.state = State.FAILED
+        running.program.record.abandoned()
+        self._population.settled(running.program)
 
     def _began(self, news: Began, sender: int, now: float) -> None:
         key = news.key
@@ -170,13 +233,15 @@ class Elsewhere:
             found.node.followed(found.kind, found.tool, line)
         program.began(node, now)
         self._population.used(tenant, program)
-        self._running[news.call_id] = (sender, program, node)
+        self._running[news.call_id] = _Running(sender, program, node, now)
+        if len(self._running) > MAX_RUNNING:
+            self._give_up(self._running.popitem(last=False)[1])
 
     def _finished(self, news: Finished) -> None:
         running = self._running.pop(news.call.call_id, None)
         if running is None:
             return
-        _, program, node = running
+        program, node = running.program, running.node
         node.said = news.said
         node.state = news.state
         node.ended_at = news.call.times.ended

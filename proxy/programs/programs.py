@@ -68,7 +68,7 @@ class Programs:
         self._belonging = Belonging(settings, traces, self._population, tell)
         self._tell = tell
         self._backlog = Backlog()
-        self.elsewhere = Elsewhere(self._population, self._backlog.close)
+        self.elsewhere = Elsewhere(self._population, self._backlog.close, settings.max_age_s)
         """What siblings serve; `tell` tells them what this worker serves, None where there are none."""
         self._calls = dict.fromkeys(Basis, 0)
         self._hints = HintReader()
@@ -180,6 +180,7 @@ class Programs:
         A bounded amount of work at a time, and empty where nothing is left to do.
         """
         self._backlog.work()
+        self.elsewhere.expire(now)
         return [self._ended(program) for program in self._population.sweep(now)]
 
     def take_retired(self) -> list[Retired]:

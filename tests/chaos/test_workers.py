@@ -385,3 +385,26 @@ async def test_programs_of_all_workers_are_listed_shown_and_ended_on_one_port(se
     assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "state")
     assert (ended.status_code, ended.json()["outcome"], ended.json()["calls"]) == (200, "asked", 3)
     assert [program["name"] for program in left] == ["alone"]
+
+
+async def test_what_no_client_should_say_stops_no_worker(serve_sims, admin_of, clients):
+    wide = "\U0001f600"
+    results = [{"role": "tool", "tool_call_id": f"{at:02}" + wide * 254, "content": "x"} for at in range(64)]
+    many = {"model": "m", "messages": [{"role": "user", "content": "Go."}, *results], "max_tokens": 4}
+    async with contextlib.AsyncExitStack() as stack:
+        proxy = await serve_sims(*await sims(stack, 1), arguments=WORKERS)
+        admin = admin_of(proxy)
+        first, second = await clients(proxy, admin)
+        before = await admin.workers()
+        for client in (first, second):
+            refused = await client.ask("/v1/chat/completions", chat(("user", "hello"), model="m" * 66_000), JSON)
+            assert refused.status == 404
+            assert (await client.ask("/v1/chat/completions", json.dumps(many).encode(), JSON)).status < 500
+        for worker in (0, 1):
+            page = await admin.until(
+                lambda page: sum(row["calls"] for row in page["programs"]) == 4, "/programs", worker=worker
+            )
+            assert [row["running"] for row in page["programs"]] == [0, 0]
+            assert all(len(row["model"]) <= 256 for row in page["programs"])
+        after = await admin.workers()
+    assert [worker["pid"] for worker in after] == [worker["pid"] for worker in before]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from functools import partial
 
 import msgspec
@@ -9,20 +10,24 @@ import pytest
 from tests.unit import captured_programs as captured
 
 from turnwise.proxy.programs import Programs
-from turnwise.proxy.programs.values import Outcome
+from turnwise.proxy.programs.elsewhere import MAX_RUNNING, Finished
+from turnwise.proxy.programs.values import Basis, Outcome, ToolRun
 from turnwise.proxy.workers import messages
 from turnwise.proxy.workers.messages import MAX_DATAGRAM_BYTES, Datagram
 from turnwise.settings import ProgramSettings, TraceSettings
-from turnwise.turns import ToolCall
+from turnwise.turns import MAX_ID_CHARS, ToolCall
+from turnwise.types import CallId
 
 CAPTURES = ["cli_claude", "cli_codex", "cli_opencode", "cli_qwen", "langgraph_traceparent", "oai_chat", "smolagents", "anth"]
 
 
-def crew(count: int, settings: ProgramSettings | None = None) -> list[Programs]:
-    """Workers that hear each other at once, through the bytes that would go over the bus."""
+def crew(count: int, settings: ProgramSettings | None = None, lost: Container[type] = ()) -> list[Programs]:
+    """Workers that hear each other at once, through the bytes that would go over the bus; news of the types `lost` get lost."""
     workers: list[Programs] = []
 
     def tell(sender, news):
+        if type(news) in lost:
+            return
         (data,) = messages.encode(Datagram(sender, news=(news,)))
         (heard,) = messages.decode(data).news
         for number, worker in enumerate(workers):
@@ -125,3 +130,63 @@ def test_news_of_the_largest_call_fit_a_datagram():
     (data,) = messages.encode(Datagram(0, news=(messages.elsewhere.finished(turn.program, turn.node, call),)))
     assert len(data) <= MAX_DATAGRAM_BYTES
     messages.decode(data)
+
+
+def chat(number: int, name: str, messages: list[dict] | None = None, **members):
+    """A row as captures have it."""
+    turns = messages or [{"role": "user", "content": f"Task {number}."}]
+    return {
+        "seq": number,
+        "path": "/v1/chat/completions",
+        "headers": {"x-turnwise-program": name},
+        "t_arrive_s": float(number),
+        "t_done_s": number + 0.5,
+        "body": {"model": "m", "messages": turns, **members},
+    }
+
+
+def begin(worker: Programs, row: dict):
+    request, fields = captured.read(captured.Reader(captured.Edits(include_usage=False)), row, is_stripped=False)
+    turn = worker.begin(request, fields, row["t_arrive_s"])
+    assert turn is not None
+    return turn
+
+
+def test_names_and_ids_of_any_length_fit_a_datagram():
+    wide = "\U0001f600"
+    results = [{"role": "tool", "tool_call_id": f"{number:02}" + wide * 254, "content": "x"} for number in range(64)]
+    first, second = crew(2)
+    turn = begin(first, chat(1, wide * 128, [{"role": "user", "content": "Go."}, *results], model="m" * 66_000))
+    tool = ToolCall(wide * MAX_ID_CHARS, wide * MAX_ID_CHARS, 9, tuple(range(2**63, 2**63 + 16)))
+    run = ToolRun(tool.id, tool.name, CallId("c" * 40), 1.0, 2.0)
+    turn.runs = (run,) * 128
+    outcome = captured.outcome_of(turn.request, 2.0)
+    first.settle(turn, msgspec.structs.replace(outcome, tool_calls=(tool,) * 128, finish_reason="f" * 9999), 2.0)
+    (summary,) = second.listing(3.0)
+    assert (summary.running, summary.calls, len(summary.model)) == (0, 1, 256)
+
+
+def test_a_siblings_call_whose_end_gets_lost_does_not_keep_a_program_for_ever():
+    first, second = crew(2, ProgramSettings(max_age_s=100.0), lost=(Finished,))
+    own = begin(second, chat(1, "p"))
+    second.settle(own, captured.outcome_of(own.request, 2.0), 2.0)
+    other = begin(first, chat(2, "p"))
+    first.settle(other, captured.outcome_of(other.request, 3.0), 3.0)
+    assert other.basis is Basis.NAMED
+    assert second.listing(50.0)[0].running == 1
+    assert second.sweep(99.0) == []
+    (ended,) = second.sweep(200.0)
+    assert ended.key.name == "p"
+    assert second.listing(200.0)[0].running == 0
+
+
+def test_of_more_calls_of_siblings_than_can_run_the_oldest_counts_as_gone():
+    first, second = crew(2, lost=(Finished,))
+    begin(first, chat(1, "p"))
+    begin(first, chat(2, "q"))
+    begun = second.elsewhere
+    turn = begin(first, chat(3, "r"))
+    news = messages.elsewhere.began(turn.program, turn.node, None, (), (), "")
+    for number in range(MAX_RUNNING - 2):
+        begun.heard(msgspec.structs.replace(news, call_id=CallId(f"c{number}")), 0, 0.0)
+    assert {summary.name: summary.running for summary in second.listing(4.0)} == {"p": 0, "q": 1, "r": MAX_RUNNING - 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -38,6 +39,7 @@ class AdminApi:
         programs: Programs | None = None,
         *,
         clock: Callable[[], float],
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._fleet = fleet
@@ -46,7 +48,7 @@ class AdminApi:
         self._index = index
         self._clock = clock
         self._programs = ProgramsApi(settings, programs, index, fleet, clock=clock)
-        self._tool_runs = ToolRunsApi(programs, clock=clock)
+        self._tool_runs = ToolRunsApi(programs, settings.programs.max_age_s, clock=clock, wall=wall)
 
     def application(self) -> web.Application:
         """Build the application with its routes."""

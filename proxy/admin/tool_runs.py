@@ -12,8 +12,11 @@ from aiohttp import web
 from turnwise.events import ToolEvent
 from turnwise.proxy.admin.answers import as_json, refused
 from turnwise.proxy.programs import Programs
+from turnwise.proxy.programs.values import Told
 
 PATH = "/tool-runs"
+SKEW_S = 1.0
+"""How far in the future a run may have ended: whoever measured it has another clock."""
 MAX_RUNS = 1024
 """Of one request."""
 
@@ -35,18 +38,32 @@ _RUNS = msgspec.json.Decoder(list[ToolRunTold])
 
 
 class ToolRunsApi:
-    """Hands what is told to `programs`, None where they are not told apart."""
+    """Hands what is told to `programs`, None where they are not told apart; no run is older than `max_age_s`.
 
-    def __init__(self, programs: Programs | None, *, clock: Callable[[], float]) -> None:
+    `clock` is that of calls, `wall` the time of day.
+    """
+
+    def __init__(
+        self,
+        programs: Programs | None,
+        max_age_s: float,
+        *,
+        clock: Callable[[], float],
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self._programs = programs
+        self._max_age_s = max_age_s
         self._clock = clock
+        self._wall = wall
 
     def routes(self) -> list[web.RouteDef]:
         """Make its route, also under `/v1`."""
         return [web.post(f"{prefix}{PATH}", self.post_runs) for prefix in ("", "/v1")]
 
     async def post_runs(self, request: web.Request) -> web.Response:
-        """Take runs before the calls that bring their results; `unknown` are the ids that no one call waits for.
+        """Take runs before the calls that bring their results.
+
+        `unknown` are the ids that no call waits for, `ambiguous` those that several do.
 
         HTTP 400 names the field of a body that cannot be read; then no run of it is taken.
         """
@@ -58,10 +75,22 @@ class ToolRunsApi:
             raise refused(f"the body must be a list of tool runs: {error}", "body") from None
         if len(runs) > MAX_RUNS:
             raise refused(f"the body must not hold more than {MAX_RUNS} tool runs", "body")
-        ahead_s = self._clock() - time.time()
+        now = self._wall()
+        ahead_s = self._clock() - now
         events = [(run, _event(number, run, ahead_s)) for number, run in enumerate(runs)]
-        unknown = [run.tool_call_id for run, event in events if not self._programs.tool_event(event, run.program)]
-        return as_json({"taken": len(runs) - len(unknown), "unknown": unknown})
+        for number, run in enumerate(runs):
+            self._check_age(number, run, now)
+        found: dict[Told, list[str]] = {told: [] for told in Told}
+        for run, event in events:
+            found[self._programs.tool_event(event, run.program)].append(run.tool_call_id)
+        return as_json({**found, Told.TAKEN: len(found[Told.TAKEN])})
+
+    def _check_age(self, number: int, run: ToolRunTold, now: float) -> None:
+        """Raise HTTP 400 for a time at which nothing can have run that a call waits for: milliseconds, another clock."""
+        for name, moment in (("queued_at", run.queued_at), ("started_at", run.started_at), ("ended_at", run.ended_at)):
+            if moment is not None and not now - self._max_age_s <= moment <= now + SKEW_S:
+                field, age_s = f"[{number}].{name}", f"{self._max_age_s:g}"
+                raise refused(f"`{field}` must be in Unix seconds, of the last {age_s} s (`programs.max_age_s`)", field)
 
 
 def _event(number: int, run: ToolRunTold, ahead_s: float) -> ToolEvent:

@@ -60,16 +60,22 @@ def _tool(node: Node, tool_call_id: str) -> ToolCall | None:
 
 
 def _run(caller: Node, tool: ToolCall, now: float, *, is_conversation: bool) -> ToolRun:
+    """The run of a tool whose result comes `now`; one told to have been at another time altogether is inferred."""
     told = None if caller.measured is None else caller.measured.get(tool.id)
-    if told is None:
-        return ToolRun(tool.id, tool.name, caller.call_id, caller.ended_at, now, is_conversation=is_conversation)
+    called_at = caller.ended_at
+    if told is None or told.ended_at < called_at or told.queued_at > now:
+        return ToolRun(tool.id, tool.name, caller.call_id, called_at, now, is_conversation=is_conversation)
+    # Whoever measured it has another clock than ours: what does not fit between the two calls is cut off.
+    queued_at, started_at, ended_at = (
+        min(max(moment, called_at), now) for moment in (told.queued_at, told.started_at, told.ended_at)
+    )
     return ToolRun(
         tool.id,
         tool.name,
         caller.call_id,
-        told.started_at,
-        told.ended_at,
-        told.queued_at,
+        started_at,
+        ended_at,
+        queued_at,
         is_inferred=False,
         is_conversation=is_conversation,
         is_ok=told.ok,

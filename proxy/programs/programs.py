@@ -21,7 +21,7 @@ from turnwise.proxy.programs.lines import Node, State
 from turnwise.proxy.programs.population import Population
 from turnwise.proxy.programs.program import Program
 from turnwise.proxy.programs.turn import Turn
-from turnwise.proxy.programs.values import Attempt, Basis, Call, Ended, EngineTimes, Key, LinkKind, Summary
+from turnwise.proxy.programs.values import Attempt, Basis, Call, Ended, EngineTimes, Key, LinkKind, Summary, Told
 from turnwise.proxy.programs.values import Outcome as ProgramOutcome
 from turnwise.settings import ProgramSettings, TraceSettings
 from turnwise.turns import MAX_ID_CHARS
@@ -146,8 +146,8 @@ class Programs:
         self._backlog.ended(turn, None)
         return call
 
-    def tool_event(self, event: ToolEvent, program: str = "") -> bool:
-        """Take a tool run as it was measured; False where no call waits for its result, or several do.
+    def tool_event(self, event: ToolEvent, program: str = "") -> Told:
+        """Take a tool run as it was measured, where one call waits for its result.
 
         `program` is the id or the name of a program, where it is known.
         """
@@ -155,9 +155,9 @@ class Programs:
         if program:
             callers = [node for node in callers if program in (node.line.program.key.id, node.line.program.key.name)]
         if len(callers) != 1:
-            return False
+            return Told.AMBIGUOUS if callers else Told.UNKNOWN
         callers[0].told(event)
-        return True
+        return Told.TAKEN
 
     def engine_times(self, program: ProgramId, call: CallId, times: EngineTimes) -> bool:
         """Put down what the engine says of a finished call; False where that is not known any more."""

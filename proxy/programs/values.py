@@ -56,6 +56,16 @@ class Outcome(StrEnum):
     SHUTDOWN = "shutdown"
 
 
+class Told(StrEnum):
+    """What became of a tool run that was told."""
+
+    TAKEN = "taken"
+    UNKNOWN = "unknown"
+    """No call waits for its result."""
+    AMBIGUOUS = "ambiguous"
+    """Several do."""
+
+
 class Link(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A call that had to come first."""
 

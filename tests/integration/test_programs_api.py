@@ -24,6 +24,9 @@ from turnwise.proxy.programs.values import Outcome, Summary
 from turnwise.proxy.workers.pages import merged_programs
 from turnwise.settings import Replica, Settings
 
+WALL = 1_763_740_800.0
+"""The time of day."""
+
 
 @contextlib.asynccontextmanager
 async def admin(programs):
@@ -32,7 +35,7 @@ async def admin(programs):
     index, metrics = KvIndex(settings.index), Metrics()
     fleet = Fleet(settings, index)
     recorder = Recorder(index, fleet, metrics, Audit(), lambda: NOW)
-    api = AdminApi(settings, fleet, metrics, recorder, index, programs, clock=lambda: NOW)
+    api = AdminApi(settings, fleet, metrics, recorder, index, programs, clock=lambda: NOW, wall=lambda: WALL)
     async with (
         TestServer(api.application()) as server,
         httpx.AsyncClient(base_url=str(server.make_url("")), trust_env=False) as http,
@@ -239,16 +242,16 @@ def waiting_for_a_tool(name: str = "") -> Programs:
 
 
 def a_run(**changes):
-    return {"tool_call_id": "call_1", "started_at": 5.0, "ended_at": 6.0, **changes}
+    return {"tool_call_id": "call_1", "started_at": WALL - 5, "ended_at": WALL - 4, **changes}
 
 
 @pytest.mark.parametrize("path", ["/tool-runs", "/v1/tool-runs"])
 async def test_a_tool_run_that_is_told_is_taken_for_the_call_that_waits_for_it(path):
     async with admin(waiting_for_a_tool("goal")) as http:
         answer = await http.post(
-            path, json=[a_run(queued_at=4.0, program="goal"), a_run(tool_call_id="call_9"), a_run(program="x")]
+            path, json=[a_run(queued_at=WALL - 6, program="goal"), a_run(tool_call_id="call_9"), a_run(program="x")]
         )
-    assert (answer.status_code, answer.json()) == (200, {"taken": 1, "unknown": ["call_9", "call_1"]})
+    assert (answer.status_code, answer.json()) == (200, {"taken": 1, "unknown": ["call_9", "call_1"], "ambiguous": []})
 
 
 @pytest.mark.parametrize(
@@ -258,9 +261,13 @@ async def test_a_tool_run_that_is_told_is_taken_for_the_call_that_waits_for_it(p
         ([{"tool_call_id": "call_1"}], "body", "started_at"),
         ([a_run(), a_run(started_at="now")], "body", "$[1].started_at"),
         ([a_run(tools="ls")], "body", "tools"),
-        ([a_run(), a_run(ended_at=4.0)], "[1].ended_at", "before"),
-        ([a_run(queued_at=5.5)], "[0].started_at", "before"),
+        ([a_run(), a_run(ended_at=WALL - 6)], "[1].ended_at", "before"),
+        ([a_run(queued_at=WALL - 4.5)], "[0].started_at", "before"),
         ([a_run()] * 1025, "body", "1024"),
+        ([a_run(), a_run(started_at=1000 * WALL, ended_at=1000 * WALL)], "[1].started_at", "seconds"),
+        ([a_run(queued_at=-1000.0)], "[0].queued_at", "programs.max_age_s"),
+        ([a_run(started_at=WALL - 3601)], "[0].started_at", "3600 s"),
+        ([a_run(ended_at=WALL + 1.5)], "[0].ended_at", "seconds"),
     ],
 )
 async def test_tool_runs_that_cannot_be_read_are_refused_and_none_is_taken(body, param, says):
@@ -270,3 +277,12 @@ async def test_tool_runs_that_cannot_be_read_are_refused_and_none_is_taken(body,
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
     assert says in answer.json()["error"]["message"]
     assert again.json()["taken"] == 1
+
+
+async def test_a_tool_run_that_several_calls_wait_for_is_ambiguous():
+    world = World()
+    for goal in ("one", "two"):
+        world.call(user(goal), answer=calls(("call_1", "ls")), headers={"x-turnwise-program": goal})
+    async with admin(world.programs) as http:
+        answer = await http.post("/tool-runs", json=[a_run(), a_run(tool_call_id="call_9"), a_run(program="two")])
+    assert answer.json() == {"taken": 1, "unknown": ["call_9"], "ambiguous": ["call_1"]}

@@ -11,6 +11,7 @@ from tests.unit.captured_programs import answer_body, outcome_of
 from turnwise.dialects import DIALECTS, match
 from turnwise.events import ToolEvent
 from turnwise.proxy.programs import Programs, Turn
+from turnwise.proxy.programs.values import Told
 from turnwise.proxy.reading import Reader
 from turnwise.proxy.wire.ports import RawRequest
 from turnwise.settings import Edits, ProgramSettings, TraceSettings
@@ -81,7 +82,7 @@ class World:
 
     def tool_event(self, turn: Turn, tool_call_id: str, *times: float, ok: bool = True) -> bool:
         """A gateway tells of a tool run, queued, started and ended at these times."""
-        return self.programs.tool_event(ToolEvent(tool_call_id, *times, ok=ok), turn.key.id)
+        return self.programs.tool_event(ToolEvent(tool_call_id, *times, ok=ok), turn.key.id) is Told.TAKEN
 
 
 def links(turn: Turn) -> list[tuple[str, str]]:

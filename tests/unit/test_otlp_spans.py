@@ -84,6 +84,13 @@ def test_steps_lie_where_the_clock_of_the_call_says():
     }
 
 
+@pytest.mark.parametrize(("start_ns", "end_ns"), [(-1, 5), (7, 1 << 70), (1 << 64, 5), (-(1 << 80), -1)])
+def test_times_that_no_span_can_have_are_its_bounds(start_ns, end_ns):
+    made = wire.span(bytes(16), bytes(8), None, wire.span_name("odd"), wire.Kind.INTERNAL, start_ns, end_ns, b"")
+    (span,) = read([made]).values()
+    assert 0 <= span.start_ns <= span.end_ns < 1 << 64
+
+
 def test_a_call_says_what_the_conventions_have_names_for():
     said = of_call(call(agent_name="planner"))[0].attributes
     assert said["gen_ai.operation.name"] == "chat"

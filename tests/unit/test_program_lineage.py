@@ -326,6 +326,32 @@ def test_what_a_gateway_measured_replaces_what_the_gap_tells():
     assert not world.tool_event(first, "call_1", 2.25, 2.5, 2.75)
 
 
+@pytest.mark.parametrize(
+    ("told", "known"),
+    [
+        ((1.5, 1.75, 2.5), (2.0, 2.0, 2.5)),
+        ((2.25, 2.5, 3.75), (2.25, 2.5, 3.0)),
+        ((-1000.0, -1000.0, 5000.0), (2.0, 2.0, 3.0)),
+        ((2.0, 2.0, 2.0), (2.0, 2.0, 2.0)),
+    ],
+)
+def test_a_run_that_does_not_fit_between_its_two_calls_is_cut_to_fit(told, known):
+    world = World()
+    first = world.call(GO, answer=LS)
+    assert world.tool_event(first, "call_1", *told)
+    (run,) = world.begin(GO, LS, result("call_1")).runs
+    assert (run.queued_at, run.started_at, run.ended_at, run.is_inferred) == (*known, False)
+
+
+@pytest.mark.parametrize("told", [(-1000.0, -1000.0, 0.0), (4.0, 4.0, 1e12)])
+def test_a_run_that_was_at_another_time_altogether_is_inferred(told):
+    world = World()
+    first = world.call(GO, answer=LS)
+    assert world.tool_event(first, "call_1", *told)
+    (run,) = world.begin(GO, LS, result("call_1")).runs
+    assert (run.queued_at, run.started_at, run.ended_at, run.is_inferred) == (None, 2.0, 3.0, True)
+
+
 def test_a_tool_event_of_another_call_is_not_taken():
     world = World()
     first = world.call(GO, answer=LS)

@@ -6,10 +6,10 @@ right, and reads what engines send. Field numbers are those of opentelemetry/pro
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum
 from functools import lru_cache
-from struct import Struct
 
 from turnwise.span_names import LINK_TYPE, Attribute
 
@@ -17,9 +17,10 @@ MAX_TEXT = 512
 """Characters of a text that are sent: names come from clients."""
 
 _SMALL = tuple(bytes((number,)) for number in range(128))
-_NUMBER = Struct("<d").pack
-_TIMES = Struct("<BQBQ").pack
+_NUMBER = struct.Struct("<d").pack
+_TIMES = struct.Struct("<BQBQ").pack
 _INT_MAX = (1 << 63) - 1
+_FIXED_MAX = (1 << 64) - 1
 _START, _END = 0x39, 0x41
 """Tags of a span's two times: fields 7 and 8, each of eight bytes."""
 
@@ -151,8 +152,14 @@ def span(
     """Encode a field `spans` of a `ScopeSpans`.
 
     `name` is a field made by `span_name`, `attributes` and `links` are fields of the span, `error` says why it failed and
-    is empty where it did not. A span that would end before it starts ends at its start.
+    is empty where it did not. A span that would end before it starts ends at its start; times beyond what OTLP can say are
+    its bounds.
     """
+    try:
+        span_times = _TIMES(_START, start_ns, _END, max(start_ns, end_ns))
+    except struct.error:
+        start_ns = min(max(start_ns, 0), _FIXED_MAX)
+        span_times = _TIMES(_START, start_ns, _END, min(max(start_ns, end_ns), _FIXED_MAX))
     body = b"".join(
         (
             b"\x0a\x10",
@@ -163,7 +170,7 @@ def span(
             name,
             b"\x30",
             _SMALL[kind],
-            _TIMES(_START, start_ns, _END, max(start_ns, end_ns)),
+            span_times,
             attributes,
             links,
             _status(error) if error else b"",

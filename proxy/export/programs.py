@@ -102,3 +102,4 @@ class ProgramFigures(Collector):
         yield gauge(names.LIVE_PROGRAMS, {(): stats.live})
         yield counter(names.IDENTIFIED_CALLS, {(basis.value,): count for basis, count in stats.calls.items()})
         yield counter(names.IDS_IGNORED, {(reason.value,): count for reason, count in stats.ignored.items()})
+        yield counter(names.HINTS_IGNORED, {(hint.value,): count for hint, count in stats.malformed_hints.items()})

@@ -301,6 +301,9 @@ IDENTIFIED_CALLS = Metric(
 IDS_IGNORED = Metric(
     "turnwise_ids_ignored_total", "counter", ("reason",), "Ids that clients gave of themselves and that were left out, by why."
 )
+HINTS_IGNORED = Metric(
+    "turnwise_hints_ignored_total", "counter", ("hint",), "Hints that clients gave and that could not be understood."
+)
 
 METRICS = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
 """All of them, in the order above."""

@@ -30,6 +30,7 @@ TOOLS = [
     }
 ]
 NAMED = ((b"x-turnwise-program", b"the-goal"),)
+UNREADABLE = ((b"traceparent", b"nonsense"), (b"x-turnwise-priority", b"high"))
 
 
 class Agent:
@@ -269,7 +270,7 @@ def test_programs_are_counted_as_they_live_and_as_they_end(virtually, world):
 
     async def main():
         async with world(1, preset="h100-8b") as proxy:
-            agent = Agent(proxy, "what is the weather in Higos today", ((b"traceparent", b"nonsense"),))
+            agent = Agent(proxy, "what is the weather in Higos today", UNREADABLE)
             tools = await agent.ask(1)
             await asyncio.sleep(1.0)
             agent.bring(tools)
@@ -283,6 +284,8 @@ def test_programs_are_counted_as_they_live_and_as_they_end(virtually, world):
     assert after["turnwise_identified_calls_total", "new"] == 1
     assert after["turnwise_identified_calls_total", "lineage"] == 1
     assert after["turnwise_ids_ignored_total", "malformed"] == 2
+    assert after["turnwise_hints_ignored_total", "priority"] == 2
+    assert after["turnwise_hints_ignored_total", "retention"] == 0
     assert after["turnwise_programs_total", "new", "shutdown"] == 1
     assert after["turnwise_program_path_seconds_total", "tool_run"] == pytest.approx(1.0, abs=1e-9)
     assert after["turnwise_inter_token_seconds_count", "chat"] == 2

@@ -24,8 +24,12 @@ _ERRORS: Mapping[int, type[web.HTTPException]] = {400: web.HTTPBadRequest, 404: 
 
 def refused(message: str, param: str, status: int = 400, **more: object) -> web.HTTPException:
     """An error to raise, in JSON: `status` is 400, 404 or 409, `param` the field that it is about, `more` stands beside it."""
-    text = msgspec.json.encode({"error": {"message": message, "param": param, **more}}).decode()
-    return _ERRORS[status](text=text, content_type="application/json")
+    return _ERRORS[status](text=error_text(message, param, **more), content_type="application/json")
+
+
+def error_text(message: str, param: str, **more: object) -> str:
+    """The body of an error; `param` is the field that it is about, `more` stands beside it."""
+    return msgspec.json.encode({"error": {"message": message, "param": param, **more}}).decode()
 
 
 def whole_number(request: web.Request, name: str, default: int) -> int:

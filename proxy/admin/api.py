@@ -11,6 +11,7 @@ from aiohttp import web
 from turnwise.index import KvIndex
 from turnwise.proxy.admin import page
 from turnwise.proxy.admin.answers import as_json, refused, whole_number
+from turnwise.proxy.admin.guard import alone, guarded
 from turnwise.proxy.admin.programs import ProgramsApi
 from turnwise.proxy.admin.tool_runs import ToolRunsApi
 from turnwise.proxy.export.page import Format
@@ -52,7 +53,7 @@ class AdminApi:
 
     def application(self) -> web.Application:
         """Build the application with its routes."""
-        app = web.Application()
+        app = web.Application(middlewares=[guarded, alone])
         app.add_routes(
             [
                 web.get("/metrics", self.get_metrics),

@@ -57,7 +57,7 @@ class ProgramsApi:
 
         `?tenant=`, `?session=` and `?state=live` or `ended` choose, `?limit=` bounds how many are told.
         """
-        only(request, "tenant", "session", "state", "limit", "worker")
+        only(request, "tenant", "session", "state", "limit")
         limit = whole_number(request, "limit", DEFAULT_LIMIT)
         state = one_of(request, "state", STATES)
         tenant, session = request.query.get("tenant"), request.query.get("session")

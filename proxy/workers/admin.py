@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from turnwise.proxy.admin import engine_traces
 from turnwise.proxy.admin import page as web_page
 from turnwise.proxy.admin.answers import as_json, whole_number
+from turnwise.proxy.admin.guard import guarded
 from turnwise.proxy.admin.programs import DEFAULT_LIMIT
 from turnwise.proxy.export.page import Format, rendered
 from turnwise.proxy.programs.values import Outcome
@@ -59,7 +60,7 @@ class WorkersAdmin:
 
     def application(self) -> web.Application:
         """Build the application with its routes."""
-        app = web.Application(middlewares=[self._ask_one])
+        app = web.Application(middlewares=[guarded, self._ask_one])
         app.add_routes(
             [
                 web.get("/metrics", self.get_metrics),
@@ -192,7 +193,7 @@ class WorkersAdmin:
             return response
         asked = [worker for worker in self._workers if str(worker.number) == number]
         form = _form(request)
-        pages = await _ask(asked, "GET", request.path_qs, form)
+        pages = await _ask(asked, "GET", str(request.rel_url.without_query_params("worker")), form)
         if not pages:
             return _error(404, f"no worker `{number}` serves", "worker")
         is_metrics = request.path == "/metrics"

@@ -286,3 +286,49 @@ async def test_a_tool_run_that_several_calls_wait_for_is_ambiguous():
     async with admin(world.programs) as http:
         answer = await http.post("/tool-runs", json=[a_run(), a_run(tool_call_id="call_9"), a_run(program="two")])
     assert answer.json() == {"taken": 1, "unknown": ["call_9"], "ambiguous": ["call_1"]}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "param"),
+    [
+        ("GET", "/nothing", 404, "path"),
+        ("GET", "/programs/a/b", 404, "path"),
+        ("PUT", "/programs", 405, "method"),
+        ("GET", "/tool-runs", 405, "method"),
+    ],
+)
+async def test_what_is_not_there_is_said_in_json_too(method, path, status, param):
+    async with admin(several()) as http:
+        answer = await http.request(method, path)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (status, param)
+    assert path in answer.json()["error"]["message"]
+    assert (status == 405) == ("allow" in answer.headers)
+
+
+async def test_a_body_that_is_too_large_is_said_in_json_too():
+    async with admin(waiting_for_a_tool()) as http:
+        answer = await http.post("/tool-runs", content=b" " * (1024 * 1024 + 1))
+    assert (answer.status_code, answer.json()["error"]["param"]) == (413, "body")
+
+
+@pytest.mark.parametrize("origin", ["https://elsewhere.example", "http://127.0.0.1:1", "null", "http://[", ""])
+async def test_a_page_of_another_host_cannot_change_anything(origin):
+    async with admin(waiting_for_a_tool("goal")) as http:
+        for path in ("/programs/goal/end", "/v1/replicas/gpu-a/drain", "/tool-runs"):
+            answer = await http.post(path, headers={"origin": origin}, json=[])
+            assert (answer.status_code, answer.json()["error"]["param"]) == (403, "origin")
+        assert await listed(http, state="live") == ["goal"]
+        assert not (await http.get("/v1/replicas", headers={"origin": origin})).json()["replicas"][0]["is_draining"]
+
+
+async def test_the_ports_own_page_may_act():
+    async with admin(waiting_for_a_tool("goal")) as http:
+        origin = str(http.base_url).rstrip("/")
+        assert (await http.post("/programs/goal/end", headers={"origin": origin})).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/programs", "/v1/calls", "/metrics"])
+async def test_one_process_has_no_workers_to_ask(path):
+    async with admin(several()) as http:
+        answer = await http.get(path, params={"worker": "0"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "worker")

@@ -48,7 +48,7 @@ class AdminApi:
         self._recorder = recorder
         self._index = index
         self._clock = clock
-        self._programs = ProgramsApi(settings, programs, index, fleet, clock=clock)
+        self._programs = ProgramsApi(settings, programs, index, fleet, clock=clock, wall=wall)
         self._tool_runs = ToolRunsApi(programs, settings.programs.max_age_s, clock=clock, wall=wall)
 
     def application(self) -> web.Application:

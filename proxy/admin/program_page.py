@@ -6,16 +6,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from turnwise.index import KvIndex
+from turnwise.proxy.programs.causes import Stretch
 from turnwise.proxy.programs.graph import Block, Graph, Line, blocks, lines
 from turnwise.proxy.programs.graph.prompts import prompt_of
 from turnwise.proxy.programs.ledger import Ledger, account
 from turnwise.proxy.programs.outline import OutlineRow, outlined
-from turnwise.proxy.programs.values import Call, Key, Summary
+from turnwise.proxy.programs.values import Attempt, Call, Key, Summary, Times, ToolRun
 from turnwise.proxy.programs.waterfall import waterfall
 from turnwise.settings import Settings
 from turnwise.types import Hit, HitSource, ProgramId, ReplicaId
+
+OF_MOMENTS = (Times, Attempt, ToolRun)
+"""Values of which every number with a fraction is a moment, and nothing within is a value of its own."""
+
+
+PLAIN = frozenset((str, int, float, bool, type(None)))
+"""Types of values that are JSON as they are: most are, and a look is cheaper than a call."""
 
 
 class Held(msgspec.Struct, frozen=True, gc=False):
@@ -42,7 +51,10 @@ class GraphPage(msgspec.Struct, frozen=True, gc=False):
 
 
 class ProgramPage(msgspec.Struct, frozen=True, gc=False):
-    """One program: its row of the list, where its time went, its timeline, its prompts, and its finished calls."""
+    """One program: its row of the list, where its time went, its timeline, its prompts, and its finished calls.
+
+    All moments in it are seconds since `program.started_at`, which is Unix time.
+    """
 
     program: Summary
     follows: ProgramId | None
@@ -55,11 +67,12 @@ class ProgramPage(msgspec.Struct, frozen=True, gc=False):
 
 
 def program_page(
-    summary: Summary, key: Key, calls: Sequence[Call], graph: GraphPage, settings: Settings, now: float
+    summary: Summary, key: Key, calls: Sequence[Call], graph: GraphPage, settings: Settings, now: float, wall: float
 ) -> ProgramPage:
     """Make it of the finished calls of a program, in the order of their ends.
 
-    While calls run or tools are out, the account goes up to `now`; a quiet program may have given its answer.
+    While calls run or tools are out, the account goes up to `now`; a quiet program may have given its answer. `wall` is the
+    Unix time at `now`.
     """
     ledger = account(
         calls,
@@ -69,8 +82,14 @@ def program_page(
         is_running=summary.running > 0,
         price_per_hour=settings.programs.replica_price_per_hour,
     )
+    start = ledger.started_at
     return ProgramPage(
-        summary, key.follows, ledger, outlined(waterfall(calls, ledger)), graph, [_object(call) for call in calls]
+        replace(summary, started_at=wall - (now - start)),
+        key.follows,
+        replace(ledger, started_at=0.0, path=tuple([_since(start, stretch) for stretch in ledger.path])),
+        outlined(waterfall(calls, ledger)),
+        graph,
+        [_object(call, start) for call in calls],
     )
 
 
@@ -91,10 +110,30 @@ def _held(hit: Hit) -> Held:
     return Held(hit.tokens, hit.source)
 
 
-def _object(value: Any) -> Any:
-    """A value whose structs are objects, where they would be encoded as arrays, and whose bytes are hex."""
+def _since(start: float, stretch: Stretch) -> Stretch:
+    return Stretch(
+        stretch.node,
+        stretch.cause,
+        stretch.start - start,
+        stretch.end - start,
+        stretch.detail,
+        stretch.is_gap,
+        stretch.is_inferred,
+    )
+
+
+def _object(value: Any, start: float) -> Any:
+    """A value with objects for structs, which would be arrays, hex for bytes, and moments as seconds since `start`."""
     if isinstance(value, msgspec.Struct):
-        return {name: _object(getattr(value, name)) for name in value.__struct_fields__}
+        if isinstance(value, OF_MOMENTS):
+            return {
+                name: known - start if isinstance(known := getattr(value, name), float) else known
+                for name in value.__struct_fields__
+            }
+        return {
+            name: known if type(known := getattr(value, name)) in PLAIN else _object(known, start)
+            for name in value.__struct_fields__
+        }
     if isinstance(value, (list, tuple)):
-        return [_object(item) for item in value]
+        return [_object(item, start) for item in value]
     return value.hex() if isinstance(value, bytes) else value

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from turnwise.index import KvIndex
 from turnwise.proxy.admin.answers import as_json, one_of, only, quoted, refused, whole_number
@@ -33,12 +35,14 @@ class ProgramsApi:
         fleet: Fleet,
         *,
         clock: Callable[[], float],
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._programs = programs
         self._index = index
         self._fleet = fleet
         self._clock = clock
+        self._wall = wall
 
     def routes(self) -> list[web.RouteDef]:
         """Make its routes, each also under `/v1`."""
@@ -63,7 +67,7 @@ class ProgramsApi:
         tenant, session = request.query.get("tenant"), request.query.get("session")
         programs, now = self._known(), self._clock()
         if state is None and tenant is None and session is None:
-            return as_json({"programs": programs.listing(now, limit)})
+            return self._dated(programs.listing(now, limit))
         found: Iterable[Summary] = programs.listing(now)
         if state is not None:
             found = [summary for summary in found if (summary.outcome is Outcome.OPEN) == (state == "live")]
@@ -71,7 +75,7 @@ class ProgramsApi:
             found = [summary for summary in found if summary.tenant == tenant]
         if session is not None:
             found = [summary for summary in found if summary.session == session]
-        return as_json({"programs": list(islice(found, limit))})
+        return self._dated(islice(found, limit))
 
     async def get_program(self, request: web.Request) -> web.Response:
         """One program, by its id or the name that a client gave it: account, timeline, prompts and who holds them, calls."""
@@ -86,7 +90,7 @@ class ProgramsApi:
         if graph is not None:
             rate = self._settings.index.bytes_per_token
             prompts = graph_page(graph, calls, self._index, list(self._fleet.members), rate, now)
-        return as_json(program_page(summary, key, calls, prompts, self._settings, now))
+        return as_json(program_page(summary, key, calls, prompts, self._settings, now, self._wall()))
 
     async def post_end(self, request: web.Request) -> web.Response:
         """End a program now, by its id or name; of one that has ended it says how.
@@ -96,6 +100,10 @@ class ProgramsApi:
         summary = self._summary(request)
         outcome = Outcome.ASKED if self._known().end(summary.id, self._clock()) else summary.outcome
         return as_json({"program": summary.id, "outcome": outcome, "calls": summary.calls})
+
+    def _dated(self, found: Iterable[Summary]) -> web.Response:
+        wall = self._wall()
+        return as_json({"programs": [replace(summary, started_at=wall - summary.age_s) for summary in found]})
 
     def _known(self) -> Programs:
         if self._programs is None:

@@ -51,6 +51,7 @@ class Record:
         "num_agents",
         "num_tools",
         "prompt_tokens",
+        "reported_prompt_tokens",
         "running",
     )
 
@@ -66,6 +67,8 @@ class Record:
         """Tool calls that its answers hold."""
         self.prompt_tokens = 0
         self.cached_tokens = 0
+        self.reported_prompt_tokens = 0
+        """Of calls whose engine said how many were cached."""
         self.completion_tokens = 0
         self.model = ""
         """That of the newest call which names one."""
@@ -102,7 +105,9 @@ class Record:
             self.is_placed = True
         self.num_tools += len(call.tools)
         self.prompt_tokens += call.prompt_tokens
-        self.cached_tokens += call.cached_tokens or 0
+        if call.cached_tokens is not None:
+            self.cached_tokens += call.cached_tokens
+            self.reported_prompt_tokens += call.prompt_tokens
         self.completion_tokens += call.completion_tokens or 0
         if call.model is not None and call.model != self.model:
             self.model = call.model
@@ -157,6 +162,7 @@ class Record:
             self.cached_tokens,
             self.completion_tokens,
             key.trace_id.hex(),
+            self.reported_prompt_tokens,
         )
 
 

@@ -235,3 +235,7 @@ class Summary(msgspec.Struct, frozen=True, gc=False):
     cached_tokens: int
     completion_tokens: int
     trace_id: str
+    reported_prompt_tokens: int = 0
+    """Of the prompt tokens, those of calls whose engine said how many were cached."""
+    started_at: float = 0.0
+    """When it began, in Unix seconds; 0 where only the clock of calls is known."""

@@ -7,7 +7,7 @@ import socket
 import msgspec
 import pytest
 from rich.console import Console
-from tests.integration.test_programs_api import admin
+from tests.integration.test_programs_api import WALL, admin
 from tests.page.stories import NOW, Story, Told, ToldPrograms, secrets, several
 
 from turnwise.proxy.__main__ import main
@@ -21,7 +21,7 @@ from turnwise.types import HitSource, ReplicaId
 
 def page(told=None, graph=None):
     told = told or Told("migrate-config", 940.0, session="s-39", outcome=Outcome.ANSWERED)
-    return program_page(told.summary, told.key, told.calls, graph or GraphPage(), Settings(), NOW)
+    return program_page(told.summary, told.key, told.calls, graph or GraphPage(), Settings(), NOW, WALL)
 
 
 def printed(renderable, width, **options):

@@ -52,7 +52,9 @@ async def listed(http, **query):
 async def test_the_list_is_that_of_the_programs_in_their_order():
     async with admin(several()) as http:
         answer = (await http.get("/programs")).content
-        assert msgspec.json.decode(answer, type=dict[str, list[Summary]])["programs"] == several().listing(NOW)
+        assert msgspec.json.decode(answer, type=dict[str, list[Summary]])["programs"] == [
+            msgspec.structs.replace(summary, started_at=WALL - summary.age_s) for summary in several().listing(NOW)
+        ]
         assert (await http.get("/v1/programs")).content == answer
 
 
@@ -101,7 +103,13 @@ async def test_one_program_has_its_account_its_rows_and_its_calls():
     assert page.program.outcome is Outcome.ANSWERED
     assert sum(page.ledger.causes.values()) == pytest.approx(page.ledger.makespan_s)
     assert [call["call_id"] for call in page.calls][-1] == "answer"
-    assert page.calls[0]["times"]["arrived"] == 940.0
+    assert page.calls[0]["times"]["arrived"] == page.ledger.started_at == page.ledger.path[0].start == page.rows[0].start_s == 0
+    assert page.ledger.path[-1].end == pytest.approx(page.calls[-1]["times"]["ended"]) == pytest.approx(page.ledger.makespan_s)
+    times = {"times": page.calls[-3]["times"]["arrived"], "attempts": page.calls[-3]["attempts"][0]["sent"]}
+    assert times == pytest.approx({"times": 5.0, "attempts": 5.002})
+    assert page.calls[1]["runs"][0]["started_at"] == pytest.approx(1.345)
+    assert page.calls[0]["max_tokens"] is None
+    assert page.program.started_at == WALL - 70
     (link,) = page.calls[2]["links"]
     assert (link["kind"], link["call_id"]) == ("spawn", "read")
     by_depth = [(row.depth, row.id) for row in page.rows if row.kind == "call"]

@@ -14,7 +14,7 @@ from turnwise.proxy.programs.values import Summary
 from turnwise.proxy.watch import report
 from turnwise.proxy.watch.asking import NoProxy, Refused, add_admin, admin_url, ask, complain, write_json
 from turnwise.proxy.watch.programs import ProgramsPage
-from turnwise.proxy.watch.words import clean, title
+from turnwise.proxy.watch.words import clean, plural, title
 from turnwise.settings import Server
 
 DESCRIPTION = (
@@ -40,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, server: Server) -> int:
     """Print or end the program `args.id`; returns 1 where no proxy answers or none such is known."""
+    if not args.id:
+        return complain(Refused("no program has the empty id; `turnwise programs` lists them", 404))
     url = admin_url(args.admin, server)
     try:
         try:
@@ -58,7 +60,7 @@ def _do(args: argparse.Namespace, url: str, name: str) -> None:
     if args.end:
         ended = ask(url, f"{path}/end", dict[str, Any], method="POST")
         Console(no_color=args.no_color or None).print(
-            f"{clean(ended['program'])}: {ended['outcome']}, {ended['calls']} calls", markup=False
+            f"{clean(ended['program'])}: {ended['outcome']}, {plural(ended['calls'], 'call')}", markup=False
         )
     elif args.json:
         write_json(ask(url, path, dict[str, Any]))

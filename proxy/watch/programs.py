@@ -25,7 +25,7 @@ DESCRIPTION = (
 )
 WATCH_S = 1.0
 
-DISPENSABLE = ("quiet", "agents", "prompt", "tools", "age")
+DISPENSABLE = ("quiet", "agents", "prompt", "tool calls", "age")
 MIN_NAME = 16
 GAP = 2
 """Cells between two columns."""
@@ -111,9 +111,9 @@ def _figures(program: Summary) -> dict[str, str]:
         "id": clean(program.id),
         "agents": str(program.agents),
         "calls": f"{program.calls}+{program.running}" if program.running else str(program.calls),
-        "tools": f"{program.tools} ({program.waiting} open)" if program.waiting else str(program.tools),
+        "tool calls": f"{program.tools} ({program.waiting} open)" if program.waiting else str(program.tools),
         "prompt": tokens(program.prompt_tokens),
-        "cached": share(program.cached_tokens, program.prompt_tokens),
+        "cached": share(program.cached_tokens, program.reported_prompt_tokens),
         "age": age(program.age_s),
         "quiet": age(program.quiet_s),
     }

@@ -8,8 +8,8 @@ from rich.text import Text
 
 from turnwise.proxy.admin.program_page import ProgramPage
 from turnwise.proxy.programs.causes import Cause
-from turnwise.proxy.watch.waterfall import STYLES, Waterfall
-from turnwise.proxy.watch.words import STATE_STYLES, age, clean, share, span, state, title, tokens
+from turnwise.proxy.watch.waterfall import FAILED, ON_PATH, STYLES, Waterfall
+from turnwise.proxy.watch.words import STATE_STYLES, began, clean, plural, share, span, state, title, tokens
 
 SHARE_CELLS = 24
 """Width of the bar that shows a cause's share of the critical path."""
@@ -34,6 +34,7 @@ class Legend:
     """What colours, or letters, mean; only of the causes that occur."""
 
     def __init__(self, page: ProgramPage) -> None:
+        self._has_failed = any(row.reason for row in page.rows)
         self._causes = [cause for cause in Cause if cause in page.ledger.causes or cause in page.ledger.totals]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -44,9 +45,11 @@ class Legend:
             letter, style = STYLES[cause]
             line.append(f"{letter.upper()}=" if is_plain else "\N{FULL BLOCK} ", style)
             line.append(f"{_word(cause)}  ", "dim")
-        mark, slack = "\N{BLACK RIGHT-POINTING SMALL TRIANGLE}", "\N{BOX DRAWINGS LIGHT TRIPLE DASH HORIZONTAL}"
+        slack = "\N{BOX DRAWINGS LIGHT TRIPLE DASH HORIZONTAL}"
         path = "large letters" if is_plain else "full cells"
-        line.append(f"{mark} and {path}: critical path  {slack} slack", "dim")
+        line.append(f"{ON_PATH} and {path}: critical path  {slack} slack", "dim")
+        if self._has_failed:
+            line.append(f"  {FAILED} failed", "dim")
         yield line
 
 
@@ -62,10 +65,10 @@ def _head(page: ProgramPage) -> list[Text]:
     figures = [
         f"makespan {span(ledger.makespan_s)}",
         f"FTR {'-' if ledger.ftr_s is None else span(ledger.ftr_s)}",
-        f"{program.calls} calls" + (f" and {program.running} running" if program.running else ""),
-        f"{program.tools} tool calls" + (f", {program.waiting} open" if program.waiting else ""),
-        f"{program.agents} agents",
-        f"{tokens(program.prompt_tokens)} prompt tokens, {share(program.cached_tokens, program.prompt_tokens)} cached",
+        plural(program.calls, "call") + (f" and {program.running} running" if program.running else ""),
+        plural(program.tools, "tool call") + (f", {program.waiting} open" if program.waiting else ""),
+        plural(program.agents, "agent"),
+        f"{tokens(program.prompt_tokens)} prompt tokens, {share(program.cached_tokens, program.reported_prompt_tokens)} cached",
         f"{tokens(program.completion_tokens)} generated",
     ]
     if ledger.cost is not None:
@@ -75,7 +78,7 @@ def _head(page: ProgramPage) -> list[Text]:
             (title(program), "bold"),
             "  ",
             (word, STATE_STYLES.get(word, "yellow")),
-            (f"  began {age(program.age_s)} ago", "dim"),
+            (f"  began {began(program)}", "dim"),
         ),
         Text("  ".join(filter(None, facts)), "dim"),
         Text(" · ".join(figures)),

@@ -32,6 +32,9 @@ STYLES = {
 }
 """Letter and colour of each cause."""
 
+FAILED, ON_PATH = "\N{BALLOT X}", "\N{BLACK RIGHT-POINTING SMALL TRIANGLE}"
+"""What stands before a row that failed, and before one that is on the critical path."""
+
 SHORT = 0.01
 """Share of the makespan below which a gap has no line, unless they are asked for."""
 
@@ -88,10 +91,10 @@ class Waterfall:
             yield Text(" " * indent + "".join(cells).rstrip(), "bold red", no_wrap=True)
 
     def _words(self, row: OutlineRow, columns: Sequence[tuple[str, int]]) -> Text:
-        mark = "\N{BLACK RIGHT-POINTING SMALL TRIANGLE}" if row.on_path else " "
+        mark = (ON_PATH if row.on_path else " ") + (FAILED if row.reason else " ")
         line = Text(no_wrap=True)
         name_width = columns[0][1]
-        name = Text(f"{mark} {_label(row)}", "red" if row.reason else "" if row.on_path else "dim")
+        name = Text(f"{mark}{_label(row)}", "red" if row.reason else "" if row.on_path else "dim")
         name.truncate(name_width, overflow="ellipsis", pad=True)
         line.append_text(name).append(" " * MARGIN)
         for heading, width in columns[1:]:
@@ -145,13 +148,14 @@ def _is_short(row: OutlineRow, makespan_s: float) -> bool:
 def _label(row: OutlineRow) -> str:
     """What a row is called: which call of which agent, which tool, what a gap was."""
     indent = "  " * row.depth
+    failed = f": {clean(row.reason)}" if row.reason else ""
     if row.kind is RowKind.TOOL:
-        return f"{indent}{clean(row.label)}()"
+        return f"{indent}{clean(row.label)}(){failed}"
     if row.kind is RowKind.GAP:
         cause = row.bars[0].cause.value.replace("_", " ")
         return f"{indent}({cause})" if row.label == row.bars[0].cause else f"{indent}({cause}: {clean(row.label)})"
     agent = f"{clean(row.agent_name) or 'agent'} {row.agent}, " if row.agent else ""
-    return f"{indent}{agent}call {row.turn + 1}"
+    return f"{indent}{agent}call {row.turn + 1}{failed}"
 
 
 def _replica(row: OutlineRow) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from turnwise.proxy.programs.values import Outcome, Summary
 
 STATE_STYLES = {"running": "green", "in tools": "magenta", "quiet": "cyan", "answered": "dim", "ended": "dim"}
@@ -68,6 +70,19 @@ def tokens(number: int) -> str:
     if number < 99_950:
         return f"{number / 1000:.1f}k"
     return f"{number / 1000:.0f}k" if number < 999_500 else f"{number / 1_000_000:.1f}M"
+
+
+def plural(number: int, noun: str) -> str:
+    """So many of something: 1 call, 2 calls."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def began(program: Summary) -> str:
+    """When a program began, on the clock of whoever looks, and how long ago."""
+    ago = f"{age(program.age_s)} ago"
+    if not program.started_at:
+        return ago
+    return f"{datetime.fromtimestamp(program.started_at).astimezone():%Y-%m-%d %H:%M:%S}, {ago}"
 
 
 def share(part: float, whole: float) -> str:

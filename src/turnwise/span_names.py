@@ -91,7 +91,7 @@ DEPS = Attribute(
     "turnwise.deps", "strings", "call", "Its links again, `<span id>:<link type>`: some backends drop links."
 )  # fmt: skip
 REPLICA = Attribute("turnwise.replica", "string", "call, route, upstream", "Where it went.")
-ATTEMPT = Attribute("turnwise.attempt", "integer", "upstream", "Which attempt of the call, from 0.")
+ATTEMPT = Attribute("turnwise.attempt", "integer", "upstream", "Which attempt of the call, from 1.")
 PREDICTED_TOKENS = Attribute("turnwise.hit.predicted_tokens", "integer", "route", "Prompt tokens expected to be in its KV.")
 REPORTED_TOKENS = Attribute("turnwise.hit.reported_tokens", "integer", "route", "Prompt tokens that were.")
 COST = Attribute("turnwise.cost_s", "number", "route", "Predicted seconds for which that replica was chosen.")
@@ -103,7 +103,7 @@ EPOCH = Attribute("turnwise.program.epoch", "integer", "root", "Which program of
 MAKESPAN = Attribute("turnwise.program.makespan_s", "number", "root", "From its first call's arrival to its last call's end.")
 FTR = Attribute("turnwise.program.ftr_s", "number", "root", "To the first visible token of its final answer.")
 CALLS = Attribute("turnwise.program.llm_calls", "integer", "root", "Calls.")
-TOOLS = Attribute("turnwise.program.tool_calls", "integer", "root", "Tool runs.")
+TOOLS = Attribute("turnwise.program.tool_calls", "integer", "root", "Tool runs: results that came back, sub-agents aside.")
 FORKS = Attribute("turnwise.program.forks", "integer", "root", "Conversations that a tool call began.")
 PROMPT_TOTAL = Attribute("turnwise.program.input_tokens", "integer", "root", "Prompt tokens of all calls.")
 CACHED_TOTAL = Attribute("turnwise.program.kv_hit_tokens", "integer", "root", "Of these, from KV.")

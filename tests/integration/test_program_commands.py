@@ -3,6 +3,7 @@
 import asyncio
 import io
 import socket
+from datetime import datetime
 
 import msgspec
 import pytest
@@ -138,6 +139,35 @@ def test_a_program_of_which_no_call_has_ended_says_so():
     assert "no call of it has ended yet" in printed(report.shown(page(told)), 80)
 
 
+def test_a_row_that_failed_says_so_in_words_and_with_a_mark():
+    story = Story(940.0)
+    story.call("a", 0, 0.1, 0.2, reason="upstream_timeout", status=504)
+    story.call("b", 0.6, 0.1, 0.2, ("retry", "a"), tools=("ls",))
+    story.call("c", 2.0, 0.1, 0.2, ("continue", "b"), runs=[("b", 0, "ls", 1.0, 2.0, {"is_ok": False})])
+    text = printed(report.shown(page(Told("", 940.0, calls=tuple(story.calls)))), 120)
+    marked = [line.split("  ")[0] for line in text.splitlines() if line[1:2] == "✗"]
+    assert marked == ["▸✗call 1: upstream_timeout", "▸✗ls(): failed"]
+    assert "✗ failed" in text
+    assert "✗" not in printed(report.shown(page()), 120)
+
+
+def test_one_of_a_kind_is_no_plural_and_the_time_of_day_is_told():
+    story = Story(940.0)
+    story.call("a", 0, 0.1, 0.2, tools=("ls",))
+    text = printed(report.shown(page(Told("", 940.0, calls=tuple(story.calls)))), 140)
+    assert "1 call · 1 tool call · 1 agent ·" in text
+    assert f"began {datetime.fromtimestamp(WALL - 70).astimezone():%Y-%m-%d %H:%M:%S}, 1 min 10 s ago" in text
+
+
+def test_a_call_of_which_the_engine_did_not_say_what_was_cached_is_not_in_the_share():
+    story = Story(940.0)
+    story.call("a", 0, 0.1, 0.2, prompt=(1_000, 0.5))
+    story.call("b", 1, 0.1, 0.2, prompt=(9_000, 0.0), cached_tokens=None)
+    told = Told("", 940.0, calls=tuple(story.calls))
+    assert "10.0k prompt tokens, 50% cached" in printed(report.shown(page(told)), 140)
+    assert "50%" in printed(listing.shown([told.summary]), 140)
+
+
 def test_what_clients_chose_cannot_command_the_terminal():
     evil = "\x1b]0;owned\x07\x1b[2J\u202eevil"
     story = Story(900.0)
@@ -222,6 +252,13 @@ async def test_an_unknown_program_names_the_closest(asked):
     status, _, err = await asked(both, "program", "ab")
     assert status == 1
     assert "several programs begin with `ab`" in err
+
+
+@pytest.mark.parametrize("more", [(), ("--end",), ("--json",)])
+async def test_an_empty_id_is_no_program(asked, more):
+    status, out, err = await asked(several(), "program", "", *more)
+    assert (status, out) == (1, "")
+    assert "the empty id" in err
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ class Told:
             cached_tokens=sum(call.cached_tokens or 0 for call in self.calls),
             completion_tokens=sum(call.completion_tokens or 0 for call in self.calls),
             trace_id=trace.hex(),
-            reported_prompt_tokens=sum(call.prompt_tokens for call in self.calls),
+            reported_prompt_tokens=sum(call.prompt_tokens for call in self.calls if call.cached_tokens is not None),
         )
 
 

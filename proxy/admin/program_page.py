@@ -14,7 +14,7 @@ from turnwise.proxy.programs.graph import Block, Graph, Line, blocks, lines
 from turnwise.proxy.programs.graph.prompts import prompt_of
 from turnwise.proxy.programs.ledger import Ledger, account
 from turnwise.proxy.programs.outline import OutlineRow, outlined
-from turnwise.proxy.programs.values import Attempt, Call, Key, Summary, Times, ToolRun
+from turnwise.proxy.programs.values import Attempt, Call, Key, Running, Summary, Times, ToolRun
 from turnwise.proxy.programs.waterfall import waterfall
 from turnwise.settings import Settings
 from turnwise.types import Hit, HitSource, ProgramId, ReplicaId
@@ -67,12 +67,19 @@ class ProgramPage(msgspec.Struct, frozen=True, gc=False):
 
 
 def program_page(
-    summary: Summary, key: Key, calls: Sequence[Call], graph: GraphPage, settings: Settings, now: float, wall: float
+    summary: Summary,
+    key: Key,
+    calls: Sequence[Call],
+    graph: GraphPage,
+    settings: Settings,
+    now: float,
+    wall: float,
+    running: Sequence[Running] = (),
 ) -> ProgramPage:
     """Make it of the finished calls of a program, in the order of their ends.
 
     While calls run or tools are out, the account goes up to `now`; a quiet program may have given its answer. `wall` is the
-    Unix time at `now`.
+    Unix time at `now`, and `running` are the calls that have not ended.
     """
     ledger = account(
         calls,
@@ -87,7 +94,7 @@ def program_page(
         replace(summary, started_at=wall - (now - start)),
         key.follows,
         replace(ledger, started_at=0.0, path=tuple([_since(start, stretch) for stretch in ledger.path])),
-        outlined(waterfall(calls, ledger)),
+        outlined(waterfall(calls, ledger, running, now)),
         graph,
         [_object(call, start) for call in calls],
     )

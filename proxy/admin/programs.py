@@ -90,7 +90,9 @@ class ProgramsApi:
         if graph is not None:
             rate = self._settings.index.bytes_per_token
             prompts = graph_page(graph, calls, self._index, list(self._fleet.members), rate, now)
-        return as_json(program_page(summary, key, calls, prompts, self._settings, now, self._wall()))
+        return as_json(
+            program_page(summary, key, calls, prompts, self._settings, now, self._wall(), programs.running(summary.id))
+        )
 
     async def post_end(self, request: web.Request) -> web.Response:
         """End a program now, by its id or name; of one that has ended it says how.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from turnwise.proxy.programs.lineage import Lineage
 from turnwise.proxy.programs.lines import KEPT_NODES, Line, Node, State
 from turnwise.proxy.programs.record import Record
-from turnwise.proxy.programs.values import Ended, Key, Outcome, Summary
+from turnwise.proxy.programs.values import Ended, Key, Outcome, Running, Summary
 from turnwise.turns import ToolCall
 from turnwise.types import Digest
 
@@ -82,6 +82,15 @@ class Program:
         """
         return self.is_answered and any(
             line.nodes and line.newest.state is State.FINAL and (line.num_turns > 1 or line.head == head) for line in self.lines
+        )
+
+    def running(self) -> tuple[Running, ...]:
+        """Its calls that have not ended: of each conversation those that can be followed, which are the newest."""
+        return tuple(
+            Running(node.call_id, line.agent, line.name, line.num_turns - len(line.nodes) + place, node.began_at)
+            for line in self.lines
+            for place, node in enumerate(line.nodes)
+            if node.state is State.RUNNING
         )
 
     def line(self, agent: str) -> Line:

@@ -21,7 +21,7 @@ from turnwise.proxy.programs.lines import Node, State
 from turnwise.proxy.programs.population import Population
 from turnwise.proxy.programs.program import Program
 from turnwise.proxy.programs.turn import Turn
-from turnwise.proxy.programs.values import Attempt, Basis, Call, Ended, EngineTimes, Key, LinkKind, Summary, Told
+from turnwise.proxy.programs.values import Attempt, Basis, Call, Ended, EngineTimes, Key, LinkKind, Running, Summary, Told
 from turnwise.proxy.programs.values import Outcome as ProgramOutcome
 from turnwise.settings import ProgramSettings, TraceSettings
 from turnwise.turns import MAX_ID_CHARS
@@ -205,6 +205,11 @@ class Programs:
         """A program's finished calls in the order of their ends; None where it is not known."""
         known = self._population.get(program)
         return None if known is None else (known.key, known.record.calls())
+
+    def running(self, program: ProgramId) -> tuple[Running, ...]:
+        """A program's calls that have not ended; none where it is not known."""
+        known = self._population.get(program)
+        return () if known is None else known.running()
 
     def graph(self, program: ProgramId) -> Graph | None:
         """What a program's prompts and answers consist of; None where it is not known."""

@@ -178,6 +178,16 @@ class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Predicted seconds for which its replica was chosen; None where the policy does not count."""
 
 
+class Running(msgspec.Struct, frozen=True, gc=False):
+    """A call that has not ended."""
+
+    call_id: CallId
+    agent: int
+    agent_name: str
+    turn: int
+    arrived_at: float
+
+
 class Key(msgspec.Struct, frozen=True, gc=False):
     """What a program is known by; made once."""
 

@@ -11,8 +11,8 @@ import msgspec
 
 from turnwise.proxy.programs.causes import Cause, Stretch, run_segments, segments
 from turnwise.proxy.programs.critical_path import run_id
-from turnwise.proxy.programs.ledger import Ledger
-from turnwise.proxy.programs.values import Call, ToolRun
+from turnwise.proxy.programs.ledger import RUNNING, Ledger
+from turnwise.proxy.programs.values import Call, Running, ToolRun
 from turnwise.types import CallId
 
 _NOWHERE = (inf, -inf)
@@ -63,7 +63,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     on_path: bool
     """Whether some of it is on the critical path."""
     slack_s: float | None
-    """How much longer it could have taken before anything waited for it; None on the path and of a gap."""
+    """How much longer it could have taken before anything waited for it; None on the path, of a gap and of a call that runs."""
     links: tuple[RowLink, ...] = ()
     turn: int = 0
     replica: str | None = None
@@ -77,10 +77,12 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     is_inferred: bool = False
     """Whether its times are not measured: a tool that no gateway ran, a gap before a call whose dependency is not known."""
     is_final: bool = False
+    is_running: bool = False
+    """Whether the call has not ended; then neither its causes nor its place on the critical path are known."""
 
 
-def waterfall(calls: Sequence[Call], ledger: Ledger) -> tuple[Row, ...]:
-    """Make the rows in the order in which they began; `ledger` is the account of these calls.
+def waterfall(calls: Sequence[Call], ledger: Ledger, running: Sequence[Running] = (), now: float = 0.0) -> tuple[Row, ...]:
+    """Make the rows in the order in which they began; `ledger` is the account of these calls, `running` go on at `now`.
 
     A tool that is itself a conversation of the program has no row: its time is its calls'.
     """
@@ -96,6 +98,7 @@ def waterfall(calls: Sequence[Call], ledger: Ledger) -> tuple[Row, ...]:
     rows += [picture.tool_row(name, run, agents.get(run.caller, bringer)) for name, (run, bringer) in runs.items()]
     gaps = [stretch for stretch in ledger.path if stretch.is_gap and stretch.node not in runs]
     rows += [picture.gap_row(number, gap, agents.get(CallId(gap.node))) for number, gap in enumerate(gaps)]
+    rows += [picture.running_row(call, now) for call in running]
     return tuple(sorted(rows, key=lambda row: (row.start_s, row.end_s)))
 
 
@@ -143,6 +146,26 @@ class _Picture:
             completion_tokens=call.completion_tokens,
             is_inferred=name in self._barriers,
             is_final=call.is_final,
+        )
+
+    def running_row(self, call: Running, now: float) -> Row:
+        """The row of a call that has not ended: what its time goes to is not known yet."""
+        start_s = call.arrived_at - self._start
+        end_s = max(start_s, now - self._start)
+        return Row(
+            id=call.call_id,
+            kind=RowKind.CALL,
+            agent=call.agent,
+            agent_name=call.agent_name,
+            label="",
+            start_s=start_s,
+            end_s=end_s,
+            bars=(Bar(Cause.UNATTRIBUTED, start_s, end_s, RUNNING),),
+            on_path=False,
+            slack_s=None,
+            turn=call.turn,
+            attempts=0,
+            is_running=True,
         )
 
     def tool_row(self, name: str, run: ToolRun, owner: Call) -> Row:

@@ -148,14 +148,14 @@ def _is_short(row: OutlineRow, makespan_s: float) -> bool:
 def _label(row: OutlineRow) -> str:
     """What a row is called: which call of which agent, which tool, what a gap was."""
     indent = "  " * row.depth
-    failed = f": {clean(row.reason)}" if row.reason else ""
+    how = f": {clean(row.reason)}" if row.reason else ", running" if row.is_running else ""
     if row.kind is RowKind.TOOL:
-        return f"{indent}{clean(row.label)}(){failed}"
+        return f"{indent}{clean(row.label)}(){how}"
     if row.kind is RowKind.GAP:
         cause = row.bars[0].cause.value.replace("_", " ")
         return f"{indent}({cause})" if row.label == row.bars[0].cause else f"{indent}({cause}: {clean(row.label)})"
     agent = f"{clean(row.agent_name) or 'agent'} {row.agent}, " if row.agent else ""
-    return f"{indent}{agent}call {row.turn + 1}{failed}"
+    return f"{indent}{agent}call {row.turn + 1}{how}"
 
 
 def _replica(row: OutlineRow) -> str:

@@ -13,11 +13,11 @@ from tests.page.stories import NOW, Story, Told, ToldPrograms, secrets, several
 
 from turnwise.proxy.__main__ import main
 from turnwise.proxy.admin.program_page import GraphPage, Held, HeldPrompt, program_page
-from turnwise.proxy.programs.values import Outcome
+from turnwise.proxy.programs.values import Outcome, Running
 from turnwise.proxy.watch import programs as listing
 from turnwise.proxy.watch import report
 from turnwise.settings import Settings
-from turnwise.types import HitSource, ReplicaId
+from turnwise.types import CallId, HitSource, ReplicaId
 
 
 def page(told=None, graph=None):
@@ -149,6 +149,16 @@ def test_a_row_that_failed_says_so_in_words_and_with_a_mark():
     assert marked == ["▸✗call 1: upstream_timeout", "▸✗ls(): failed"]
     assert "✗ failed" in text
     assert "✗" not in printed(report.shown(page()), 120)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_call_that_runs_has_a_row_up_to_now(count):
+    told = Told("", 1_005.0, count, running=1)
+    running = Running(CallId("c"), 1, "scout", 0, 1_007.0)
+    made = program_page(told.summary, told.key, told.calls, GraphPage(), Settings(), NOW, WALL, (running,))
+    row = next(row for row in made.rows if row.is_running)
+    assert (row.start_s, row.end_s, row.on_path, row.bars[0].detail) == (2.0, 5.0, False, "running")
+    assert "scout 1, call 1, running" in printed(report.shown(made), 100)
 
 
 def test_one_of_a_kind_is_no_plural_and_the_time_of_day_is_told():

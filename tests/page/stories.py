@@ -114,6 +114,7 @@ class Told:
         self.calls = fork_and_join(began)[:count] if calls is None else calls
         root, trace = spans.root_span(session, name, int(began)), spans.trace_id(session, name, int(began))
         basis = Basis.NAMED if name else Basis.LINEAGE
+        self.running = ()
         self.key = Key(ProgramId(root.hex()), name, tenant, session, 0, trace, root, None, True, began, basis)
         self.summary = Summary(
             id=self.key.id,
@@ -162,6 +163,9 @@ class ToldPrograms:
 
     def calls(self, program):
         return self.told[program].key, self.told[program].calls
+
+    def running(self, program):
+        return self.told[program].running
 
     def graph(self, program):
         return self.graphs.get(self.told[program].key.name)

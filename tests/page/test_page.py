@@ -3,6 +3,7 @@
 With `TURNWISE_PICTURES` set to a folder, what each looks like is left there.
 """
 
+import itertools
 import os
 import re
 from pathlib import Path
@@ -14,7 +15,8 @@ from tests.page.browser import COUNT_TIMERS
 from tests.page.stories import HOSTILE, NOW, Story, Told, ToldPrograms, several
 
 from turnwise.proxy.admin import page as web_page
-from turnwise.proxy.programs.values import Outcome
+from turnwise.proxy.programs.values import Outcome, Running
+from turnwise.types import CallId
 
 pytestmark = [pytest.mark.page, pytest.mark.asyncio(loop_scope="module")]
 
@@ -125,6 +127,26 @@ async def test_a_program_opens_as_a_waterfall_with_its_critical_path(page, port)
         await page.dress(scheme)
         assert await page.js("document.documentElement.scrollWidth <= innerWidth")
         await pictured(page, f"program-{width}-{scheme}")
+
+
+@pytest.mark.parametrize("width", [420, 760, 1440])
+async def test_the_times_of_the_axis_do_not_overlap(page, port, width):
+    await page.size(width)
+    await opened(page, await port(several()))
+    places = (
+        "[...document.querySelectorAll('.ruler span')]"
+        ".map((time) => time.getBoundingClientRect()).map(({ left, right }) => [left, right])"
+    )
+    found = await page.js(places)
+    assert len(found) >= 2
+    assert all(left[1] <= right[0] for left, right in itertools.pairwise(found))
+
+
+async def test_a_call_that_runs_is_seen_in_time(page, port):
+    told = several()
+    next(iter(told.told.values())).running = (Running(CallId("c-9"), 0, "", 2, NOW - 1),)
+    await opened(page, await port(told), "nightly-review")
+    await page.until("[...document.querySelectorAll('.row .label')].some((label) => label.innerText === 'call 3, running')")
 
 
 async def test_bars_stand_where_their_time_is_and_the_path_has_no_holes(page, port):

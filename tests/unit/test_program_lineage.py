@@ -4,7 +4,8 @@ import pytest
 from tests.unit.agents import World, calls, links, result, says, user
 
 from turnwise.proxy.programs.lineage import MAX_TWINS
-from turnwise.proxy.programs.values import Basis, LinkKind
+from turnwise.proxy.programs.values import Basis, LinkKind, Running
+from turnwise.types import ProgramId
 
 TASK = "Count the lines of every file in the folder and tell me which is longest."
 GO = user("Look at the folder and say what is in it.")
@@ -350,6 +351,19 @@ def test_a_run_that_was_at_another_time_altogether_is_inferred(told):
     assert world.tool_event(first, "call_1", *told)
     (run,) = world.begin(GO, LS, result("call_1")).runs
     assert (run.queued_at, run.started_at, run.ended_at, run.is_inferred) == (None, 2.0, 3.0, True)
+
+
+def test_the_calls_that_run_are_known_until_they_end():
+    world = World()
+    first = world.begin(GO, headers={"x-turnwise-agent": "planner"})
+    (running,) = world.programs.running(first.key.id)
+    assert running == Running(first.call_id, 0, "planner", 0, 1.0)
+    world.end(first, LS)
+    assert world.programs.running(first.key.id) == ()
+    again = world.begin(GO, LS, result("call_1"))
+    assert [(call.call_id, call.turn) for call in world.programs.running(first.key.id)] == [(again.call_id, 1)]
+    world.end(again, status=500)
+    assert world.programs.running(first.key.id) == world.programs.running(ProgramId("unknown")) == ()
 
 
 def test_a_tool_event_of_another_call_is_not_taken():

@@ -1,7 +1,10 @@
 // A stretch of time and its place across the page.
 
 const STEPS = [1, 2, 5];
-const TICKS = 8;
+const MAX_TICKS = 8;
+
+/** Room that the time of one takes. */
+const TICK_PX = 64;
 
 /** What of a program's time is seen: seconds since it began. */
 export class Axis {
@@ -48,9 +51,9 @@ export class Axis {
     return right < 0 || left > 1 || right < left ? null : { left: 100 * left, width: 100 * (right - left) };
   }
 
-  /** Round moments, not too many. */
-  ticks() {
-    const rough = (this.to - this.from) / TICKS;
+  /** Round moments, no more than have room for their times within `width` pixels. */
+  ticks(width) {
+    const rough = (this.to - this.from) / Math.max(1, Math.min(MAX_TICKS, Math.floor(width / TICK_PX)));
     const power = 10 ** Math.floor(Math.log10(rough));
     const step = (STEPS.find((factor) => factor * power >= rough) ?? 10) * power;
     const found = [];

@@ -25,6 +25,7 @@ const spent = (row) =>
 
 function standing(row) {
   const critical = row.bars.reduce((sum, bar) => sum + (bar.on_path ? bar.end_s - bar.start_s : 0), 0);
+  if (row.is_running) return h("p", { class: "standing" }, "What it goes to is known once it has ended");
   if (row.on_path) return h("p", { class: "standing critical" }, `On the critical path for ${span(critical)}`);
   return h(
     "p",
@@ -115,7 +116,7 @@ export function name(row) {
     return row.label === row.bars[0].cause ? label(row.label) : `${label(row.bars[0].cause)}: ${row.label}`;
   if (row.kind === "tool") return row.label;
   const agent = row.agent > 0 ? `${row.agent_name || "agent"} ${row.agent}, ` : "";
-  return `${agent}call ${row.turn + 1}`;
+  return `${agent}call ${row.turn + 1}${row.is_running ? ", running" : ""}`;
 }
 
 function told(row) {
@@ -126,6 +127,12 @@ function told(row) {
     return { ...common, "Waited for": row.is_inferred ? "not known: what ended last before it is taken" : "" };
   return {
     ...common,
+    ...(row.is_running ? { Call: row.id } : ended(row)),
+  };
+}
+
+function ended(row) {
+  return {
     Replica: row.replica ?? "none was tried",
     Model: row.label,
     "Prompt tokens": whole(row.prompt_tokens),

@@ -10,6 +10,8 @@ import { age, plural, share, span, title, tokens, whole } from "./words.js";
 
 const TABS = { timeline: "Timeline", prompts: "Prompts and KV", calls: "Calls" };
 
+const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+
 const KNOWN_BY = {
   named: "named by its client",
   baggage: "named in the client's baggage",
@@ -100,7 +102,7 @@ export class ProgramView {
       program.model,
       program.session && `session ${program.session}`,
       KNOWN_BY[program.basis],
-      `began ${age(program.age_s)} ago`,
+      `began ${DAY.format(1000 * program.started_at)}, ${age(program.age_s)} ago`,
       `id ${program.id}`,
       `trace ${program.trace_id}`,
     ];
@@ -125,7 +127,7 @@ export class ProgramView {
       ),
       tile("Calls", whole(program.calls), program.running ? `and ${program.running} running` : "that have ended"),
       tile(
-        "Tool runs",
+        "Tool calls",
         whole(program.tools),
         program.waiting ? `and ${program.waiting} without a result yet` : "that its answers asked for",
       ),
@@ -133,8 +135,8 @@ export class ProgramView {
       tile("Prompt tokens", tokens(program.prompt_tokens), `${whole(program.prompt_tokens)} tokens`),
       tile(
         "From cache",
-        share(program.cached_tokens, program.prompt_tokens),
-        `${whole(program.cached_tokens)} tokens that engines did not compute`,
+        share(program.cached_tokens, program.reported_prompt_tokens),
+        `${whole(program.cached_tokens)} of the ${whole(program.reported_prompt_tokens)} prompt tokens of which engines say`,
       ),
       tile("Generated", tokens(program.completion_tokens), `${whole(program.completion_tokens)} tokens`),
     );

@@ -51,7 +51,7 @@ export class Programs {
       ["Program", "wide"],
       ["Agents", "number"],
       ["Calls", "number"],
-      ["Tools", "number"],
+      ["Tool calls", "number"],
       ["Prompt tokens", "number"],
       ["From cache", "share"],
       ["Age", "number"],
@@ -175,9 +175,9 @@ function update(row, program) {
   say(part("calls"), program.running ? `${whole(program.calls)} + ${program.running} running` : whole(program.calls));
   say(part("tools"), program.waiting ? `${whole(program.tools)} + ${program.waiting} waiting` : whole(program.tools));
   say(part("tokens"), tokens(program.prompt_tokens));
-  const hits = program.prompt_tokens ? program.cached_tokens / program.prompt_tokens : 0;
+  const hits = program.reported_prompt_tokens ? program.cached_tokens / program.reported_prompt_tokens : 0;
   part("bar").style.setProperty("width", `${100 * Math.min(1, hits)}%`);
-  say(part("hits"), share(program.cached_tokens, program.prompt_tokens));
+  say(part("hits"), share(program.cached_tokens, program.reported_prompt_tokens));
   say(part("age"), age(program.age_s));
   say(part("quiet"), age(program.quiet_s));
 }

@@ -77,7 +77,7 @@ export class Waterfall {
   }
 
   show(found) {
-    const said = JSON.stringify([found.rows, found.ledger]);
+    const said = JSON.stringify([found.rows, found.ledger, this.ruler.clientWidth]);
     if (said === this.drawn) return;
     this.drawn = said;
     this.found = found;
@@ -103,7 +103,7 @@ export class Waterfall {
     const again = [...this.rows.children].find((row) => row.dataset.id === focused);
     if (again) again.focus({ preventScroll: true });
     if (!this.rows.querySelector("[tabindex='0']") && this.rows.firstChild) this.rows.firstChild.tabIndex = 0;
-    const ticks = this.axis.ticks();
+    const ticks = this.axis.ticks(this.ruler.clientWidth);
     this.ruler.replaceChildren(
       ...ticks.map((tick) => h("span", { style: { left: `${100 * this.axis.at(tick)}%` } }, span(tick))),
     );

@@ -20,6 +20,8 @@ from turnwise.settings import Settings
 
 BOUND = 5.0
 ROUNDS = 9
+WALL = 1_763_740_800.0
+"""The time of day."""
 
 
 def measure(seed: int, _: Path) -> Row:
@@ -28,11 +30,11 @@ def measure(seed: int, _: Path) -> Row:
     settings = Settings()
     index = KvIndex(settings.index)
     fleet = Fleet(settings, index)
-    api = ProgramsApi(settings, clients.programs, index, fleet, clock=lambda: clients.now)
+    api = ProgramsApi(settings, clients.programs, index, fleet, clock=lambda: clients.now, wall=lambda: WALL)
     request = make_mocked_request("GET", f"/programs?limit={NUM_PROGRAMS}")
     body = asyncio.run(api.get_programs(request)).body
     assert isinstance(body, bytes)
-    told = {"programs": clients.programs.listing(clients.now)}
+    told = {"programs": clients.programs.listing(clients.now, None, WALL - clients.now)}
     if msgspec.json.encode(told) != body or len(told["programs"]) != NUM_PROGRAMS:
         raise RuntimeError("the answer is not the list of all programs")
     ratios, asked, encoded = [], [], []

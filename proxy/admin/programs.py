@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 from aiohttp import web
-from msgspec.structs import replace
 
 from turnwise.index import KvIndex
 from turnwise.proxy.admin.answers import as_json, one_of, only, quoted, refused, whole_number
@@ -66,16 +65,17 @@ class ProgramsApi:
         state = one_of(request, "state", STATES)
         tenant, session = request.query.get("tenant"), request.query.get("session")
         programs, now = self._known(), self._clock()
+        unix_zero = self._wall() - now
         if state is None and tenant is None and session is None:
-            return self._dated(programs.listing(now, limit))
-        found: Iterable[Summary] = programs.listing(now)
+            return as_json({"programs": programs.listing(now, limit, unix_zero)})
+        found: Iterable[Summary] = programs.listing(now, None, unix_zero)
         if state is not None:
             found = [summary for summary in found if (summary.outcome is Outcome.OPEN) == (state == "live")]
         if tenant is not None:
             found = [summary for summary in found if summary.tenant == tenant]
         if session is not None:
             found = [summary for summary in found if summary.session == session]
-        return self._dated(islice(found, limit))
+        return as_json({"programs": list(islice(found, limit))})
 
     async def get_program(self, request: web.Request) -> web.Response:
         """One program, by its id or the name that a client gave it: account, timeline, prompts and who holds them, calls."""
@@ -102,10 +102,6 @@ class ProgramsApi:
         summary = self._summary(request)
         outcome = Outcome.ASKED if self._known().end(summary.id, self._clock()) else summary.outcome
         return as_json({"program": summary.id, "outcome": outcome, "calls": summary.calls})
-
-    def _dated(self, found: Iterable[Summary]) -> web.Response:
-        wall = self._wall()
-        return as_json({"programs": [replace(summary, started_at=wall - summary.age_s) for summary in found]})
 
     def _known(self) -> Programs:
         if self._programs is None:

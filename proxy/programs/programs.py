@@ -191,10 +191,13 @@ class Programs:
         """End all, as the proxy stops; tells of those too of which calls still run."""
         return [self._ended(program) for program in self._population.close(now)]
 
-    def listing(self, now: float, limit: int | None = None) -> list[Summary]:
-        """The live programs and the newest ended ones, the most recently used first: all, or `limit` of them."""
+    def listing(self, now: float, limit: int | None = None, unix_zero: float = 0.0) -> list[Summary]:
+        """The live programs and the newest ended ones, the most recently used first: all, or `limit` of them.
+
+        `unix_zero` is the Unix time at which the clock of `now` was 0.
+        """
         programs = sorted(self._population.known(), key=_ACTIVE_AT, reverse=True)[:limit]
-        return [program.record.summary(now, program.outcome, program.waiting) for program in programs]
+        return [program.record.summary(now, program.outcome, program.waiting, unix_zero) for program in programs]
 
     def summary(self, program: ProgramId, now: float) -> Summary | None:
         """A program's row of the list; None where it is not known."""

@@ -137,8 +137,10 @@ class Record:
                 return True
         return False
 
-    def summary(self, now: float, outcome: Outcome = Outcome.OPEN, waiting: int = 0) -> Summary:
+    def summary(self, now: float, outcome: Outcome = Outcome.OPEN, waiting: int = 0, unix_zero: float = 0.0) -> Summary:
         """The program's row of the list; `waiting` is how many of its tool calls wait for their results.
+
+        `unix_zero` is the Unix time at which the clock of calls was 0.
 
         The list has one for each program that is known, so that nothing is called here that need not be.
         """
@@ -163,6 +165,7 @@ class Record:
             self.completion_tokens,
             key.trace_id.hex(),
             self.reported_prompt_tokens,
+            key.started_at + unix_zero,
         )
 
 

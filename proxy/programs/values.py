@@ -248,4 +248,4 @@ class Summary(msgspec.Struct, frozen=True, gc=False):
     reported_prompt_tokens: int = 0
     """Of the prompt tokens, those of calls whose engine said how many were cached."""
     started_at: float = 0.0
-    """When it began, in Unix seconds; 0 where only the clock of calls is known."""
+    """When it began, in Unix seconds where the time of day was told, else on the clock of calls."""

@@ -79,10 +79,7 @@ def plural(number: int, noun: str) -> str:
 
 def began(program: Summary) -> str:
     """When a program began, on the clock of whoever looks, and how long ago."""
-    ago = f"{age(program.age_s)} ago"
-    if not program.started_at:
-        return ago
-    return f"{datetime.fromtimestamp(program.started_at).astimezone():%Y-%m-%d %H:%M:%S}, {ago}"
+    return f"{datetime.fromtimestamp(program.started_at).astimezone():%Y-%m-%d %H:%M:%S}, {age(program.age_s)} ago"
 
 
 def share(part: float, whole: float) -> str:

@@ -151,8 +151,11 @@ class ToldPrograms:
         self.told = {one.key.id: one for one in told}
         self.graphs = graphs or {}
 
-    def listing(self, now, limit=None):
-        return [one.summary for one in self.told.values()][:limit]
+    def listing(self, now, limit=None, unix_zero=0.0):
+        return [
+            msgspec.structs.replace(one.summary, started_at=one.key.started_at + unix_zero)
+            for one in list(self.told.values())[:limit]
+        ]
 
     def find(self, name, tenant=None):
         keys = [one.key for one in self.told.values() if tenant in (None, one.key.tenant)]

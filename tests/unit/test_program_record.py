@@ -82,4 +82,5 @@ def test_a_summary_sums_up_the_calls_that_ended_and_counts_those_in_flight() -> 
     assert (row.calls, row.tools, row.agents, row.running, row.waiting) == (3, 3, 5, 1, 2)
     assert (row.prompt_tokens, row.cached_tokens, row.completion_tokens) == (300, 60, 21)
     assert row.reported_prompt_tokens == 100
+    assert record.summary(110.0, unix_zero=1e9).started_at == 1e9 + 100
     assert (row.age_s, row.quiet_s, row.model, row.outcome) == (10.0, 6.0, "model", Outcome.ANSWERED)

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 
 from turnwise.dialects import DIALECTS, Route
-from turnwise.errors import TurnwiseError
 from turnwise.proxy import edits
 from turnwise.proxy.export.record import Recorder
 from turnwise.proxy.fleet import Fleet
@@ -43,7 +42,7 @@ class Pipeline:
         turn = self._recorder.begin(request, raw.fields)  # ... and the program that it belongs to
         try:
             return await self._serve(request, turn, client)
-        except (TurnwiseError, asyncio.CancelledError) as error:
+        except BaseException as error:  # whatever happens: a turn that is not given back would run for ever
             self._recorder.dropped(turn, error)
             raise
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -62,10 +63,9 @@ class Recorder:
         return None if self._programs is None else self._programs.begin(request, fields, request.read_at)
 
     def dropped(self, turn: Turn | None, error: BaseException) -> None:
-        """Record a call of which no attempt could be made, or whose client did not wait for one."""
-        if self._programs is not None and turn is not None:
-            reason = error.reason if isinstance(error, TurnwiseError) else Reason.CLIENT_GONE
-            call = self._programs.drop(turn, reason.value, self._clock())
+        """Record a call of which no attempt could be made, whose client did not wait for one, or that met a bug."""
+        if self._programs is not None and turn is not None and not turn.is_settled:
+            call = self._programs.drop(turn, _reason(error).value, self._clock())
             for listener in self._listeners:
                 listener.call_ended(turn.key, call)
 
@@ -149,3 +149,10 @@ class Recorder:
         """Let the index forget what nobody will go on from before anything else."""
         for retired in programs.take_retired():
             self._index.retire(retired.digests, retired.kept)
+
+
+def _reason(error: BaseException) -> Reason:
+    """Why a call was not served."""
+    if isinstance(error, TurnwiseError):
+        return error.reason
+    return Reason.CLIENT_GONE if isinstance(error, asyncio.CancelledError) else Reason.BUG

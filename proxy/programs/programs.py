@@ -249,6 +249,7 @@ class Programs:
         return program.ended()
 
     def _end_call(self, turn: Turn, call: Call) -> None:
+        turn.is_settled = True
         node = turn.node
         node.ended_at = call.times.ended
         turn.program.record.add(call)

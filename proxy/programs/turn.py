@@ -19,6 +19,7 @@ class Turn:
         "block",
         "call_id",
         "client_trace",
+        "is_settled",
         "key",
         "links",
         "node",
@@ -55,4 +56,6 @@ class Turn:
         self.client_trace = client_trace
         self.block = -1
         """The last row of its prompt in the program's graph; -1 where it is not there."""
+        self.is_settled = False
+        """Whether it has been given back."""
         self.attempts: tuple[Attempt, ...] = ()

@@ -231,7 +231,7 @@ class Elsewhere:
         tenant.lineage.add(node, news.continues)
         if found is not None:
             found.node.followed(found.kind, found.tool, line)
-        program.began(node, now)
+        program.began(node, news.began_at)
         self._population.used(tenant, program)
         self._running[news.call_id] = _Running(sender, program, node, now)
         if len(self._running) > MAX_RUNNING:

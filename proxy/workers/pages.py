@@ -76,13 +76,19 @@ def merged_calls(lists: Mapping[int, list[dict[str, Any]]], limit: int) -> list[
 def merged_programs(lists: Mapping[int, list[dict[str, Any]]], limit: int) -> list[dict[str, Any]]:
     """The programs of all workers, the most recently used first, each with those that know it.
 
-    Workers tell each other of all calls, so one that several know is as the one has it that heard of it last.
+    Workers tell each other of all calls, so one that several know is as the one has it that knows most of its calls,
+    and of these the one that heard of it last.
     """
     merged: dict[str, dict[str, Any]] = {}
     for worker, programs in lists.items():
         for program in programs:
             known = merged.get(program["id"])
             workers = [*(() if known is None else known["workers"]), worker]
-            newest = program if known is None or program["quiet_s"] < known["quiet_s"] else known
-            merged[program["id"]] = {**newest, "workers": workers}
+            best = program if known is None or _how_much(program) > _how_much(known) else known
+            merged[program["id"]] = {**best, "workers": workers}
     return sorted(merged.values(), key=lambda program: float(program["quiet_s"]))[:limit]
+
+
+def _how_much(program: Mapping[str, Any]) -> tuple[int, float]:
+    """How many calls of a program a worker knows, and how lately it heard of it."""
+    return program["calls"], -program["quiet_s"]

@@ -199,7 +199,7 @@ async def test_a_wrong_limit_of_calls_names_its_field_too():
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "limit")
 
 
-def test_a_program_that_two_workers_know_is_one_as_the_one_has_it_that_heard_of_it_last():
+def test_a_program_that_two_workers_know_is_one_as_the_one_has_it_that_knows_most_of_its_calls():
     mine, theirs = (msgspec.to_builtins(several().listing(NOW)) for _ in range(2))
     mine[0]["quiet_s"] = 0.75
     theirs = [theirs[0] | {"quiet_s": 0.5, "calls": 9, "outcome": "asked"}, *theirs[4:]]
@@ -210,6 +210,8 @@ def test_a_program_that_two_workers_know_is_one_as_the_one_has_it_that_heard_of_
     assert len(merged) == len(mine)
     assert [program["quiet_s"] for program in merged] == sorted(program["quiet_s"] for program in merged)
     assert merged_programs({0: mine, 3: theirs}, 2) == merged[:2]
+    behind = [mine[0] | {"quiet_s": 0.25, "calls": 0}]
+    assert merged_programs({0: mine, 3: behind}, 1)[0]["calls"] == mine[0]["calls"]
 
 
 def test_a_proxy_tells_of_the_programs_that_its_calls_make(world, virtually):

@@ -1,4 +1,4 @@
-"""The housekeeping of the index: a task that lets it forget, a slice at a time."""
+"""Housekeeping, a task each: the index forgets a slice at a time, and programs are told of as they end."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from turnwise.proxy.admin import engine_traces
 from turnwise.proxy.admin import page as web_page
-from turnwise.proxy.admin.answers import as_json, whole_number
+from turnwise.proxy.admin.answers import as_json, refused, whole_number
 from turnwise.proxy.admin.guard import guarded
 from turnwise.proxy.admin.programs import DEFAULT_LIMIT
 from turnwise.proxy.export.page import Format, rendered
@@ -195,7 +195,7 @@ class WorkersAdmin:
         form = _form(request)
         pages = await _ask(asked, "GET", str(request.rel_url.without_query_params("worker")), form)
         if not pages:
-            return _error(404, f"no worker `{number}` serves", "worker")
+            raise refused(f"no worker `{number}` serves", "worker", status=404)
         is_metrics = request.path == "/metrics"
         return web.Response(body=pages[0].body, headers={"content-type": form.value}) if is_metrics else pages[0].response()
 
@@ -251,8 +251,3 @@ def _how_much(answer: Page) -> tuple[int, int]:
     """How many calls of a program a worker knows, and how many blocks of the prompts that came to it."""
     known = answer.json()
     return int(known["program"]["calls"]), len(known["graph"]["blocks"])
-
-
-def _error(status: int, message: str, param: str) -> web.Response:
-    body = msgspec.json.encode({"error": {"message": message, "param": param}})
-    return web.Response(body=body, status=status, content_type="application/json")

@@ -1,58 +1,125 @@
-"""What the proxy asks of the tools gateway; the gateway is a process of its own, so every call may fail with `OSError`.
-
-A call is announced when its name is known in the model's stream, filled when its arguments are whole, and settled when the turn
-has ended: only then may a result reach the agent. The gateway decides by the operator's file whether anything runs before that.
-"""
+"""How the rooms of the gateway see each other; each is an interface with one real thing behind it and fakes in tests."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-import msgspec
+from turnwise.tools_gateway.messages import Announced, Filled, Settled, ToolTold, Void, Voided
+from turnwise.tools_gateway.values import (
+    Credential,
+    Fate,
+    Fault,
+    Forecast,
+    JsonObject,
+    Principal,
+    Request,
+    Tool,
+    ToolKey,
+    UpstreamName,
+)
 
-from turnwise.types import CallId
-
-
-class AnnouncedTool(msgspec.Struct, frozen=True):
-    """A tool call that a model has begun to write."""
-
-    turn: CallId
-    """The model's call in whose stream it appears."""
-    index: int
-    """Its place among the tool calls of that turn."""
-    tool: str
-    """Name as the model wrote it; the gateway resolves aliases."""
-    tenant: str
-
-
-class FilledTool(msgspec.Struct, frozen=True):
-    """A tool call whose arguments have closed."""
-
-    announced: AnnouncedTool
-    arguments: bytes
-    """One JSON object, parsed strictly; nothing auto-closed."""
+Notify = Callable[[str, JsonObject], Awaitable[None]]
+"""Takes a notification of an upstream that belongs to one request: method, params."""
 
 
-class ToolForecast(msgspec.Struct, frozen=True):
-    """How long a tool is expected to run, in seconds, from `num_samples` runs."""
+class Upstreams(Protocol):
+    """All upstream servers; asking one never touches another."""
 
-    p50_s: float
-    p90_s: float
-    p99_s: float
-    num_samples: int
+    def prepare(self, credential: Credential) -> None:
+        """See to it that a session stands; returns at once."""
+
+    async def ask(self, credential: Credential, request: Request, notify: Notify | None = None) -> JsonObject:
+        """Send one request and give its result as it came; raises `ToolFault`.
+
+        Being cancelled cancels the request upstream. Never waits for a connection: an upstream that is down fails at once.
+        """
 
 
-class ToolsGateway(Protocol):
-    """The gateway as the proxy drives it."""
+class Registry(Protocol):
+    """Which tools there are, under which names; synchronous."""
 
-    async def announce(self, tool: AnnouncedTool) -> None:
-        """Prepare a tool: connection, credential, schema, a place in its queue."""
+    def resolve(self, name: str, principal: Principal) -> Tool | None:
+        """The tool of a public name, or of an alias that a model may write; None where this principal has none."""
 
-    async def fill(self, tool: FilledTool) -> None:
-        """Give the arguments; a tool marked read-only, idempotent and bounded may start."""
+    def tools(self, principal: Principal) -> Sequence[Tool]:
+        """Those that this principal may call, in an order that never changes while they do not."""
 
-    async def settle(self, turn: CallId, *, is_clean: bool) -> None:
-        """End a turn: release results if it ended cleanly, cancel and audit what ran if it did not."""
+    def learn(self, upstream: UpstreamName, definitions: Sequence[JsonObject]) -> bool:
+        """Take an upstream's list of tools; says whether what is offered has changed."""
 
-    async def forecast(self, tool: str, argument_bytes: int) -> ToolForecast | None:
-        """Say how long a tool will run; None where nothing is known of it."""
+    def credential(self, upstream: UpstreamName, principal: Principal) -> Credential:
+        """What an upstream is shown on behalf of a principal."""
+
+
+class Forecaster(Protocol):
+    """How long tools run; synchronous."""
+
+    def forecast(self, key: ToolKey, argument_bytes: int, *, elapsed_s: float = 0.0) -> Forecast:
+        """How long a run will take, or what remains of one that has run for `elapsed_s`."""
+
+    def observe(self, key: ToolKey, argument_bytes: int, seconds: float, fate: Fate, now: float) -> None:
+        """Learn from a run; no remembered result, shared run or voided call is one."""
+
+
+class Guard(Protocol):
+    """What arguments and results must pass; synchronous."""
+
+    def arguments(self, tool: Tool, raw: bytes) -> JsonObject:
+        """Parse strictly and check against the tool's schema; raises `ToolFault` naming the member that is wrong."""
+
+    def check(self, tool: Tool, arguments: JsonObject) -> None:
+        """Check arguments that are parsed; raises `ToolFault` naming the member that is wrong."""
+
+    def result(self, tool: Tool, result: JsonObject) -> JsonObject:
+        """Bound and clean what a tool gave, and mark it as untrusted."""
+
+
+class Audit(Protocol):
+    """What was decided and what came of it, in a chain that shows tampering."""
+
+    def decided(self, tool: Tool, principal: Principal, arguments: JsonObject, *, how: str, turn: str = "") -> str:
+        """Write that a call is about to be made; returns the id of the record, empty where it cannot be written."""
+
+    def ended(self, record: str, fate: Fate, fault: Fault | None, seconds: float, result: JsonObject | None) -> None:
+        """Write what came of it."""
+
+    def refused(self, name: str, principal: Principal, fault: Fault, *, turn: str = "") -> None:
+        """Write that a call was not made."""
+
+    def voided(self, record: str, why: Void) -> None:
+        """Write that the result of an early run was given to nobody."""
+
+
+class Runs(Protocol):
+    """The calls of tools: what the front asks, and what the proxy tells."""
+
+    async def call(
+        self, principal: Principal, name: str, arguments: JsonObject, meta: JsonObject, notify: Notify | None = None
+    ) -> JsonObject:
+        """Give the result of one tool call, from a run of its own or one under way; raises `ToolFault`.
+
+        `meta` is the caller's `_meta` as far as it may be sent on.
+        """
+
+    def announced(self, source: object, told: Announced) -> None:
+        """A model has begun to write a tool call. `source` is the proxy's connection."""
+
+    def filled(self, source: object, told: Filled) -> None:
+        """Its arguments have closed."""
+
+    def voided(self, source: object, told: Voided) -> None:
+        """It is worth nothing."""
+
+    def settled(self, source: object, told: Settled) -> None:
+        """Its turn has ended."""
+
+    def disconnected(self, source: object) -> None:
+        """A proxy has gone: what it did not settle is void."""
+
+
+class Listener(Protocol):
+    """Hears of runs of announced calls: the link to the proxy that announced them."""
+
+    def tool_told(self, source: object, told: ToolTold) -> None:
+        """Something has happened to a run."""

@@ -1,0 +1,1 @@
+"""The runtime table: how long each tool runs, by the size of its arguments; pure."""

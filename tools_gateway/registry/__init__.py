@@ -1,0 +1,1 @@
+"""Which tools there are, under which names, and which of them somebody has approved; pure."""

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from turnwise.tools_gateway.messages import Announced, Filled, Settled, ToolTold, Void, Voided
 from turnwise.tools_gateway.values import (
+    Caller,
     Credential,
     Fate,
     Fault,
@@ -22,6 +23,11 @@ from turnwise.tools_gateway.values import (
 Notify = Callable[[str, JsonObject], Awaitable[None]]
 """Takes a notification of an upstream that belongs to one request: method, params."""
 
+Answer = Callable[[str, JsonObject], Awaitable[JsonObject]]
+"""Takes a request that an upstream makes of the caller's client while it works on one of ours (`elicitation/create`,
+`sampling/createMessage`, `roots/list`): method, params. Gives the client's result; raises `ToolFault` where the client declared no
+such capability or gave an error, which is then the upstream's to hear."""
+
 
 class Upstreams(Protocol):
     """All upstream servers; asking one never touches another."""
@@ -29,11 +35,32 @@ class Upstreams(Protocol):
     def prepare(self, credential: Credential) -> None:
         """See to it that a session stands; returns at once."""
 
-    async def ask(self, credential: Credential, request: Request, notify: Notify | None = None) -> JsonObject:
+    async def ask(
+        self, credential: Credential, request: Request, notify: Notify | None = None, answer: Answer | None = None
+    ) -> JsonObject:
         """Send one request and give its result as it came; raises `ToolFault`.
 
         Being cancelled cancels the request upstream. Never waits for a connection: an upstream that is down fails at once.
+        Without `answer`, an upstream that asks something of the client is told that nobody can. `resources/subscribe` and
+        `resources/unsubscribe` may be asked of sessions of either revision: on the newer, their listen stream takes the URI up.
         """
+
+    def capabilities(self, credential: Credential) -> JsonObject:
+        """What the upstream declared that it can do, as MCP has it; empty while it is down."""
+
+
+class Watcher(Protocol):
+    """Hears what upstreams tell outside of any request."""
+
+    def told(self, credential: Credential, method: str, params: JsonObject) -> None:
+        """A list or a resource has changed, or something is logged: `notifications/...` as MCP has it."""
+
+
+class Tokens(Protocol):
+    """Who holds a bearer token."""
+
+    def principal(self, token: str) -> Principal | None:
+        """The tenant and the scopes of a token that is good for this gateway now; None for any other."""
 
 
 class Registry(Protocol):
@@ -95,11 +122,19 @@ class Runs(Protocol):
     """The calls of tools: what the front asks, and what the proxy tells."""
 
     async def call(
-        self, principal: Principal, name: str, arguments: JsonObject, meta: JsonObject, notify: Notify | None = None
+        self,
+        principal: Principal,
+        name: str,
+        arguments: JsonObject,
+        meta: JsonObject,
+        notify: Notify | None = None,
+        answer: Answer | None = None,
+        caller: Caller = Caller(),
     ) -> JsonObject:
         """Give the result of one tool call, from a run of its own or one under way; raises `ToolFault`.
 
-        `meta` is the caller's `_meta` as far as it may be sent on.
+        `meta` is the caller's `_meta` as far as it may be sent on. A result may be `input_required`, which no share and no memory
+        keeps; the call that goes on with it (`caller.goes_on`) is a run of its own.
         """
 
     def announced(self, source: object, told: Announced) -> None:

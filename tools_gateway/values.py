@@ -96,6 +96,22 @@ class Request(msgspec.Struct, frozen=True):
     """What the caller's own client can do, declared upstream in its place; empty for what the gateway itself asks."""
 
 
+class Caller(msgspec.Struct, frozen=True):
+    """What a request brings along besides its arguments; part of no key."""
+
+    capabilities: JsonObject = {}
+    """What the caller's own client declared that it can do; an upstream is shown these in its place."""
+    input_responses: JsonObject | None = None
+    """Answers to what the upstream asked for in its result before (`input_required`)."""
+    request_state: str | None = None
+    """What the upstream wanted back with them, as it gave it."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether this goes on with a request that an upstream has already seen: no announcement, share or memory serves it."""
+        return self.input_responses is not None or self.request_state is not None
+
+
 class Fault(StrEnum):
     """Why a call has no result of its tool; a metric label and a word of the audit."""
 

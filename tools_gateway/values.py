@@ -168,6 +168,6 @@ class Forecast(msgspec.Struct, frozen=True, gc=False):
     p90_s: float
     p99_s: float
     num_samples: float
-    """Decayed, so no whole number."""
+    """Those that still count: older ones, and those before a change, do not."""
     success: float = 1.0
     """Share of runs that ended well."""

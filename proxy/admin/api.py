@@ -8,13 +8,13 @@ from collections.abc import Callable
 import msgspec
 from aiohttp import web
 
+from turnwise.admin.answers import as_json, refused, whole_number
+from turnwise.admin.exposition import Format
+from turnwise.admin.guard import alone, guarded
 from turnwise.index import KvIndex
 from turnwise.proxy.admin import page
-from turnwise.proxy.admin.answers import as_json, refused, whole_number
-from turnwise.proxy.admin.guard import alone, guarded
 from turnwise.proxy.admin.programs import ProgramsApi
 from turnwise.proxy.admin.tool_runs import ToolRunsApi
-from turnwise.proxy.export.page import Format
 from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.export.record import Recorder
 from turnwise.proxy.fleet import Fleet

@@ -8,8 +8,8 @@ from itertools import islice
 
 from aiohttp import web
 
+from turnwise.admin.answers import as_json, one_of, only, quoted, refused, whole_number
 from turnwise.index import KvIndex
-from turnwise.proxy.admin.answers import as_json, one_of, only, quoted, refused, whole_number
 from turnwise.proxy.admin.program_page import GraphPage, graph_page, program_page
 from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.programs import Programs

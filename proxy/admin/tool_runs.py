@@ -9,8 +9,8 @@ from math import isfinite
 import msgspec
 from aiohttp import web
 
+from turnwise.admin.answers import as_json, refused
 from turnwise.events import ToolEvent
-from turnwise.proxy.admin.answers import as_json, refused
 from turnwise.proxy.programs import Programs
 from turnwise.proxy.programs.values import Told
 

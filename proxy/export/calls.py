@@ -14,8 +14,8 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from turnwise import names
-from turnwise.proxy.export.buckets import Buckets, histogram
-from turnwise.proxy.export.families import counter
+from turnwise.admin.buckets import Buckets, histogram
+from turnwise.admin.families import counter
 from turnwise.types import DialectName, HitSource, Outcome, ReplicaId
 
 LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 600.0)

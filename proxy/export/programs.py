@@ -8,9 +8,9 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from turnwise import names
-from turnwise.proxy.export.buckets import Buckets, histogram
+from turnwise.admin.buckets import Buckets, histogram
+from turnwise.admin.families import counter, gauge
 from turnwise.proxy.export.calls import LATENCY_BUCKETS, PROXY_BUCKETS
-from turnwise.proxy.export.families import counter, gauge
 from turnwise.proxy.programs import Programs
 from turnwise.proxy.programs.causes import Cause
 from turnwise.proxy.programs.ledger import account

@@ -9,12 +9,12 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from turnwise import names
+from turnwise.admin.exposition import Format, rendered
+from turnwise.admin.families import counter, gauge
 from turnwise.errors import Reason
 from turnwise.index import KvIndex
 from turnwise.proxy.export.breaks import BreakTotals
 from turnwise.proxy.export.calls import CallTotals
-from turnwise.proxy.export.families import counter, gauge
-from turnwise.proxy.export.page import Format, rendered
 from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.member import FEED_STATES
 from turnwise.proxy.states import State, replica_states

@@ -13,12 +13,12 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from turnwise.admin.answers import as_json, refused, whole_number
+from turnwise.admin.exposition import Format, rendered
+from turnwise.admin.guard import guarded
 from turnwise.proxy.admin import engine_traces
 from turnwise.proxy.admin import page as web_page
-from turnwise.proxy.admin.answers import as_json, refused, whole_number
-from turnwise.proxy.admin.guard import guarded
 from turnwise.proxy.admin.programs import DEFAULT_LIMIT
-from turnwise.proxy.export.page import Format, rendered
 from turnwise.proxy.programs.values import Outcome
 from turnwise.proxy.workers.metrics import WorkerFigures
 from turnwise.proxy.workers.pages import merged_calls, merged_metrics, merged_programs, merged_replicas

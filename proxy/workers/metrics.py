@@ -8,7 +8,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from turnwise import names
-from turnwise.proxy.export.families import counter, gauge
+from turnwise.admin.families import counter, gauge
 from turnwise.proxy.workers.bus import Bus
 from turnwise.proxy.workers.process import WorkerProcess
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from turnwise import names, settings_sources
-from turnwise.proxy.export.buckets import Buckets, histogram
+from turnwise.admin.buckets import Buckets, histogram
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

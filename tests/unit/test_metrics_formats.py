@@ -6,8 +6,8 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from turnwise import names
+from turnwise.admin.exposition import MAX_ACCEPT_CHARS, Format, rendered
 from turnwise.errors import Reason
-from turnwise.proxy.export.page import MAX_ACCEPT_CHARS, Format, rendered
 from turnwise.proxy.export.prometheus import Metrics
 
 PROMETHEUS = (

@@ -9,7 +9,7 @@ from importlib import resources
 
 from aiohttp import web
 
-from turnwise.proxy.admin.answers import quoted, refused
+from turnwise.admin.answers import quoted, refused
 
 TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 

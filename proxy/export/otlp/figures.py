@@ -8,7 +8,7 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from turnwise import names
-from turnwise.proxy.export.families import counter, gauge
+from turnwise.admin.families import counter, gauge
 from turnwise.proxy.export.otlp.engines import EngineSpans
 from turnwise.proxy.export.otlp.exporter import Exporter
 

@@ -4,8 +4,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from turnwise.admin.exposition import Format, rendered
 from turnwise.errors import Reason
-from turnwise.proxy.export.page import Format, rendered
 from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.workers.pages import merged_calls, merged_metrics, merged_replicas
 from turnwise.types import ReplicaId

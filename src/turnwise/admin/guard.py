@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from turnwise.proxy.admin.answers import error_text, quoted
+from turnwise.admin.answers import error_text, quoted
 
 _PARAMS = {404: "path", 405: "method", 413: "body"}
 """What errors of aiohttp are about."""

@@ -47,8 +47,8 @@ class ToolMarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     ] = False
     shared: Annotated[bool, Meta(description="Equal calls under way at once share one run; needs `read_only`.")] = False
     ttl_s: Annotated[float, Meta(ge=0, description="How long its result serves equal calls; needs `read_only`.")] = 0.0
-    deadline_s: Annotated[float | None, Meta(gt=0, description="Longest run; of the upstream where it is not given.")] = None
-    max_running: Annotated[int | None, Meta(ge=1, description="Runs at once; of the upstream where it is not given.")] = None
+    deadline_s: Annotated[float, Meta(gt=0, description="Longest run; of the upstream where it is not given.")] | None = None
+    max_running: Annotated[int, Meta(ge=1, description="Runs at once; of the upstream where it is not given.")] | None = None
     enabled: Annotated[bool, Meta(description="Whether it is offered at all.")] = True
 
 
@@ -140,8 +140,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """The whole file."""
 
     front: Front = Front()
-    upstreams: tuple[UpstreamSettings, ...] = ()
-    tenants: tuple[TenantSettings, ...] = ()
+    upstreams: Annotated[tuple[UpstreamSettings, ...], Meta(description="The MCP servers behind the gateway.")] = ()
+    tenants: Annotated[
+        tuple[TenantSettings, ...], Meta(description="Who may call; without any, whoever reaches the gateway is one tenant.")
+    ] = ()
     auth: Auth = Auth()
     limits: Limits = Limits()
     trust: Trust = Trust()

@@ -10,9 +10,10 @@ from pathlib import Path
 from turnwise import names, settings_sources, span_names
 from turnwise.proxy.lint import ADVICE
 from turnwise.proxy.states import EXPLAINED
+from turnwise.tools_gateway import settings_sources as tools_settings
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("settings.md", "metrics.md", "edits.md", "states.md", "prefix-stability.md", "programs.md")
+NAMES = ("settings.md", "tools-settings.md", "metrics.md", "edits.md", "states.md", "prefix-stability.md", "programs.md")
 PAPERS = tuple(ROOT / "docs" / name for name in NAMES)
 PART = re.compile(r"(?P<begin><!-- made from code: (?P<name>[a-z]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
 
@@ -26,9 +27,8 @@ def code(text):
     return f"`{text}`" if text else ""
 
 
-def settings_table():
+def settings_table(docs):
     head = ["key", "type", "default", "range", "what it does"]
-    docs = settings_sources.describe()
     return table(head, [[code(doc.key), doc.type, code(doc.default), doc.range, doc.sentence] for doc in docs])
 
 
@@ -64,7 +64,8 @@ def causes_table():
 TABLES = {
     "attributes": attributes_table,
     "states": states_table,
-    "settings": settings_table,
+    "settings": lambda: settings_table(settings_sources.describe()),
+    "tools": lambda: settings_table(tools_settings.describe()),
     "edits": edits_table,
     "metrics": metrics_table,
     "causes": causes_table,

@@ -8,12 +8,12 @@ DYNAMO := $(CACHE)/bench-dynamo-1.6.1
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -qq
 UV_VERSION := 0.13.8
 UV_COMPILE := build/lock/bin/uv --no-config pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes
-BY_DEFAULT := not vllm and not clients and not page and not phoenix
+BY_DEFAULT := not vllm and not clients and not page and not phoenix and not tools
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check fuzz clients test-clients test-page deploy-tools phoenix test-phoenix vllm test-vllm bench-setup bench-proxy bench-index bench-knowledge \
-	bench-programs bench-smoke docs format lock lock-clients lock-phoenix lock-bench clean
+.PHONY: help demo test check fuzz clients test-clients test-page deploy-tools phoenix test-phoenix tool-servers test-tools vllm test-vllm bench-setup bench-proxy bench-index \
+	bench-knowledge bench-programs bench-tools bench-smoke docs format lock lock-clients lock-phoenix lock-tools lock-bench clean
 
 help: ## Say what each target does.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,7 @@ check: $(VENV)/dev ## Lint, check types and import rules, and try the wheel outs
 	@$(BIN)/mypy bench/index
 	@$(BIN)/mypy bench/knowledge
 	@$(BIN)/mypy bench/programs
+	@$(BIN)/mypy bench/tools
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest -q tests/wheel
 
@@ -59,6 +60,13 @@ test-phoenix: $(VENV)/dev ## Send the traces of real programs to Arize Phoenix, 
 	@folder=$$(PYTHON=$(PYTHON) tests/phoenix/install.sh $(CACHE)) && \
 		PHOENIX_FOLDER=$$folder $(BIN)/pytest -q -m phoenix tests/phoenix
 
+tool-servers: ## Install real MCP servers and the conformance harness, with its Node, into the cache folder (380 MB, once).
+	@PYTHON=$(PYTHON) tests/tools/install.sh $(CACHE) >/dev/null
+
+test-tools: $(VENV)/dev ## Call real MCP servers through the tools gateway, and hold it to the conformance harness of MCP.
+	@folder=$$(PYTHON=$(PYTHON) tests/tools/install.sh $(CACHE)) && \
+		TOOL_SERVERS_FOLDER=$$folder $(BIN)/pytest -q -m tools tests/tools
+
 vllm: $(LAB)/model/config.json ## Install vLLM for CPU into the cache folder and make the model for test-vllm (3.5 GB, once).
 
 test-vllm: $(VENV)/dev vllm ## Run the engine contract, the placement bars and the bars of what is known on two real vLLM replicas.
@@ -79,6 +87,11 @@ bench-knowledge: $(VENV)/dev ## Measure what knowing costs and how right it is, 
 
 bench-programs: $(VENV)/dev ## Measure what it costs to know programs and to trace them, and renew its part of docs/benchmarks.md (five minutes).
 	@$(BIN)/python -m bench.programs --cache $(CACHE) $(or $(ARGS),--json build/bench-programs.json --paper docs/benchmarks.md)
+
+bench-tools: $(VENV)/dev ## Measure what the tools gateway costs and what it saves, and renew its part of docs/benchmarks.md.
+	@folder=$$(PYTHON=$(PYTHON) tests/tools/install.sh $(CACHE)) && \
+		TOOL_SERVERS_FOLDER=$$folder $(BIN)/python -m bench.tools --cache $(CACHE) \
+		$(or $(ARGS),--json build/bench-tools.json --paper docs/benchmarks.md)
 
 bench-smoke: $(VENV)/dev ## Count calls, allocations and copies a request, and fail above twice the baseline (fifteen seconds).
 	@$(BIN)/python -m bench.smoke
@@ -103,6 +116,12 @@ lock-clients: build/lock/bin/uv ## Resolve the agent clients of test-clients aga
 
 lock-phoenix: build/lock/bin/uv ## Resolve Arize Phoenix again and write its lock file, with hashes.
 	@$(UV_COMPILE) --custom-compile-command "make lock-phoenix" tests/phoenix/requirements.in --output-file tests/phoenix/requirements.txt
+
+lock-tools: build/lock/bin/uv ## Resolve the tool servers of test-tools again and write their lock files, with hashes.
+	@$(UV_COMPILE) --custom-compile-command "make lock-tools" tests/tools/requirements.in --output-file tests/tools/requirements.txt
+	@$(UV_COMPILE) --no-deps --custom-compile-command "make lock-tools" tests/tools/sdist.in --output-file tests/tools/sdist.txt
+	@npm install --prefix tests/tools --package-lock-only --omit-lockfile-registry-resolved=true --ignore-scripts \
+		--no-audit --no-fund --loglevel=error >/dev/null
 
 lock-bench: build/lock/bin/uv ## Pin what the benchmarks measure beside Turnwise again, with hashes.
 	@for peer in sglang-router smg vllm-router; do \

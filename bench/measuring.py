@@ -15,8 +15,8 @@ from bench.knowledge.row import Row
 from bench.papers import commit, renew
 from bench.proxy.measure import machine
 
-Measure = Callable[[int, Path], Row]
-"""Measures with a seed, and may keep what it compiles in a cache folder."""
+Measure = Callable[[int, Path], Row | Sequence[Row]]
+"""Measures with a seed, and may keep what it compiles in a cache folder; several rows where one measurement gives them."""
 
 
 def main(name: str, description: str | None, rows: Mapping[str, Measure], argv: Sequence[str] | None = None) -> int:
@@ -40,7 +40,8 @@ def main(name: str, description: str | None, rows: Mapping[str, Measure], argv: 
     measured: list[Row] = []
     for row in args.row or rows:
         print(f"measuring {row}", file=sys.stderr)
-        measured.append(rows[row](args.seed, args.cache))
+        given = rows[row](args.seed, args.cache)
+        measured += [given] if isinstance(given, Row) else given
     where = machine()
     result = Result(
         commit=commit(),

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from turnwise.tools_gateway.messages import Announced, Filled, Settled, ToolTold, Void, Voided
 from turnwise.tools_gateway.values import (
+    PLAIN,
+    AnnouncementEnd,
+    Called,
     Caller,
     Credential,
     Fate,
     Fault,
     Forecast,
     JsonObject,
+    Load,
     Principal,
     Request,
     Tool,
@@ -25,8 +29,8 @@ Notify = Callable[[str, JsonObject], Awaitable[None]]
 
 Answer = Callable[[str, JsonObject], Awaitable[JsonObject]]
 """Takes a request that an upstream makes of the caller's client while it works on one of ours (`elicitation/create`,
-`sampling/createMessage`, `roots/list`): method, params. Gives the client's result; raises `ToolFault` where the client declared no
-such capability or gave an error, which is then the upstream's to hear."""
+`sampling/createMessage`, `roots/list`): method, params. Gives the client's result; raises `ToolFault` where the client declared
+no such capability or gave an error, which is then the upstream's to hear."""
 
 
 class Upstreams(Protocol):
@@ -129,12 +133,12 @@ class Runs(Protocol):
         meta: JsonObject,
         notify: Notify | None = None,
         answer: Answer | None = None,
-        caller: Caller = Caller(),
+        caller: Caller = PLAIN,
     ) -> JsonObject:
         """Give the result of one tool call, from a run of its own or one under way; raises `ToolFault`.
 
-        `meta` is the caller's `_meta` as far as it may be sent on. A result may be `input_required`, which no share and no memory
-        keeps; the call that goes on with it (`caller.goes_on`) is a run of its own.
+        `meta` is the caller's `_meta` as far as it may be sent on. A result may be `input_required`, which no share and no
+        memory keeps; the call that goes on with it (`caller.goes_on`) is a run of its own.
         """
 
     def announced(self, source: object, told: Announced) -> None:
@@ -158,3 +162,29 @@ class Listener(Protocol):
 
     def tool_told(self, source: object, told: ToolTold) -> None:
         """Something has happened to a run."""
+
+
+class Meter(Protocol):
+    """Counts what happens to calls; synchronous."""
+
+    def called(self, tool: Tool, done: Called) -> None:
+        """An agent's call has ended."""
+
+    def refused(self, fault: Fault) -> None:
+        """A call was not made, of whatever tool: its name may be anything."""
+
+    def early_ended(self, tool: Tool, why: Void | None) -> None:
+        """An early run was given to nobody: void for this reason, or for None because nobody asked for it in time."""
+
+    def announcement_ended(self, end: AnnouncementEnd) -> None:
+        """An announcement is no longer waited for."""
+
+
+class Loads(Protocol):
+    """How busy things are; synchronous."""
+
+    def loads(self) -> Mapping[ToolKey, Load]:
+        """Of tools that run or wait."""
+
+    def memory_bytes(self) -> int:
+        """What remembered results take."""

@@ -7,6 +7,8 @@ from typing import Any, NewType
 
 import msgspec
 
+from turnwise.tools_gateway.messages import How
+
 UpstreamName = NewType("UpstreamName", str)
 """As the operator's file names an upstream: never what a server calls itself."""
 
@@ -112,6 +114,10 @@ class Caller(msgspec.Struct, frozen=True):
         return self.input_responses is not None or self.request_state is not None
 
 
+PLAIN = Caller()
+"""A caller that brings nothing along."""
+
+
 class Fault(StrEnum):
     """Why a call has no result of its tool; a metric label and a word of the audit."""
 
@@ -171,3 +177,38 @@ class Forecast(msgspec.Struct, frozen=True, gc=False):
     """Those that still count: older ones, and those before a change, do not."""
     success: float = 1.0
     """Share of runs that ended well."""
+
+
+class Called(msgspec.Struct, frozen=True, gc=False):
+    """What came of one call that an agent made, for metrics."""
+
+    how: How
+    fate: Fate
+    fault: Fault | None = None
+    queued_s: float | None = None
+    """How long its run waited for its turn; None where none began for this call."""
+    run_s: float | None = None
+    """How long its run took; None where it shares one that is counted already, or none began."""
+    forecast: Forecast | None = None
+    """What was expected when the run began."""
+    saved_s: float = 0.0
+    """How much longer the agent would have waited, had the run begun when it asked."""
+
+
+class AnnouncementEnd(StrEnum):
+    """What became of an announcement."""
+
+    CLAIMED = "claimed"
+    """The agent asked for it."""
+    VOID = "void"
+    EXPIRED = "expired"
+    """Nobody asked for it in time."""
+    DROPPED = "dropped"
+    """There was no room for it, or it could not be understood."""
+
+
+class Load(msgspec.Struct, frozen=True, gc=False):
+    """How busy a tool is."""
+
+    running: int = 0
+    queued: int = 0

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from turnwise.dialects import DIALECTS, Route
 from turnwise.proxy import edits
+from turnwise.proxy.dispatch import Dispatch
 from turnwise.proxy.export.record import Recorder
 from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.lease_tap import UNWATCHED, LeaseTap
@@ -16,22 +17,29 @@ from turnwise.proxy.policy.retry import Attempt
 from turnwise.proxy.programs import Turn
 from turnwise.proxy.reading import Reader
 from turnwise.proxy.wire.ports import Client, RawRequest, Upstream
-from turnwise.proxy.wire.relay import relay
+from turnwise.proxy.wire.relay import RelayResult, relay
 from turnwise.settings import Settings
 from turnwise.types import Outcome, Request
 
 
 class Pipeline:
-    """What a call walks through; one for the process, made on its loop."""
+    """What a call walks through; one for the process, made on its loop. `dispatch` is None where there is no tools gateway."""
 
     def __init__(
-        self, settings: Settings, fleet: Fleet, upstream: Upstream, recorder: Recorder, clock: Callable[[], float]
+        self,
+        settings: Settings,
+        fleet: Fleet,
+        upstream: Upstream,
+        recorder: Recorder,
+        clock: Callable[[], float],
+        dispatch: Dispatch | None = None,
     ) -> None:
         self._settings = settings
         self._fleet = fleet
         self._upstream = upstream
         self._recorder = recorder
         self._clock = clock
+        self._dispatch = dispatch
         self._loop = asyncio.get_running_loop()
         self._reader = Reader(settings.edits)
         self._first_attempt = Attempt.first(settings.upstream.max_attempts)
@@ -71,18 +79,27 @@ class Pipeline:
         member, placement = lease.member, lease.placement
         # An answer is of use where a later prompt can be told to repeat it.
         tap = dialect.tap(wants_answer=request.chain is not None and request.num_choices == 1)
-        result = await relay(
-            self._upstream,
-            member.origin,
-            edits.outgoing(request, turn, attempt, member.settings, asks_report=lease.asks_report, edits=self._settings.edits),
-            client,
-            answer_headers=lambda head: edits.answer_head(head, request, placement),
-            tap=LeaseTap(tap, lease, is_stored=request.is_stored),
-            stream_filter=None if request.wants_usage else dialect.usage_filter(),
-            error_event=dialect.error_event,
-            clock=self._clock,
-            loop=self._loop,
-        )
+        seen = LeaseTap(tap, lease, is_stored=request.is_stored)
+        watch = None if self._dispatch is None else self._dispatch.watch(request, turn, member.facts, tap, seen)
+        result: RelayResult | None = None
+        try:
+            result = await relay(
+                self._upstream,
+                member.origin,
+                edits.outgoing(
+                    request, turn, attempt, member.settings, asks_report=lease.asks_report, edits=self._settings.edits
+                ),
+                client,
+                answer_headers=lambda head: edits.answer_head(head, request, placement),
+                tap=watch or seen,
+                stream_filter=None if request.wants_usage else dialect.usage_filter(),
+                error_event=dialect.error_event,
+                clock=self._clock,
+                loop=self._loop,
+            )
+        finally:
+            if watch is not None:
+                watch.settle(result, self._clock())
         facts = tap or UNWATCHED
         # By position, in the order of `Outcome`: by name, as many arguments take five times as long.
         return Outcome(

@@ -61,6 +61,8 @@ class Hints(msgspec.Struct, frozen=True, array_like=True, gc=False):
     has_stop: bool = False
     """Whether it brings stop sequences: an agent that reads tool calls out of text."""
     breakpoints: tuple[Breakpoint, ...] = ()
+    is_one_of_several: bool = False
+    """Whether the engine is to draw several answers and give the best: `best_of` above 1, `use_beam_search`."""
 
 
 NO_HINTS = Hints()

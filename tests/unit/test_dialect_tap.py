@@ -3,7 +3,8 @@ import json
 import pytest
 
 from turnwise.dialects.openai_tap import GenerationTap
-from turnwise.dialects.tap import MAX_DOCUMENT_BYTES, MAX_LINE_BYTES, MAX_UNREAD, MAX_UNREAD_BYTES
+from turnwise.dialects.lines import MAX_LINE_BYTES
+from turnwise.dialects.tap import MAX_DOCUMENT_BYTES, MAX_UNREAD, MAX_UNREAD_BYTES
 from turnwise.types import Usage
 
 USAGE = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12, "prompt_tokens_details": {"cached_tokens": 4}}

@@ -47,7 +47,7 @@ _COUNT = msgspec.json.Decoder(Annotated[int, msgspec.Meta(ge=0, lt=2**31)])
 _FLAG = msgspec.json.Decoder(bool)
 _STOP = msgspec.json.Decoder(str | list[str])
 _STOPS = ("stop", "stop_sequences")
-_NAMES = frozenset(("prompt_cache_key", "metadata", "nvext", *_STOPS))
+_NAMES = frozenset(("prompt_cache_key", "metadata", "nvext", "best_of", "use_beam_search", *_STOPS))
 
 
 def of_frame(body: Body, marks: Iterable[tuple[int, Mark]] = ()) -> Hints:
@@ -68,6 +68,7 @@ def of_frame(body: Body, marks: Iterable[tuple[int, Mark]] = ()) -> Hints:
         _typed(asked.speculative_prefill, _FLAG),
         any(_typed(body.raw(name), _STOP) for name in _STOPS),
         found,
+        (_typed(body.raw("best_of"), _COUNT) or 0) > 1 or _typed(body.raw("use_beam_search"), _FLAG) is True,
     )
     return NO_HINTS if hints == NO_HINTS else hints
 

@@ -10,6 +10,7 @@ from typing import ClassVar, Generic, TypeVar
 from turnwise.dialects.answer import UNREADABLE
 from turnwise.dialects.events import DONE, EVENT_ENDS, payloads
 from turnwise.dialects.facts import Facts
+from turnwise.dialects.lines import Lines
 from turnwise.dialects.saying import Piece, Saying
 
 E = TypeVar("E")
@@ -22,15 +23,11 @@ MAX_UNREAD_BYTES = 4 * 1024
 """So many reads, none larger, wait to be searched together: what is searched for then comes last, and one search of sixteen
 reads costs half of sixteen searches."""
 
-MAX_LINE_BYTES = 1024 * 1024
-"""Longest unfinished line of a stream that is kept. Most of what matters stands in a few hundred bytes; the last event of the
-Responses API repeats the whole answer and the tools besides."""
-
 NO_TEXT = (b"null", b'""', b"[]")
 MAX_NO_TEXT_BYTES = max(map(len, NO_TEXT))
 
 
-class AnswerTap(Facts, Generic[E]):
+class AnswerTap(Facts, Lines, Generic[E]):
     """Watches one answer; facts are the same however the bytes are cut, and garbage leaves them None.
 
     Until the first visible text every event is looked at. After it reads are put by and searched a few at a time, at the latest
@@ -54,8 +51,6 @@ class AnswerTap(Facts, Generic[E]):
     _saying: Saying | None = None
     _is_watching = False
     _is_stream = False
-    _is_overlong = False
-    _held: bytes | bytearray = b""
     _is_past_text = False
     """Whether the first visible text has come and no line is open."""
 
@@ -146,28 +141,14 @@ class AnswerTap(Facts, Generic[E]):
             self.first_token_at = now
             self._read_document(rest, now)
 
-    def _hold(self, data: bytes, limit: int) -> None:
-        """Keep bytes for later; beyond `limit` forget them all and mark it."""
-        if self._is_overlong or len(self._held) + len(data) > limit:
-            self._is_overlong = True
-            self._held = b""
-            self._saying = None
-        elif not self._held:
-            self._held = data  # most answers come in one read
-        else:
-            if isinstance(self._held, bytes):
-                self._held = bytearray(self._held)
-            self._held += data
-
     def _feed_cut(self, data: bytes, now: float) -> None:
-        """A read that does not hold whole events only: hold back the line that it leaves open."""
-        end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
-        if end:
-            # What is left of a line that was too long starts with no `data:` and is passed over.
-            lines, self._is_overlong = bytes(self._held) + data[:end], False
-            self._held = b""
+        """A read that does not hold whole events only."""
+        lines = self._lines(data)
+        if lines:
             self._read(lines, now)
-        self._hold(data[end:], MAX_LINE_BYTES)
+
+    def _forgot(self) -> None:
+        self._saying = None
 
     def _read(self, lines: bytes, now: float) -> None:
         """Look at whole lines."""

@@ -1,0 +1,86 @@
+"""One tool call while it is written."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import msgspec
+
+from turnwise.proxy.dispatch import strict
+from turnwise.proxy.dispatch.scanner import SPACE, Scanner
+from turnwise.tools_gateway.messages import Void
+
+
+class State(IntEnum):
+    """How far a call has come; what is void, or whose name never came, stays so."""
+
+    NAMED = 0
+    """No piece of its arguments has come, so more of its name may."""
+    OPEN = 1
+    CLOSED = 2
+    VOID = 3
+    NAMELESS = 4
+
+
+class WrittenCall:
+    """What is known of one call; its methods say why it is void, where what they were given makes it so."""
+
+    __slots__ = ("_num_chars", "_pieces", "_scanner", "id", "index", "name", "state")
+
+    def __init__(self, index: int, call_id: str, name: str) -> None:
+        self.index = index
+        self.id = call_id
+        self.name = name
+        self.state = State.NAMED
+        self._scanner = Scanner()
+        self._pieces: list[str] = []
+        self._num_chars = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing that comes of it matters."""
+        return self.state >= State.VOID
+
+    @property
+    def has_arguments(self) -> bool:
+        """Whether any piece of its arguments has come."""
+        return bool(self._pieces)
+
+    def identify(self, call_id: str, name: str) -> Void | None:
+        """Take in an id, and a piece of a name while that is not final; engines split names, or repeat them whole."""
+        if call_id and not self.id:
+            self.id = call_id
+        if call_id and call_id != self.id:
+            return Void.DRIFT
+        if not name or name == self.name:
+            return None
+        if self.state is not State.NAMED:
+            return Void.DRIFT
+        self.name += name
+        return None
+
+    def add(self, text: str) -> Void | None:
+        """Take in a piece of its arguments, which is not empty; `state` then says whether it closed them."""
+        self._pieces.append(text)
+        if self.state is State.CLOSED:
+            return Void.DRIFT if text.strip(SPACE) else None
+        self._num_chars += len(text)
+        end = self._scanner.feed(text)
+        if end:
+            self.state = State.CLOSED
+            return Void.DRIFT if text[end:].strip(SPACE) else None
+        if self._scanner.is_broken or self._num_chars > strict.MAX_BYTES:
+            return Void.MALFORMED
+        return None
+
+    def repeats(self, text: str) -> bool:
+        """Whether a text is what has come of its arguments."""
+        return text == strict.whole(self._pieces)
+
+    def arguments(self) -> msgspec.Raw | None:
+        """Its arguments by the strict reading, once they have closed."""
+        text = strict.whole(self._pieces)
+        if text is None:
+            return None
+        self._pieces = [text]  # half a megabyte in pieces of four letters takes ten times as much
+        return strict.arguments(text)

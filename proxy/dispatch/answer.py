@@ -36,7 +36,7 @@ class AnswerCalls:
         self._calls: dict[tuple[int, Place], WrittenCall] = {}
         """The newest call in each place."""
         self._newest: dict[int, WrittenCall] = {}
-        """The newest call of each choice."""
+        """The newest call of each choice, where calls have no end of their own."""
         self._all: list[WrittenCall] = []
         self.num_announced = 0
         self.num_filled = 0
@@ -47,15 +47,22 @@ class AnswerCalls:
         """See `Hearer.began`; what begins again without having gone on is one call."""
         known = self._calls.get((choice, place))
         if known is None or known.state is not State.NAMED or (known.id, known.name) != (call_id, name):
-            self._begin(choice, place, call_id, name, now)
+            self._begin(choice, place, call_id, name)
 
     def said(self, choice: int, place: Place, call_id: str, name: str, text: str, now: float) -> None:
-        """See `Hearer.said`. A new id beside a name begins a call, for engines count some calls by 0 alone."""
+        """See `Hearer.said`. A new id beside a name begins a call, for engines count some calls by 0 alone.
+
+        A call that begins so ends the one before it, as nothing else does in such an API.
+        """
         call = self._calls.get((choice, place))
         if call is None or (call_id and name and call.id and call_id != call.id):
-            call = self._begin(choice, place, call_id, name, now)
+            before = self._newest.get(choice)
+            if before is not None:
+                self._end(before, now)
+            call = self._begin(choice, place, call_id, name)
             if call is None:
                 return
+            self._newest[choice] = call
         elif call_id or name:
             self._void(call, None if call.is_over else call.identify(call_id, name), now)
         if text and not call.is_over:
@@ -67,7 +74,7 @@ class AnswerCalls:
         """See `Hearer.closed`; a call of which only this is said is whole."""
         call = self._calls.get((choice, place))
         if call is None:
-            call = self._begin(choice, place, call_id, name, now)
+            call = self._begin(choice, place, call_id, name)
             if call is None:
                 return
         elif (call_id or name) and not call.is_over:
@@ -104,17 +111,14 @@ class AnswerCalls:
             self._tell(Settled(self._turn, now, why))
         return why
 
-    def _begin(self, choice: int, place: Place, call_id: str, name: str, now: float) -> WrittenCall | None:
-        """Begin a call, which ends the one before it; None where there were too many."""
-        before = self._newest.pop(choice, None)
-        if before is not None:
-            self._end(before, now)
+    def _begin(self, choice: int, place: Place, call_id: str, name: str) -> WrittenCall | None:
+        """Begin a call; None where there were too many."""
         if len(self._all) >= MAX_CALLS:
             self._calls.pop((choice, place), None)
             return None
         call = WrittenCall(len(self._all), call_id, name)
         self._all.append(call)
-        self._calls[choice, place] = self._newest[choice] = call
+        self._calls[choice, place] = call
         return call
 
     def _add(self, call: WrittenCall, text: str, now: float) -> None:

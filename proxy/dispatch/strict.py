@@ -37,15 +37,13 @@ def arguments(text: str) -> msgspec.Raw | None:
     No name may stand twice in an object, no number may be none or infinite, no string may hold half a surrogate pair.
     """
     try:
+        encoded = text.encode()
         parsed = _STRICT.decode(text)
         if _HALF.search(text) is not None:
             _ANY.decode(text)
     except (ValueError, RecursionError, msgspec.MsgspecError):
         return None
-    if type(parsed) is not dict:
-        return None
-    encoded = text.encode()
-    return msgspec.Raw(encoded) if len(encoded) <= MAX_BYTES else None
+    return msgspec.Raw(encoded) if type(parsed) is dict and len(encoded) <= MAX_BYTES else None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

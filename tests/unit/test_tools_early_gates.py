@@ -1,0 +1,124 @@
+"""What the gateway is told that forbids an early run, and whose call it is."""
+
+import pytest
+
+from tests.unit.tool_streams import (
+    CHAT, DONE, MESSAGES, RESPONSES, Ear, arguments_event, body, chunk, hear, input_delta, item, piece, request, tool_use,
+)  # fmt: skip
+from turnwise.proxy.dispatch import Combination, Dispatch
+from turnwise.proxy.dispatch.drift import MAX_DRIFTS, QUIET_CALLS, Drifts
+from turnwise.proxy.programs import Programs
+from turnwise.settings import ProgramSettings, TraceSettings
+from turnwise.tools_gateway.messages import Announced
+from turnwise.types import DialectName
+
+USED = {"prompt_tokens": 9, "completion_tokens": 5}
+END = chunk(finish="tool_calls", usage=USED) + DONE
+WHOLE = chunk(piece('{"x":1}', name="f", call_id="a"))
+DRIFTING = chunk(piece('{"x":1}}', name="f", call_id="a"))
+WHO = Combination("vllm 0.32.0", "m", DialectName.CHAT)
+
+
+def announced(*reads, path=CHAT, **how):
+    (told,) = hear(path, *(reads or (WHOLE, END)), **how).of(Announced)
+    return told
+
+
+def test_a_call_that_nothing_forbids_may_be_early():
+    assert announced().not_early is None
+
+
+@pytest.mark.parametrize("fields", [{"n": 2}, {"best_of": 2}, {"use_beam_search": True}])
+def test_nothing_is_early_where_one_of_several_answers_will_be_taken(fields):
+    assert announced(given=body(CHAT, **fields)).not_early == "several_choices"
+
+
+@pytest.mark.parametrize("fields", [{"n": 1}, {"best_of": 1}, {"use_beam_search": False}, {"best_of": "x"}])
+def test_one_answer_is_one_however_that_is_said(fields):
+    assert announced(given=body(CHAT, **fields)).not_early is None
+
+
+def test_the_calls_of_several_choices_are_calls_of_their_own():
+    reads = [chunk(piece('{"x":1}', name="f", call_id=f"id{choice}"), choice=choice) for choice in (0, 1)]
+    ear = hear(
+        CHAT, *reads, chunk(finish="stop", choice=0), chunk(finish="length", choice=1, usage=USED), DONE, given=body(CHAT, n=2)
+    )
+    assert (ear.announced, ear.end) == ([(0, "f", "id0"), (1, "f", "id1")], "length")
+
+
+@pytest.mark.parametrize("fields", [{"tools": body(CHAT, "g")["tools"]}, {"tool_choice": "none"}])
+def test_a_tool_that_was_not_offered_is_not_early(fields):
+    assert announced(given={**body(CHAT), **fields}).not_early == "not_offered"
+
+
+def result_of(path):
+    if path == MESSAGES:
+        return [{"role": "user", "content": [{"type": "text", "text": "see"}, {"type": "tool_result", "tool_use_id": "t"}]}]
+    if path == RESPONSES:
+        return [{"type": "function_call_output", "call_id": "c", "output": "18C"}]
+    return [{"role": "tool", "tool_call_id": "c", "content": "18C"}]
+
+
+@pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
+def test_a_prompt_that_holds_results_of_tools_taints(path):
+    reads = {
+        CHAT: [WHOLE],
+        MESSAGES: [tool_use("f"), input_delta("{}")],
+        RESPONSES: [item("added"), arguments_event("delta", "{}")],
+    }[path]
+    given = body(path)
+    member = "input" if path == RESPONSES else "messages"
+    assert not announced(*reads, path=path, given=given).is_tainted
+    assert announced(*reads, path=path, given={**given, member: [*given[member], *result_of(path)]}).is_tainted
+    if path == RESPONSES:
+        assert announced(*reads, path=path, given={**given, "previous_response_id": "r0"}).is_tainted
+        searched = [{"type": "web_search_call", "id": "w"}]
+        assert announced(*reads, path=path, given={**given, "input": [*given["input"], *searched]}).is_tainted
+
+
+def test_a_call_bears_tenant_program_and_trace_of_its_turn():
+    programs = Programs(ProgramSettings(), TraceSettings())
+    turn = programs.begin(request(CHAT), {b"authorization": b"Bearer x"}, 0.0)
+    told = announced(turn=turn)
+    assert (told.tenant, told.program) == (turn.key.tenant, turn.key.id)
+    version, trace, span, flags = told.traceparent.split("-")
+    assert (version, trace, len(span), flags) == ("00", turn.key.trace_id.hex(), 16, f"0{int(turn.key.is_sampled)}")
+    alone = announced()
+    assert (alone.tenant, alone.program, alone.traceparent) == ("", "", "")
+
+
+def test_who_drifts_too_often_is_early_no_more_and_others_are():
+    ear, off = Ear(), []
+    dispatch = Dispatch(ear, off.append)
+    for _ in range(MAX_DRIFTS):
+        assert off == []
+        hear(CHAT, DRIFTING, END, ear=ear, dispatch=dispatch)
+    assert off == [WHO]
+    hear(CHAT, WHOLE, END, ear=ear, dispatch=dispatch)
+    hear(CHAT, WHOLE, END, ear=ear, dispatch=dispatch, given=body(CHAT, model="other"))
+    assert [told.not_early for told in ear.of(Announced)[-2:]] == ["drift", None]
+    assert off == [WHO]
+
+
+def test_what_became_of_calls_is_counted():
+    ear = Ear()
+    dispatch = Dispatch(ear, lambda _: None)
+    other = chunk(piece("{}", name="g", index=1, call_id="b"))
+    for reads in ((WHOLE, other, END), (DRIFTING, other, END), (WHOLE, chunk(finish="length", usage=USED), DONE)):
+        hear(CHAT, *reads, ear=ear, dispatch=dispatch)
+    assert dispatch.fates == {("chat", "clean"): 3, ("chat", "drift"): 1, ("chat", "length"): 1}
+
+
+def test_drifts_far_apart_are_accidents():
+    off = []
+    drifts = Drifts(off.append)
+    for _ in range(5 * MAX_DRIFTS):
+        drifts.wrote(WHO, 1, 1)
+        drifts.wrote(WHO, QUIET_CALLS, 0)
+    assert (off, drifts.off, drifts.totals) == ([], set(), {WHO: 5 * MAX_DRIFTS})
+    drifts.wrote(WHO, 1, 1)
+    drifts.wrote(WHO, QUIET_CALLS - 1, 0)
+    drifts.wrote(WHO, 2, MAX_DRIFTS - 1)
+    assert off == [WHO]
+    drifts.wrote(WHO, QUIET_CALLS, 0)
+    assert drifts.off == {WHO}

@@ -10,10 +10,14 @@ from enum import StrEnum
 
 import msgspec
 
+from turnwise.events import ToolHow, ToolStep
 from turnwise.types import CallId
 
 VERSION = 1
 """Of these messages; either side closes a connection of another version and says so."""
+
+MAX_LINE_BYTES = 2 * 1024 * 1024
+"""Longest line, its end included: the largest arguments (`limits.max_argument_bytes`) twice over."""
 
 
 class WhyNotEarly(StrEnum):
@@ -106,30 +110,8 @@ class Settled(msgspec.Struct, frozen=True, gc=False, tag="settled"):
 FromProxy = Hello | Announced | Filled | Voided | Settled
 
 
-class Step(StrEnum):
-    """How far the run of a tool call has come."""
-
-    ANNOUNCED = "announced"
-    """It is known, and what it needs is being prepared."""
-    QUEUED = "queued"
-    STARTED = "started"
-    PROGRESSED = "progressed"
-    FINISHED = "finished"
-    VOID = "void"
-    """It ran, or would have, for a turn that did not end cleanly; its result was given to nobody."""
-
-
-class How(StrEnum):
-    """How a run came about, and how the agent's call met it."""
-
-    ASKED = "asked"
-    """It began when the agent asked for it; an announcement had prepared it."""
-    EARLY = "early"
-    """It began before the agent asked."""
-    SHARED = "shared"
-    """An equal call's run served this one too."""
-    REMEMBERED = "remembered"
-    """The result of an equal call was still good."""
+Step = ToolStep
+How = ToolHow
 
 
 class ToolTold(msgspec.Struct, frozen=True, gc=False, tag="tool"):
@@ -157,3 +139,43 @@ class ToolTold(msgspec.Struct, frozen=True, gc=False, tag="tool"):
 
 
 FromGateway = Hello | ToolTold
+
+
+class TooLong(Exception):
+    """A line is longer than `MAX_LINE_BYTES`, or has not ended by then."""
+
+
+class Lines:
+    """Cuts what comes over the socket into lines; keeps at most one that has not ended."""
+
+    __slots__ = ("_begun",)
+
+    def __init__(self) -> None:
+        self._begun = bytearray()
+
+    def feed(self, data: bytes | memoryview) -> list[bytes]:
+        """Take in what was read; returns the lines that it ends, without their ends. Raises `TooLong`."""
+        # Only what came is looked through: a line in many pieces is not looked through anew with each.
+        *ended, rest = bytes(data).split(b"\n")
+        if ended:
+            ended[0] = bytes(self._begun) + ended[0]
+            self._begun.clear()
+        self._begun += rest
+        if len(self._begun) >= MAX_LINE_BYTES or any(len(line) >= MAX_LINE_BYTES for line in ended):
+            raise TooLong(f"a line of more than {MAX_LINE_BYTES} bytes")
+        return ended
+
+
+def encode(message: FromProxy | FromGateway) -> bytes:
+    """One message as a line with its end.
+
+    Arguments stand in it as the model wrote them, on several lines perhaps: JSON has no line's end within a string, so each one
+    is space between values.
+    """
+    line = _ENCODER.encode(message)
+    if b"\n" in line:
+        line = line.replace(b"\n", b" ")
+    return line + b"\n"
+
+
+_ENCODER = msgspec.json.Encoder()

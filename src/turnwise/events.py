@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from turnwise.types import BlockHash
+from turnwise.types import BlockHash, CallId
 
 FULL_ATTENTION = "full_attention"
 
@@ -119,7 +119,33 @@ class ReplicaFacts(msgspec.Struct, frozen=True, gc=False):
     load: LoadReport = LoadReport()
 
 
-class ToolEvent(msgspec.Struct, frozen=True, gc=False):
+class ToolStep(StrEnum):
+    """How far the run of a tool call has come."""
+
+    ANNOUNCED = "announced"
+    """It is known, and what it needs is being prepared."""
+    QUEUED = "queued"
+    STARTED = "started"
+    PROGRESSED = "progressed"
+    FINISHED = "finished"
+    VOID = "void"
+    """It ran, or would have, for a turn that did not end cleanly; its result was given to nobody."""
+
+
+class ToolHow(StrEnum):
+    """How a run came about, and how the agent's call met it."""
+
+    ASKED = "asked"
+    """It began when the agent asked for it; an announcement had prepared it."""
+    EARLY = "early"
+    """It began before the agent asked."""
+    SHARED = "shared"
+    """An equal call's run served this one too."""
+    REMEMBERED = "remembered"
+    """The result of an equal call was still good."""
+
+
+class ToolEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One run of a tool as what ran it measured it; times are seconds on the proxy's clock."""
 
     tool_call_id: str
@@ -128,3 +154,18 @@ class ToolEvent(msgspec.Struct, frozen=True, gc=False):
     started_at: float
     ended_at: float
     ok: bool = True
+    how: ToolHow = ToolHow.ASKED
+    claimed_at: float | None = None
+    """When the agent asked for it; None where it has not, or nobody knows."""
+    predicted_s: float | None = None
+    """How long it was expected to run when it began."""
+    step: ToolStep = ToolStep.FINISHED
+    """Before `finished`, the times that have not come are those of the event."""
+    remaining_s: float | None = None
+    """How long it was expected to run on, at `told_at`."""
+    told_at: float = 0.0
+    turn: CallId = CallId("")
+    """The model's call that wrote it, where the tools gateway told: its clock is the proxy's, and a run may begin before that
+    call has ended. Empty where somebody else did, whose clock is another."""
+    tool: str = ""
+    """The name under which the gateway offers it."""

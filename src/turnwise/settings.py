@@ -1,3 +1,4 @@
+# Longer than 300 lines because every setting is looked up in one place.
 """The one frozen tree of settings; each field carries its range and its sentence, from which help and docs are made.
 
 `settings_sources.load` fills it: defaults < TOML file < `TURNWISE_*` environment < `--set` and flags.
@@ -242,6 +243,26 @@ class TraceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     flush_timeout_s: Annotated[float, Meta(ge=0, description="How long what waits may be sent after SIGTERM.")] = 5.0
 
 
+class ToolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The tools gateway (`turnwise tools serve`), and what is learned of tools; see docs/tools.md."""
+
+    socket: Annotated[
+        str,
+        Meta(
+            description="Unix socket of the tools gateway, its `front.socket`, which is told of tool calls while models write "
+            "them; empty tells nobody."
+        ),
+    ] = ""
+    max_pending_bytes: Annotated[
+        int,
+        Meta(ge=1024, description="What may wait for a gateway that reads too slowly; of more, whole turns are not told of."),
+    ] = 4 * 1024 * 1024
+    max_learned: Annotated[
+        int,
+        Meta(ge=0, description="Tools, of each tenant, whose run times are learned from gaps between calls; 0 learns none."),
+    ] = 4096
+
+
 class Edits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The closed list of changes to what passes through; see docs/edits.md."""
 
@@ -289,6 +310,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     lint: LintSettings = LintSettings()
     programs: ProgramSettings = ProgramSettings()
     traces: TraceSettings = TraceSettings()
+    tools: ToolSettings = ToolSettings()
     edits: Edits = Edits()
     surface: Surface = Surface()
     log: Log = Log()

@@ -1,0 +1,373 @@
+"""The local socket between the proxy and the tools gateway, both ends of it real."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import stat
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from turnwise.events import ToolHow, ToolStep
+from turnwise.proxy.gateway import Gateway
+from turnwise.proxy.gateway.probe import Silent, probe
+from turnwise.settings import ToolSettings
+from turnwise.tools_gateway.link import Link
+from turnwise.tools_gateway.messages import (
+    MAX_LINE_BYTES,
+    VERSION,
+    Announced,
+    Filled,
+    Hello,
+    Settled,
+    ToolTold,
+    Void,
+    Voided,
+    encode,
+)
+from turnwise.types import CallId
+
+PATIENCE_S = 10.0
+
+
+class FakeRuns:
+    """Keeps what it is told, and wakes who waits for it."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[object, object]] = []
+        self.gone: list[object] = []
+        self._changed = asyncio.Event()
+        self.fails_at: object = None
+
+    def announced(self, source: object, told: Announced) -> None:
+        self._took(source, told)
+
+    def filled(self, source: object, told: Filled) -> None:
+        self._took(source, told)
+
+    def voided(self, source: object, told: Voided) -> None:
+        self._took(source, told)
+
+    def settled(self, source: object, told: Settled) -> None:
+        self._took(source, told)
+
+    def disconnected(self, source: object) -> None:
+        self.gone.append(source)
+        self._changed.set()
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        await until(self._changed, is_so)
+
+    def _took(self, source: object, told: object) -> None:
+        self.told.append((source, told))
+        self._changed.set()
+        if told == self.fails_at:
+            raise KeyError("a bug")
+
+
+async def until(changed: asyncio.Event, is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not is_so():
+            changed.clear()
+            await changed.wait()
+
+
+async def settled_loop(is_so: Callable[[], bool]) -> None:
+    """Let the loop turn until something is so that nobody tells of."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not is_so():  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.001)
+
+
+@contextlib.asynccontextmanager
+async def connected(gateway: Gateway) -> AsyncIterator[Gateway]:
+    """Run a proxy's end until the block ends."""
+    running = asyncio.create_task(gateway.run())
+    try:
+        yield gateway
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "tools.sock")
+
+
+@pytest.fixture
+async def runs() -> FakeRuns:
+    return FakeRuns()
+
+
+@pytest.fixture
+async def link(path: str, runs: FakeRuns) -> AsyncIterator[Link]:
+    link = Link(path)
+    await link.open(runs)  # type: ignore[arg-type] # it has no `call`
+    yield link
+    await link.close()
+
+
+def announced(turn: str = "turn", index: int = 0) -> Announced:
+    return Announced(CallId(turn), index, "git__status", f"call_{index}", 1.0)
+
+
+def told(turn: str = "turn") -> ToolTold:
+    return ToolTold(CallId(turn), 0, "call_0", "program", "git__status", ToolStep.STARTED, 2.0, ToolHow.EARLY, predicted_s=0.5)
+
+
+def gateway(path: str, hear: Callable[[ToolTold], None] = lambda _: None, **settings: int) -> Gateway:
+    return Gateway(ToolSettings(socket=path, **settings), hear)
+
+
+async def test_what_a_proxy_tells_arrives_whole_and_in_its_order(path: str, runs: FakeRuns, link: Link):
+    arguments = msgspec.Raw(b'{\n  "a": "one\\nline"\r\n}')
+    messages = [
+        announced(),
+        Filled(CallId("turn"), 0, arguments, 1.5),
+        announced(index=1),
+        Voided(CallId("turn"), 1, Void.MALFORMED, 1.6),
+        Settled(CallId("turn"), 2.0),
+    ]
+    async with connected(gateway(path)) as proxy:
+        await settled_loop(lambda: proxy.is_listening)
+        for message in messages:
+            proxy.tell(message)
+        await runs.until(lambda: len(runs.told) == len(messages))
+    heard = [message for _, message in runs.told]
+    assert heard[0] == messages[0]
+    assert heard[2:] == messages[2:]
+    assert msgspec.json.decode(heard[1].arguments) == {"a": "one\nline"}
+    assert len({source for source, _ in runs.told}) == 1
+    assert (proxy.stats.told, proxy.stats.dropped, proxy.stats.lost_turns) == (5, 0, 0)
+
+
+async def test_runs_are_told_to_the_proxy_that_announced_them_and_to_no_other(path: str, runs: FakeRuns, link: Link):
+    heard: dict[str, list[ToolTold]] = {"one": [], "two": []}
+    woken = asyncio.Event()
+
+    def hear(name: str) -> Callable[[ToolTold], None]:
+        return lambda told: (heard[name].append(told), woken.set())[1]
+
+    async with connected(gateway(path, hear("one"))) as one, connected(gateway(path, hear("two"))) as two:
+        await settled_loop(lambda: one.is_listening and two.is_listening)
+        one.tell(announced("of one"))
+        two.tell(announced("of two"))
+        await runs.until(lambda: len(runs.told) == 2)
+        for source, message in runs.told:
+            link.tool_told(source, told(message.turn))
+        await until(woken, lambda: len(heard["one"]) == len(heard["two"]) == 1)
+    assert heard == {"one": [told("of one")], "two": [told("of two")]}
+    assert link.stats.told == 2
+
+
+async def test_a_proxy_that_goes_voids_its_turns_and_a_run_told_to_it_is_dropped_and_counted(
+    path: str, runs: FakeRuns, link: Link
+):
+    async with connected(gateway(path)) as proxy:
+        await settled_loop(lambda: proxy.is_listening)
+        proxy.tell(announced())
+        await runs.until(lambda: len(runs.told) == 1)
+    await runs.until(lambda: len(runs.gone) == 1)
+    source = runs.told[0][0]
+    assert runs.gone == [source]
+    link.tool_told(source, told())
+    await settled_loop(lambda: link.stats.connections == 0)
+    assert proxy.stats.lost_turns == 1
+
+
+async def test_a_gateway_that_comes_back_is_told_of_new_turns_and_of_none_that_began_before(path: str, runs: FakeRuns):
+    first = Link(path)
+    await first.open(runs)  # type: ignore[arg-type]
+    async with connected(gateway(path)) as proxy:
+        await settled_loop(lambda: proxy.is_listening)
+        proxy.tell(announced("before"))
+        await runs.until(lambda: len(runs.told) == 1)
+        await first.close()
+        await settled_loop(lambda: not proxy.is_listening)
+        assert proxy.stats.lost_turns == 1
+        proxy.tell(announced("between"))
+        second = Link(path)
+        await second.open(runs)  # type: ignore[arg-type]
+        await settled_loop(lambda: proxy.is_listening)
+        for turn in ("before", "between"):
+            proxy.tell(announced(turn, 1))
+            proxy.tell(Settled(CallId(turn), 3.0))
+        proxy.tell(announced("after"))
+        await runs.until(lambda: len(runs.told) == 2)
+        assert [message.turn for _, message in runs.told] == ["before", "after"]
+        assert proxy.stats.lost_turns == 2
+        await second.close()
+
+
+async def test_after_a_message_that_found_no_room_nothing_of_its_turn_is_told_but_other_turns_are(path: str):
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.setblocking(False)
+    listener.bind(path)
+    listener.listen()
+    loop = asyncio.get_running_loop()
+    async with connected(gateway(path, max_pending_bytes=2048)) as proxy:
+        other, _ = await asyncio.wait_for(loop.sock_accept(listener), PATIENCE_S)
+        await loop.sock_sendall(other, encode(Hello()))
+        await settled_loop(lambda: proxy.is_listening)
+        big = msgspec.Raw(b'"' + b"x" * 1024 + b'"')
+        proxy.tell(announced("whole"))
+        number = 0
+        while not proxy.stats.dropped:  # nobody reads: the system's buffer fills, then ours
+            number += 1
+            proxy.tell(announced(f"turn {number}"))
+            if proxy.stats.dropped:
+                break
+            proxy.tell(Filled(CallId(f"turn {number}"), 0, big, 1.0))
+        lost = f"turn {number}"
+        received = b""
+        while b'"turn %d"' % (number - 1) not in received:
+            received += await asyncio.wait_for(loop.sock_recv(other, 1 << 20), PATIENCE_S)
+        await settled_loop(lambda: not proxy._connection.pending_bytes)  # noqa: SLF001 - nothing else tells that it has left
+        before = proxy.stats
+        proxy.tell(Settled(CallId(lost), 2.0))
+        assert proxy.stats.told == before.told
+        assert proxy.stats.dropped == before.dropped + 1
+        assert proxy.stats.lost_turns == 1
+        proxy.tell(Settled(CallId("whole"), 2.0))
+        assert proxy.stats.told == before.told + 1
+        proxy.tell(announced(lost))
+        assert proxy.stats.told == before.told + 2, "a lost turn is forgotten with its end"
+        other.close()
+    listener.close()
+
+
+async def test_a_message_that_is_too_long_or_cannot_be_written_takes_its_turn_with_it_and_raises_nothing(
+    path: str, runs: FakeRuns, link: Link
+):
+    async with connected(gateway(path, max_pending_bytes=4 * MAX_LINE_BYTES)) as proxy:
+        await settled_loop(lambda: proxy.is_listening)
+        proxy.tell(announced("long"))
+        proxy.tell(Filled(CallId("long"), 0, msgspec.Raw(b'"' + b"x" * MAX_LINE_BYTES + b'"'), 1.0))
+        proxy.tell(Settled(CallId("long"), 2.0))
+        proxy.tell(Announced(CallId("odd"), 0, "\ud800", "id", 1.0))
+        proxy.tell(Settled(CallId("odd"), 2.0))
+        proxy.tell(announced("good"))
+        await runs.until(lambda: len(runs.told) == 2)
+    assert [message.turn for _, message in runs.told] == ["long", "good"]
+    assert (proxy.stats.dropped, proxy.stats.lost_turns) == (4, 3), "the good turn was open when the proxy stopped"
+
+
+async def test_what_comes_of_a_turn_of_which_nothing_was_announced_is_not_told(path: str, runs: FakeRuns, link: Link):
+    async with connected(gateway(path)) as proxy:
+        await settled_loop(lambda: proxy.is_listening)
+        proxy.tell(Settled(CallId("quiet"), 1.0))
+        proxy.tell(announced())
+        await runs.until(lambda: len(runs.told) == 1)
+    assert proxy.stats.dropped == 0
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b'{"type":"hello","version":1}\n{"type":"announced"}\n',
+        b'{"type":"hello","version":1}\n{"type":"nothing"}\n',
+        b'{"type":"hello","version":1}\n\xff\xfe\n',
+        b'{"type":"settled","turn":"t","at":1.0}\n',
+        b'{"type":"hello","version":1}\n' + b"[" * 100_000 + b"\n",
+        b'{"type":"hello","version":1}\n' + b"x" * (MAX_LINE_BYTES + 1),
+    ],
+    ids=["http", "fields missing", "unknown", "binary", "no hello", "deep", "endless"],
+)
+async def test_a_proxy_that_says_what_is_no_message_is_closed_and_others_go_on(
+    said: bytes, path: str, runs: FakeRuns, link: Link, caplog: pytest.LogCaptureFixture
+):
+    async with connected(gateway(path)) as proxy:
+        await settled_loop(lambda: proxy.is_listening)
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(said)
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(PATIENCE_S):
+                await reader.read()
+        await settled_loop(lambda: link.stats.malformed == 1)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        proxy.tell(announced())
+        await runs.until(lambda: len(runs.told) == 1)
+    assert [record.levelno for record in caplog.records if "is closed" in record.message] == [logging.ERROR]
+
+
+async def test_a_bug_in_what_becomes_of_a_message_does_not_end_the_link(
+    path: str, runs: FakeRuns, link: Link, caplog: pytest.LogCaptureFixture
+):
+    runs.fails_at = announced("bad")
+    async with connected(gateway(path)) as proxy:
+        await settled_loop(lambda: proxy.is_listening)
+        proxy.tell(announced("bad"))
+        proxy.tell(announced("good"))
+        await runs.until(lambda: len(runs.told) == 2)
+    assert "KeyError" in caplog.text
+
+
+@pytest.mark.parametrize("answer", [encode(Hello(VERSION + 1, "newer")), b"SSH-2.0-OpenSSH\n", encode(told())])
+async def test_a_proxy_tells_nothing_to_what_speaks_another_language_and_says_so_once(
+    answer: bytes, path: str, caplog: pytest.LogCaptureFixture
+):
+    left = asyncio.Event()
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer)
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+        left.set()
+
+    server = await asyncio.start_unix_server(greet, path)
+    async with connected(gateway(path)) as proxy:
+        await settled_loop(lambda: "the link to the tools gateway" in caplog.text)
+        assert not proxy.is_listening
+        proxy.tell(announced())
+        assert proxy.stats.told == 0
+    await asyncio.wait_for(left.wait(), PATIENCE_S)
+    server.close()
+    await server.wait_closed()
+    assert [record.levelno for record in caplog.records if "has ended" in record.message] == [logging.ERROR]
+
+
+async def test_only_its_own_user_may_connect_and_a_socket_left_behind_is_taken_over(path: str, runs: FakeRuns):
+    left = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    left.bind(path)
+    left.close()
+    link = Link(path)
+    await link.open(runs)  # type: ignore[arg-type]
+    assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600
+    with pytest.raises(OSError, match="another gateway"):
+        await Link(path).open(runs)  # type: ignore[arg-type]
+    await link.close()
+    assert not Path(path).exists()
+
+
+async def test_what_is_no_socket_is_not_removed(path: str, runs: FakeRuns):
+    Path(path).write_text("precious")
+    with pytest.raises(FileExistsError):
+        await Link(path).open(runs)  # type: ignore[arg-type]
+    assert Path(path).read_text() == "precious"
+
+
+async def test_a_gateway_that_ends_leaves_the_socket_of_the_one_after_it(path: str, runs: FakeRuns):
+    first, second = Link(path), Link(path)
+    await first.open(runs)  # type: ignore[arg-type]
+    Path(path).unlink()
+    await second.open(runs)  # type: ignore[arg-type]
+    await first.close()
+    assert Path(path).is_socket()
+    await second.close()
+
+
+async def test_probing_names_the_gateway_or_says_what_is_wrong(path: str, runs: FakeRuns):
+    with pytest.raises(Silent, match="No such file"):
+        await probe(path)
+    link = Link(path, "the gateway")
+    await link.open(runs)  # type: ignore[arg-type]
+    assert await probe(path) == "the gateway"
+    await link.close()

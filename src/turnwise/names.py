@@ -304,6 +304,93 @@ IDS_IGNORED = Metric(
 HINTS_IGNORED = Metric(
     "turnwise_hints_ignored_total", "counter", ("hint",), "Hints that clients gave and that could not be understood."
 )
+TOOL_CALLS = Metric(
+    "turnwise_tools_calls_total",
+    "counter",
+    ("tool", "how", "fate", "fault"),
+    "Calls of tools that ended, by how their runs came about, how they ended and, without a result, why. Tools gateway.",
+)
+TOOL_REFUSED = Metric(
+    "turnwise_tools_refused_total",
+    "counter",
+    ("fault",),
+    "Calls that were not made, whatever they named, by why. Tools gateway.",
+)
+TOOL_RUN_SECONDS = Metric(
+    "turnwise_tools_run_seconds", "histogram", ("tool",), "How long runs of tools took, however they ended. Tools gateway."
+)
+TOOL_QUEUE_SECONDS = Metric(
+    "turnwise_tools_queue_seconds", "histogram", ("upstream",), "How long runs of tools waited for their turn. Tools gateway."
+)
+TOOL_EARLY_RUNS = Metric(
+    "turnwise_tools_early_runs_total",
+    "counter",
+    ("tool", "end"),
+    "Runs that began before the agent asked: joined by it, unclaimed, or why their turn was void. Tools gateway.",
+)
+TOOL_SAVED_SECONDS = Metric(
+    "turnwise_tools_saved_seconds_total",
+    "counter",
+    ("tool",),
+    "How much longer agents would have waited, had each run begun when it was asked for. Tools gateway.",
+)
+TOOL_PREDICTIONS = Metric(
+    "turnwise_tools_predictions_total",
+    "counter",
+    ("tool", "place"),
+    "Runs that ended well, by where they lay: below the expected 10th percentile, within, or above the 90th. Tools gateway.",
+)
+TOOL_PREDICTION_ERROR_SECONDS = Metric(
+    "turnwise_tools_prediction_error_seconds_total",
+    "counter",
+    ("tool", "direction"),
+    "Seconds by which the expected median was over or under what such runs took. Tools gateway.",
+)
+TOOL_EXPECTED_SECONDS = Metric(
+    "turnwise_tools_expected_seconds",
+    "gauge",
+    ("tool", "quantile"),
+    "How long the next run is expected to take, by what was learned. Tools gateway.",
+)
+TOOL_SUCCESS = Metric(
+    "turnwise_tools_success_share", "gauge", ("tool",), "Share of the last hundred or so runs that ended well. Tools gateway."
+)
+TOOL_RUNNING = Metric("turnwise_tools_running", "gauge", ("tool",), "Runs under way. Tools gateway.")
+TOOL_QUEUED = Metric("turnwise_tools_queued", "gauge", ("tool",), "Runs that wait for their turn. Tools gateway.")
+TOOL_STATES = Metric(
+    "turnwise_tools_known",
+    "gauge",
+    ("upstream", "state"),
+    "Tools of an upstream: ready, quarantined, drifted (its pin no longer fits) or gone. Tools gateway.",
+)
+TOOL_ANNOUNCEMENTS = Metric(
+    "turnwise_tools_announcements_total",
+    "counter",
+    ("end",),
+    "Announcements of tool calls by what became of them: claimed, void, expired or dropped. Tools gateway.",
+)
+TOOL_MEMORY_BYTES = Metric("turnwise_tools_memory_bytes", "gauge", (), "Memory for remembered results. Tools gateway.")
+UPSTREAM_SESSIONS = Metric(
+    "turnwise_tools_upstream_sessions",
+    "gauge",
+    ("upstream", "state"),
+    "Sessions with an upstream: connecting, up, down, or broken (started too often and waits longer). Tools gateway.",
+)
+UPSTREAM_DIALS = Metric(
+    "turnwise_tools_upstream_dials",
+    "gauge",
+    ("upstream",),
+    "How often the sessions that there are were connected or their programs started. Tools gateway.",
+)
+UPSTREAM_FAULTS = Metric(
+    "turnwise_tools_upstream_faults",
+    "gauge",
+    ("upstream",),
+    "Requests of the sessions that there are that ended in a fault of the upstream. Tools gateway.",
+)
+AUDIT_FAILURES = Metric(
+    "turnwise_tools_audit_failures_total", "counter", (), "Records of the audit that could not be written. Tools gateway."
+)
 
 METRICS = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
 """All of them, in the order above."""

@@ -57,6 +57,8 @@ class RunTable:
         """The one that has not run for longest first."""
         self._upstreams: OrderedDict[UpstreamName, Population] = OrderedDict()
         self._all = Population()
+        self.num_observed = 0
+        """Runs that it learned from since it was made."""
 
     @property
     def num_tools(self) -> int:
@@ -79,6 +81,7 @@ class RunTable:
 
     def observe(self, key: ToolKey, argument_bytes: int, seconds: float, fate: Fate, now: float) -> None:
         """Learn from a run; no remembered result, shared run or voided call is one."""
+        self.num_observed += 1
         known = self._known(key, now)
         known.last_run_at = now
         known.count(fate)

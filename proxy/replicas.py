@@ -14,7 +14,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from turnwise.proxy.watch.asking import NoProxy, Refused, add_admin, admin_url, ask, complain, write_json
+from turnwise.admin.asking import NoAnswer, Refused, complain, write_json
+from turnwise.proxy.watch.asking import add_admin, admin_url, ask
 from turnwise.settings import Server
 
 DESCRIPTION = (
@@ -49,13 +50,13 @@ def run(args: argparse.Namespace, server: Server) -> int:
             _watch(url)
         else:
             Console().print(shown(asked(url)))
-    except (NoProxy, Refused) as error:
+    except (NoAnswer, Refused) as error:
         return complain(error)
     return 0
 
 
 def asked(url: str) -> list[dict[str, Any]]:
-    """What the proxy whose admin port is at `url` says of its replicas; raises `NoProxy`."""
+    """What the proxy whose admin port is at `url` says of its replicas; raises `NoAnswer`."""
     return ask(url, "/v1/replicas", _Page).replicas
 
 

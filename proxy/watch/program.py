@@ -9,12 +9,14 @@ from urllib.parse import quote
 
 from rich.console import Console
 
+from turnwise.admin.asking import NoAnswer, Refused, complain, write_json
+from turnwise.admin.words import clean, plural
 from turnwise.proxy.admin.program_page import ProgramPage
 from turnwise.proxy.programs.values import Summary
 from turnwise.proxy.watch import report
-from turnwise.proxy.watch.asking import NoProxy, Refused, add_admin, admin_url, ask, complain, write_json
+from turnwise.proxy.watch.asking import add_admin, admin_url, ask
 from turnwise.proxy.watch.programs import ProgramsPage
-from turnwise.proxy.watch.words import clean, plural, title
+from turnwise.proxy.watch.words import title
 from turnwise.settings import Server
 
 DESCRIPTION = (
@@ -50,7 +52,7 @@ def run(args: argparse.Namespace, server: Server) -> int:
             if error.status != 404:
                 raise
             _do(args, url, _meant(args.id, ask(url, "/programs", ProgramsPage, query={"limit": KNOWN}).programs, error))
-    except (NoProxy, Refused) as error:
+    except (NoAnswer, Refused) as error:
         return complain(error)
     return 0
 

@@ -14,9 +14,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from turnwise.admin.asking import NoAnswer, Refused, complain, write_json
+from turnwise.admin.words import age, clean, share
 from turnwise.proxy.programs.values import Outcome, Summary
-from turnwise.proxy.watch.asking import NoProxy, Refused, add_admin, admin_url, ask, complain, write_json
-from turnwise.proxy.watch.words import STATE_STYLES, age, clean, share, state, title, tokens
+from turnwise.proxy.watch.asking import add_admin, admin_url, ask
+from turnwise.proxy.watch.words import STATE_STYLES, state, title, tokens
 from turnwise.settings import Server
 
 DESCRIPTION = (
@@ -63,7 +65,7 @@ def run(args: argparse.Namespace, server: Server) -> int:
             _watch(url, query, console)
         else:
             console.print(shown(_asked(url, query)))
-    except (NoProxy, Refused) as error:
+    except (NoAnswer, Refused) as error:
         return complain(error)
     return 0
 

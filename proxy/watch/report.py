@@ -6,10 +6,11 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from turnwise.admin.words import clean, plural, share, span
 from turnwise.proxy.admin.program_page import ProgramPage
 from turnwise.proxy.programs.causes import Cause
 from turnwise.proxy.watch.waterfall import FAILED, ON_PATH, STYLES, Waterfall
-from turnwise.proxy.watch.words import STATE_STYLES, began, clean, plural, share, span, state, title, tokens
+from turnwise.proxy.watch.words import STATE_STYLES, began, state, title, tokens
 
 SHARE_CELLS = 24
 """Width of the bar that shows a cause's share of the critical path."""

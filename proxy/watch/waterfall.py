@@ -11,10 +11,11 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from turnwise.admin.words import clean, share, span
 from turnwise.proxy.programs.causes import Cause
 from turnwise.proxy.programs.outline import OutlineRow
 from turnwise.proxy.programs.waterfall import Bar, RowKind
-from turnwise.proxy.watch.words import clean, share, span, tokens
+from turnwise.proxy.watch.words import tokens
 
 STYLES = {
     Cause.CLIENT: ("c", "bright_black"),

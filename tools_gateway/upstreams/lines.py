@@ -1,0 +1,53 @@
+"""Bytes of a pipe as lines, within a bound; and how much of what nobody needs is taken in a second."""
+
+from __future__ import annotations
+
+
+class LineTooLongError(Exception):
+    """A line passed the bound; `head` is how it begins."""
+
+    def __init__(self, head: bytes) -> None:
+        super().__init__("a line is too long")
+        self.head = head
+
+
+class Lines:
+    """Splits what comes into lines; keeps at most `max_bytes` of one that has not ended."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._open = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that have ended, without their ends; raises `LineTooLongError`."""
+        if b"\n" not in data:
+            self._keep(data)
+            return []
+        first, *whole, rest = data.split(b"\n")
+        if self._open:
+            self._keep(first)
+            first = bytes(self._open)
+            self._open.clear()
+        self._keep(rest)
+        return [first, *whole]
+
+    def _keep(self, data: bytes) -> None:
+        """Add to the line that has not ended."""
+        self._open += data
+        if len(self._open) > self._max_bytes:
+            raise LineTooLongError(bytes(self._open[:256]))
+
+
+class Allowance:
+    """So much a second, whole seconds counted apart."""
+
+    def __init__(self, a_second: int) -> None:
+        self._a_second = a_second
+        self._began, self._taken = 0.0, 0
+
+    def take(self, amount: int, now: float) -> float:
+        """Take some; returns seconds until there is more where it is used up, else 0."""
+        if now - self._began >= 1.0:
+            self._began, self._taken = now, 0
+        self._taken += amount
+        return self._began + 1.0 - now if self._taken > self._a_second else 0.0

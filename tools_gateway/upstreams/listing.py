@@ -1,0 +1,39 @@
+"""All tools of an upstream, page after page."""
+
+from __future__ import annotations
+
+import math
+
+from turnwise.tools_gateway.upstreams.connection import Connection
+from turnwise.tools_gateway.upstreams.jsonrpc import METHOD_NOT_FOUND
+from turnwise.tools_gateway.values import Fault, JsonObject, Request, ToolFault
+
+MAX_TOOLS, MAX_PAGES = 1000, 100
+"""More than any model is offered: whoever lists more is taken for broken."""
+
+
+async def list_tools(connection: Connection, name: str) -> list[JsonObject]:
+    """Their definitions as they came, none where the upstream has no tools; raises `ToolFault`."""
+    if "tools" not in connection.greeting.capabilities:
+        return []
+    found: list[JsonObject] = []
+    cursor: str | None = None
+    for _ in range(MAX_PAGES):
+        params = {} if cursor is None else {"cursor": cursor}
+        try:
+            page = await connection.ask(Request("tools/list", params, math.inf, is_idempotent=True))
+        except ToolFault as fault:
+            if fault.error is not None and fault.error.get("code") == METHOD_NOT_FOUND:
+                return []
+            raise
+        tools, cursor = page.get("tools"), page.get("nextCursor")
+        if not isinstance(tools, list) or not all(
+            isinstance(tool, dict) and isinstance(tool.get("name"), str) for tool in tools
+        ):
+            raise ToolFault(Fault.UPSTREAM_BROKE, f"{name} lists what are no tools")
+        found += tools
+        if len(found) > MAX_TOOLS:
+            break
+        if not isinstance(cursor, str) or not cursor:
+            return found
+    raise ToolFault(Fault.UPSTREAM_BROKE, f"{name} lists more than {MAX_TOOLS} tools, or pages without end")

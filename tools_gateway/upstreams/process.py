@@ -1,0 +1,164 @@
+"""The program of an upstream: started clean, in a group of its own, and ended with all that it started."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import resource
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import cast
+
+from turnwise.tools_gateway.settings import UpstreamSettings
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+STDIN, STDOUT, STDERR = 0, 1, 2
+GRACE_S = 2.0
+"""For each of: its input closed, TERM, KILL."""
+
+LEFT_OPEN_S = 0.5
+"""For what a program wrote last, after it has ended: somebody outside its group may hold its output open for ever."""
+
+MAX_UNSENT_BYTES = 8 * 1024 * 1024
+"""Requests that a program has not read."""
+
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
+"""Looked up before any fork: between fork and exec nothing may be imported or looked up."""
+
+
+class Process(asyncio.SubprocessProtocol):
+    """A running program; `hear` is given what it writes, by descriptor, and `ended` once why it is of no more use."""
+
+    def __init__(self, hear: Callable[[int, bytes], None], ended: Callable[[str], None]) -> None:
+        self._hear, self._tell_ended = hear, ended
+        self._transport: asyncio.SubprocessTransport | None = None
+        self._pipe: asyncio.WriteTransport | None = None
+        self._home = ""
+        self._exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._why = ""
+        self.pid: int | None = None
+
+    async def start(self, upstream: UpstreamSettings, passed: Mapping[str, str]) -> None:
+        """Start it with what is passed on of the gateway's environment; raises `OSError`."""
+        self._home = await asyncio.to_thread(tempfile.mkdtemp, prefix="turnwise-upstream-")
+        try:
+            await asyncio.get_running_loop().subprocess_exec(
+                lambda: self,
+                *upstream.command,
+                env=clean_environment(upstream, passed, self._home),
+                cwd=upstream.cwd or self._home,
+                start_new_session=True,
+                close_fds=True,
+                preexec_fn=_confine,
+            )
+        except BaseException:
+            await self._clear()
+            raise
+
+    def write(self, line: bytes) -> bool:
+        """Write one line without its end; False where the program does not read what it is sent."""
+        if self._pipe is None or self._pipe.is_closing() or self._pipe.get_write_buffer_size() > MAX_UNSENT_BYTES:
+            return False
+        self._pipe.write(line + b"\n")
+        return True
+
+    def pause(self, descriptor: int, seconds: float) -> None:
+        """Read nothing of what it writes there for a while: it waits, and nobody else does."""
+        if self._transport is None:
+            return
+        pipe = cast("asyncio.ReadTransport | None", self._transport.get_pipe_transport(descriptor))
+        if pipe is not None and not pipe.is_closing():
+            pipe.pause_reading()
+            asyncio.get_running_loop().call_later(seconds, _resume, pipe)
+
+    async def stop(self, grace_s: float = GRACE_S) -> None:
+        """End it and its group: its input is closed, then TERM, then KILL; with no grace KILL at once."""
+        try:
+            if self._transport is not None and self.pid is not None:
+                if grace_s:
+                    assert self._pipe is not None
+                    self._pipe.close()
+                    await self._exit_within(grace_s)
+                    if not self._exited.done():
+                        self._signal(signal.SIGTERM)
+                        await self._exit_within(grace_s)
+                self._signal(signal.SIGKILL)
+                await self._exit_within(GRACE_S)
+        finally:
+            self._signal(signal.SIGKILL)
+            if self._transport is not None:
+                self._transport.close()
+            await self._clear()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It runs."""
+        self._transport = cast("asyncio.SubprocessTransport", transport)
+        self._pipe = cast("asyncio.WriteTransport", self._transport.get_pipe_transport(STDIN))
+        self.pid = self._transport.get_pid()
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        """It wrote something."""
+        self._hear(fd, data)
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio calls it with both
+        """It closed its output or its input, or died."""
+        if fd == STDOUT:
+            self._end(self._why or "its program closed its output")
+
+    def process_exited(self) -> None:
+        """It has ended; whatever it started is ended too, and with that its pipes."""
+        assert self._transport is not None
+        code = self._transport.get_returncode()
+        self._why = (
+            f"its program was ended by signal {-code}" if code is not None and code < 0 else f"its program ended with {code}"
+        )
+        self._signal(signal.SIGKILL)
+        if not self._exited.done():
+            self._exited.set_result(None)
+        asyncio.get_running_loop().call_later(LEFT_OPEN_S, self._end, self._why)
+
+    def _end(self, why: str) -> None:
+        """Say once that it is of no more use."""
+        tell, self._tell_ended = self._tell_ended, _nobody
+        tell(why)
+
+    def _signal(self, number: signal.Signals) -> None:
+        """To all of its group that are left; to nobody once that was swept, for its number may be another's."""
+        if self.pid is not None and not self._exited.done():
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, number)
+
+    async def _exit_within(self, seconds: float) -> None:
+        """Wait for its end, that long at most."""
+        await asyncio.wait((self._exited,), timeout=seconds)
+
+    async def _clear(self) -> None:
+        """Remove what it left in its own folder."""
+        await asyncio.to_thread(shutil.rmtree, self._home, ignore_errors=True)
+
+
+def clean_environment(upstream: UpstreamSettings, passed: Mapping[str, str], home: str) -> dict[str, str]:
+    """The environment of a program: nothing of the gateway's but what the operator named."""
+    return {"PATH": PATH, "LANG": "C.UTF-8", "HOME": upstream.cwd or home, "TMPDIR": home, **passed, **upstream.env}
+
+
+def _confine() -> None:
+    """In the child, before its program: it dies with the gateway, gains no rights, and leaves no core with secrets in it."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _resume(pipe: asyncio.ReadTransport) -> None:
+    """Read on."""
+    if not pipe.is_closing():
+        pipe.resume_reading()
+
+
+def _nobody(why: str) -> None:
+    """Hears what has been said already."""

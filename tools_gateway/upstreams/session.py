@@ -1,0 +1,253 @@
+"""One session: its owner task connects, lists, watches and connects again; whoever asks meets what stands at that moment."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable
+from random import Random
+
+from turnwise.tools_gateway.ports import Notify
+from turnwise.tools_gateway.upstreams.connection import Connection, Dial, Unanswered, Unsent
+from turnwise.tools_gateway.upstreams.facts import SessionFacts, State
+from turnwise.tools_gateway.upstreams.greeting import Greeting
+from turnwise.tools_gateway.upstreams.jsonrpc import Respond
+from turnwise.tools_gateway.upstreams.listing import list_tools
+from turnwise.tools_gateway.upstreams.pace import Pace
+from turnwise.tools_gateway.values import Credential, Fault, JsonObject, Request, ToolFault
+
+log = logging.getLogger(__name__)
+
+CONNECT_S = 30.0
+"""For a program to start, greet and list: some are fetched or compiled as they start."""
+
+FIRST_S = 5.0
+"""For how long a request waits for the first connection of its session; no request ever waits for a later one to be tried."""
+
+AGAIN_S = 1.0
+"""For how long a request that may be sent again waits for the connection after the one that was lost."""
+
+CHECK_S = 3.0
+"""For an upstream to answer anything at all, after it left a request without an answer."""
+
+WATCH_AGAIN_S = 5.0
+"""After a stream of news has ended."""
+
+
+class Session:
+    """An upstream under one credential.
+
+    `on_tools` is given its definitions each time they were listed, `on_news` what it says outside of any request.
+    """
+
+    def __init__(
+        self,
+        credential: Credential,
+        pace: Pace,
+        *,
+        clock: Callable[[], float],
+        rng: Random,
+        on_tools: Callable[[list[JsonObject]], object],
+        on_news: Callable[[str, JsonObject], None],
+    ) -> None:
+        self._name, self._credential, self._pace = credential.upstream, credential, pace
+        self._clock, self._rng, self._on_tools, self._on_news = clock, rng, on_tools, on_news
+        self._connection: Connection | None = None
+        self._state, self._why = State.CONNECTING, f"{self._name} has not been reached yet"
+        self._was_tried, self._verdict, self._stirred = False, asyncio.Event(), asyncio.Event()
+        self._is_suspect = self._has_changed = False
+        self._next_dial, self._num_faults, self._last_fault = 0.0, 0, ""
+        self.in_flight, self.used_at = 0, clock()
+
+    async def run(self, dial: Dial) -> None:
+        """Own the session until cancelled; never raises otherwise."""
+        try:
+            while True:
+                self._state = State.CONNECTING
+                self._pace.begin(self._clock())
+                await self._stand(dial)
+                now = self._clock()
+                pause_s = self._pace.pause(now, self._rng)
+                self._next_dial = now + pause_s
+                self._state = State.BROKEN if self._pace.is_spent(now) else State.DOWN
+                await asyncio.sleep(pause_s)
+        finally:
+            self._why = f"the session with {self._name} has ended"
+            self._judge(State.DOWN)
+            await dial.aclose()
+
+    async def ask(self, request: Request, notify: Notify | None, respond: Respond | None) -> JsonObject:
+        """Send one request and give its result; raises `ToolFault`."""
+        self.in_flight += 1
+        limit_s = None if math.isinf(request.deadline) else request.deadline - self._clock()
+        scope = asyncio.timeout(limit_s)
+        try:
+            async with scope:
+                return await self._ask_twice(request, notify, respond)
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            self._suspect()
+            raise self._counted(ToolFault(Fault.DEADLINE, f"{self._name} did not answer in time")) from None
+        except ToolFault as fault:
+            if fault.fault is Fault.UPSTREAM_BROKE:
+                self._suspect()
+            self._counted(fault)
+            raise
+        finally:
+            self.in_flight -= 1
+            self.used_at = self._clock()
+
+    def lost(self) -> None:
+        """The connection says that it is lost."""
+        self._verdict.clear()
+        self._stirred.set()
+
+    def news(self, method: str, params: JsonObject) -> None:
+        """The upstream says something outside of any request."""
+        if method == "notifications/tools/list_changed":
+            self._has_changed = True
+            self._stirred.set()
+        self._on_news(method, params)
+
+    @property
+    def greeting(self) -> Greeting | None:
+        """What was agreed on; None while nothing stands."""
+        return None if self._connection is None else self._connection.greeting
+
+    def facts(self) -> SessionFacts:
+        """How it stands."""
+        connection = self._connection
+        return SessionFacts(
+            upstream=self._name,
+            credential=self._credential.id[:8],
+            state=self._state,
+            era="" if connection is None else connection.greeting.version,
+            num_dials=self._pace.num_dials,
+            num_faults=self._num_faults,
+            in_flight=self.in_flight,
+            last_fault=self._last_fault,
+            next_dial_s=max(0.0, self._next_dial - self._clock()),
+            pid=None if connection is None else connection.pid,
+        )
+
+    async def first(self) -> Connection:
+        """The connection that stands, or the first one while it is made; raises `ToolFault`."""
+        if not self._was_tried:
+            await self._judged_within(FIRST_S)
+        connection = self._connection
+        if connection is None or connection.lost is not None:
+            raise Unsent(Fault.UPSTREAM_DOWN, self._why)
+        return connection
+
+    async def _ask_twice(self, request: Request, notify: Notify | None, respond: Respond | None) -> JsonObject:
+        """A second time only where the first did nothing, or doing it twice does no more."""
+        connection = await self.first()
+        try:
+            return await connection.ask(request, notify, respond)
+        except Unsent:
+            pass
+        except Unanswered:
+            if not request.is_idempotent:
+                raise
+        await self._judged_within(AGAIN_S)
+        connection = await self.first()
+        return await connection.ask(request, notify, respond)
+
+    async def _judged_within(self, seconds: float) -> None:
+        """Wait until it is known whether a connection stands, that long at most."""
+        try:
+            await asyncio.wait_for(self._verdict.wait(), seconds)
+        except TimeoutError:
+            raise Unsent(Fault.UPSTREAM_DOWN, f"{self._name} is not connected yet") from None
+
+    async def _stand(self, dial: Dial) -> None:
+        """One connection, from its dial to its end."""
+        connection: Connection | None = None
+        stood_from: float | None = None
+        why = ""
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                connection = await dial()
+                await self._list(connection)
+            stood_from = self._clock()
+            self._connection = connection
+            self._judge(State.UP)
+            await self._serve(connection)
+        except ToolFault as fault:
+            why = fault.message
+        except TimeoutError:
+            why = f"{self._name} does not answer"
+        except Exception:
+            log.exception("the session of %s ended by a bug", self._name)
+            why = f"{self._name} cannot be used for a bug of the gateway"
+        finally:
+            self._connection = None
+            if connection is not None:
+                if why:
+                    connection.give_up(why)
+                await connection.aclose()
+        self._why = why
+        log.warning("down: %s", ascii(why)[1:-1])
+        self._pace.lost(0.0 if stood_from is None else self._clock() - stood_from)
+        if stood_from is None:
+            self._judge(State.DOWN)
+
+    async def _serve(self, connection: Connection) -> None:
+        """See to a connection until it is lost; raises what ended it."""
+        watching = asyncio.create_task(self._watch(connection))
+        try:
+            while True:
+                if connection.lost is not None:
+                    raise connection.lost
+                if self._is_suspect:
+                    self._is_suspect = False
+                    async with asyncio.timeout(CHECK_S):
+                        await connection.check()
+                if self._has_changed:
+                    async with asyncio.timeout(CONNECT_S):
+                        await self._list(connection)
+                await self._stirred.wait()
+                self._stirred.clear()
+        finally:
+            watching.cancel()
+            await asyncio.wait((watching,))
+
+    async def _watch(self, connection: Connection) -> None:
+        """Keep news coming; each time they did not, the list may have changed unseen."""
+        try:
+            while await self._has_watched(connection):
+                await asyncio.sleep(WATCH_AGAIN_S)
+                self._has_changed = True
+                self._stirred.set()
+        except Exception:
+            log.exception("watching %s ended by a bug", self._name)
+
+    async def _has_watched(self, connection: Connection) -> bool:
+        """Whether there was something to watch."""
+        try:
+            return await connection.watch()
+        except ToolFault as fault:
+            return fault.fault is not Fault.UPSTREAM_REFUSED
+
+    async def _list(self, connection: Connection) -> None:
+        """Ask for all tools and hand them on."""
+        self._has_changed = False
+        self._on_tools(connection.accept(await list_tools(connection, self._name)))
+
+    def _judge(self, state: State) -> None:
+        """It is known now whether a connection stands."""
+        self._state, self._was_tried = state, True
+        self._verdict.set()
+
+    def _suspect(self) -> None:
+        """Have the owner find out whether the upstream answers at all."""
+        self._is_suspect = True
+        self._stirred.set()
+
+    def _counted(self, fault: ToolFault) -> ToolFault:
+        """Count a request without a result."""
+        self._num_faults += 1
+        self._last_fault = fault.message
+        return fault

@@ -1,0 +1,45 @@
+"""Server-sent events as MCP uses them: the data of each event is one message."""
+
+from __future__ import annotations
+
+
+class Events:
+    """Splits a stream into the data of its events; raises `ValueError` past `max_bytes` of one."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._line = bytearray()
+        self._data: list[bytes] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The data of the events that have ended; events without data are left out."""
+        ended: list[bytes] = []
+        *whole, rest = chunk.split(b"\n")
+        for part in whole:
+            line = part
+            if self._line:
+                line = bytes(self._line + part)
+                self._line.clear()
+            self._take(line.removesuffix(b"\r"), ended)
+        self._line += rest
+        self._bound(len(self._line))
+        return ended
+
+    def _take(self, line: bytes, ended: list[bytes]) -> None:
+        """One line; an empty one ends the event."""
+        if not line:
+            if self._data:
+                ended.append(b"\n".join(self._data))
+                self._data, self._size = [], 0
+        elif line.startswith(b"data:"):
+            value = line[5:].removeprefix(b" ")
+            self._size += len(value)
+            self._bound(0)
+            if value:
+                self._data.append(value)
+
+    def _bound(self, more: int) -> None:
+        """Raise `ValueError` where an event is too large."""
+        if self._size + more > self._max_bytes:
+            raise ValueError("an event is too large")

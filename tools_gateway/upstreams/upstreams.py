@@ -1,0 +1,186 @@
+"""All sessions: who has which, which are made at the start, and which have not been used for long."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from random import Random
+
+import msgspec
+
+from turnwise.tools_gateway.credentials import Credentials
+from turnwise.tools_gateway.ports import Notify
+from turnwise.tools_gateway.settings import Settings, UpstreamSettings
+from turnwise.tools_gateway.upstreams import jsonrpc
+from turnwise.tools_gateway.upstreams.addresses import check_url
+from turnwise.tools_gateway.upstreams.connection import Dial
+from turnwise.tools_gateway.upstreams.facts import SessionFacts
+from turnwise.tools_gateway.upstreams.greeting import Greeting
+from turnwise.tools_gateway.upstreams.jsonrpc import Respond
+from turnwise.tools_gateway.upstreams.pace import BUDGET, Pace
+from turnwise.tools_gateway.upstreams.session import Session
+from turnwise.tools_gateway.upstreams.stdio import StdioDial
+from turnwise.tools_gateway.upstreams.streamable import HttpDial
+from turnwise.tools_gateway.values import Credential, Fault, JsonObject, Request, ToolFault, UpstreamName
+
+log = logging.getLogger(__name__)
+
+DECLARED = ("elicitation", "roots", "sampling")
+"""What a client of the older revisions declares once for a session, so that callers who differ in it cannot share one."""
+
+SWEEPS = 4
+"""Looks at idle sessions within the time after which they end."""
+
+OnTools = Callable[[UpstreamName, list[JsonObject]], object]
+OnNews = Callable[[Credential, str, JsonObject], None]
+
+
+class _Key(msgspec.Struct, frozen=True, gc=False):
+    """Of a session."""
+
+    credential: Credential
+    declared: str = ""
+    """What it declares of `DECLARED`, as JSON; empty for nothing."""
+
+
+class GatewayUpstreams:
+    """The upstreams of the operator's file.
+
+    `on_tools` is given an upstream's definitions each time a session has listed them, `on_news` what an upstream says outside
+    of any request. Raises `SettingsError`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        *,
+        on_tools: OnTools,
+        on_news: OnNews = lambda _credential, _method, _params: None,
+        clock: Callable[[], float],
+        rng: Random,
+        budget: int | None = BUDGET,
+    ) -> None:
+        self._upstreams = {UpstreamName(upstream.name): upstream for upstream in settings.upstreams}
+        for upstream in settings.upstreams:
+            if upstream.url:
+                check_url(upstream)
+        self._credentials, self._environ = Credentials(settings, environ), environ
+        self._max_sessions, self._idle_s = settings.limits.max_upstream_sessions, settings.limits.upstream_idle_s
+        self._on_tools, self._on_news, self._clock, self._rng, self._budget = on_tools, on_news, clock, rng, budget
+        self._sessions: dict[_Key, Session] = {}
+        self._owners: dict[Session, asyncio.Task[None]] = {}
+        self._kept = tuple(_Key(self._credentials.at_start(upstream)) for upstream in settings.upstreams)
+
+    @property
+    def upstream_names(self) -> tuple[UpstreamName, ...]:
+        """In the order of the file."""
+        return tuple(self._upstreams)
+
+    async def run(self) -> None:
+        """Own all sessions until cancelled; the first of each upstream is made at once."""
+        try:
+            for key in self._kept:
+                self._session(key)
+            while True:
+                await asyncio.sleep(self._idle_s / SWEEPS)
+                self._end_idle()
+        finally:
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """End all sessions and what belongs to them."""
+        for session in list(self._sessions.values()):
+            self._owners[session].cancel()
+        self._sessions.clear()
+        if self._owners:
+            await asyncio.wait(self._owners.values())
+
+    def prepare(self, credential: Credential) -> None:
+        """See to it that a session stands; returns at once."""
+        try:
+            self._session(_Key(credential))
+        except ToolFault as fault:
+            log.warning("%s", fault.message)
+
+    async def ask(
+        self, credential: Credential, request: Request, notify: Notify | None = None, respond: Respond | None = None
+    ) -> JsonObject:
+        """Send one request and give its result as it came; raises `ToolFault`.
+
+        Waits for no connection but a session's first, and for that 5 s at most. `respond` answers what the upstream asks within
+        this request, as older revisions do.
+        """
+        session = self._session(_Key(credential))
+        if declared := {name: request.capabilities[name] for name in DECLARED if name in request.capabilities}:
+            connection = await session.first()
+            if not jsonrpc.is_modern(connection.greeting.version):
+                session = self._session(_Key(credential, msgspec.json.encode(declared, order="sorted").decode()))
+        return await session.ask(request, notify, respond)
+
+    def about(self, upstream: UpstreamName) -> Greeting | None:
+        """What an upstream said of itself in a session that stands; None where none does."""
+        found = (session.greeting for key, session in self._sessions.items() if key.credential.upstream == upstream)
+        return next((greeting for greeting in found if greeting is not None), None)
+
+    def facts(self) -> list[SessionFacts]:
+        """How each session stands, in the order in which they were made."""
+        return [session.facts() for session in self._sessions.values()]
+
+    def _session(self, key: _Key) -> Session:
+        """The session of a key, made where there is none; raises `ToolFault` where there are too many that are in use."""
+        session = self._sessions.get(key)
+        if session is None:
+            self._make_room()
+            session = self._sessions[key] = self._made(key)
+        session.used_at = self._clock()
+        return session
+
+    def _made(self, key: _Key) -> Session:
+        """A session with its owner."""
+        upstream = self._upstreams[key.credential.upstream]
+        session = Session(
+            key.credential,
+            Pace(None if upstream.url else self._budget),
+            clock=self._clock,
+            rng=self._rng,
+            on_tools=partial(self._on_tools, key.credential.upstream),
+            on_news=partial(self._on_news, key.credential),
+        )
+        capabilities = msgspec.json.decode(key.declared) if key.declared else {}
+        dial = self._dial(upstream, key.credential, session, capabilities)
+        owner = asyncio.create_task(session.run(dial), name=f"upstream {upstream.name}")
+        self._owners[session] = owner
+        owner.add_done_callback(lambda _: self._owners.pop(session))
+        return session
+
+    def _dial(self, upstream: UpstreamSettings, credential: Credential, session: Session, capabilities: JsonObject) -> Dial:
+        """The way to an upstream."""
+        bearer = self._credentials.bearer(credential)
+        if upstream.url:
+            return HttpDial(upstream, bearer, news=session.news, lost=session.lost, capabilities=capabilities)
+        passed = {name: self._environ[name] for name in upstream.env_from if name in self._environ}
+        if upstream.bearer_env:
+            passed[upstream.bearer_env] = bearer
+        return StdioDial(upstream, passed, news=session.news, lost=session.lost, clock=self._clock, capabilities=capabilities)
+
+    def _make_room(self) -> None:
+        """End the session that was not used for longest where there are as many as there may be."""
+        if len(self._sessions) >= self._max_sessions:
+            idle = [key for key, session in self._sessions.items() if not session.in_flight and key not in self._kept]
+            if not idle:
+                raise ToolFault(Fault.UPSTREAM_DOWN, "the gateway has as many sessions with upstreams as it may")
+            self._end(min(idle, key=lambda key: self._sessions[key].used_at))
+
+    def _end_idle(self) -> None:
+        """End sessions of tenants that nobody has used for long."""
+        before = self._clock() - self._idle_s
+        for key, session in list(self._sessions.items()):
+            if session.used_at < before and not session.in_flight and key not in self._kept:
+                self._end(key)
+
+    def _end(self, key: _Key) -> None:
+        """End one session; its owner closes it in its own time."""
+        self._owners[self._sessions.pop(key)].cancel()

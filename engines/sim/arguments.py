@@ -13,8 +13,8 @@ from turnwise.engines.sim.tool_choice import HEADER_TOOL_CALLS
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add one flag for each option of the engine, and a word on what requests may ask of it."""
     parser.epilog = (
-        f"A request with tools may carry the header {HEADER_TOOL_CALLS}: N to have N tools called; without it, "
-        "tool_choice decides, and else --tool-policy."
+        f"A request with tools may carry the header {HEADER_TOOL_CALLS}: N to have N tools called, or the names of those to "
+        "call, between commas; without it, tool_choice decides, and else --tool-policy."
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0 takes a free one (%(default)s)")

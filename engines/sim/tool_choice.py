@@ -10,7 +10,7 @@ from turnwise.engines.sim.options import ToolPolicy
 from turnwise.engines.sim.script import ToolRequest
 
 HEADER_TOOL_CALLS = "x-sim-tool-calls"
-"""How many tool calls the answer shall make, where the request has tools; 0 forbids them."""
+"""How many tool calls the answer shall make, where the request has tools, or which, as names between commas; 0 forbids them."""
 MAX_TOOL_CALLS = 16
 TOOL_CALL_SHARE = 0.6
 """Chance of a tool call under the policy `header`; it halves with each round of tool results since the last user message."""
@@ -36,7 +36,9 @@ def choose_tools(
         raise SimFault(400, "tool_choice is `required` but there are no tools", param="tools")
     if choice == "none" or not functions:
         return []
-    count = _asked_count(headers)
+    count, asked = _asked(headers, functions)
+    if asked:
+        return [_request(function) for function in asked]
     rounds = _num_rounds(body.messages)
     if policy == "once" and count is None:
         return _once(functions, rounds, is_required=choice == "required")
@@ -58,13 +60,21 @@ def _once(functions: Sequence[ToolFunction], rounds: int, *, is_required: bool) 
     return [_request(functions[-1])] if is_required else []
 
 
-def _asked_count(headers: Mapping[str, str]) -> int | None:
+def _asked(headers: Mapping[str, str], functions: Sequence[ToolFunction]) -> tuple[int | None, list[ToolFunction]]:
+    """How many calls the header asks for, or which; neither where there is none."""
     given = headers.get(HEADER_TOOL_CALLS)
     if given is None:
-        return None
-    if not given.isdecimal() or int(given) > MAX_TOOL_CALLS:
-        raise SimFault(400, f"{HEADER_TOOL_CALLS} must be a number from 0 to {MAX_TOOL_CALLS}", param=HEADER_TOOL_CALLS)
-    return int(given)
+        return None, []
+    if given.isdecimal():
+        if int(given) > MAX_TOOL_CALLS:
+            raise SimFault(400, f"{HEADER_TOOL_CALLS} must be at most {MAX_TOOL_CALLS}", param=HEADER_TOOL_CALLS)
+        return int(given), []
+    offered = {function.name: function for function in functions}
+    names = given.split(",")
+    if len(names) > MAX_TOOL_CALLS or not offered.keys() >= set(names):
+        expected = f"a number from 0 to {MAX_TOOL_CALLS}, or names of as many tools of this request"
+        raise SimFault(400, f"{HEADER_TOOL_CALLS} must be {expected}, not {given!r}", param=HEADER_TOOL_CALLS)
+    return len(names), [offered[name] for name in names]
 
 
 def _num_rounds(messages: Sequence[Message]) -> int:

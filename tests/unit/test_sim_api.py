@@ -215,6 +215,28 @@ def test_tool_calls_on_request_are_whole_and_streamed_alike(fields, headers, cou
     assert arguments == [call["function"]["arguments"] for call in calls]
 
 
+def test_a_header_of_names_has_those_tools_called_in_its_order():
+    other = {"type": "function", "function": {**TOOL["function"], "name": "find"}}
+
+    async def scenario(engine):
+        _status, whole = await chat(engine, headers={"x-sim-tool-calls": "find,grep,find"}, tools=[TOOL, other])
+        return whole["choices"][0]["message"]["tool_calls"]
+
+    calls = on_engine(scenario)
+    assert [call["function"]["name"] for call in calls] == ["find", "grep", "find"]
+    assert len({call["id"] for call in calls}) == 3
+
+
+@pytest.mark.parametrize("asked", ["grep,nothing", "-1", "17", ",".join(["grep"] * 17), "grep,"])
+def test_a_header_that_asks_for_calls_that_cannot_be_is_refused(asked):
+    async def scenario(engine):
+        return await chat(engine, headers={"x-sim-tool-calls": asked}, tools=[TOOL])
+
+    status, answer = on_engine(scenario)
+    assert status == 400
+    assert answer["error"]["param"] == "x-sim-tool-calls"
+
+
 def test_automatic_tool_calls_come_to_an_end_in_a_loop_of_results():
     async def scenario(engine):
         messages = [{"role": "user", "content": "fix the bug"}]

@@ -49,6 +49,8 @@ class Void(StrEnum):
     """The arguments are no JSON object by the strict reading, too large or too deep."""
     DISCONNECTED = "disconnected"
     """The proxy's connection to the gateway broke before the turn was settled."""
+    EXPIRED = "expired"
+    """Nobody asked for it in time: the gateway's own word, no proxy's."""
 
 
 class Hello(msgspec.Struct, frozen=True, gc=False, tag="hello"):

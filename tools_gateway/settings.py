@@ -127,6 +127,13 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     upstream_idle_s: Annotated[
         float, Meta(gt=0, description="After which a session that a tenant has with an upstream ends.")
     ] = 600.0
+    max_run_s: Annotated[
+        float,
+        Meta(gt=0, description="Longest run of a tool that tells of its progress; one that is silent has its `deadline_s`."),
+    ] = 600.0
+    max_held_bytes: Annotated[
+        int, Meta(ge=0, description="Results of early runs that wait for the agents of one tenant; while full, none begins.")
+    ] = 16 * 1024 * 1024
 
 
 class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

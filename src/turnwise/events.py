@@ -128,6 +128,7 @@ class ToolStep(StrEnum):
     STARTED = "started"
     PROGRESSED = "progressed"
     FINISHED = "finished"
+    """Told again, with `claimed_at`, where the agent asks for a result that is held."""
     VOID = "void"
     """It ran, or would have, for a turn that did not end cleanly; its result was given to nobody."""
 

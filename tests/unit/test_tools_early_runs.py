@@ -1,0 +1,139 @@
+"""Tool calls that run before their agent asks, and the calls that join them."""
+
+import asyncio
+
+import pytest
+from tests.unit.tool_runs_world import EARLY, READ, WRITE, World, text, tool
+
+from turnwise.engines.sim.virtual_time import run_virtual
+from turnwise.tools_gateway.messages import How, Step, Void, WhyNotEarly
+
+LOOK = tool("look", EARLY)
+TOOLS = [LOOK, tool("read", READ), tool("write", WRITE)]
+
+
+def virtually(scenario, tools=TOOLS, **limits):
+    async def main():
+        async with World(tools, **limits) as world:
+            return world, await scenario(world)
+
+    return run_virtual(main())
+
+
+def test_a_marked_tool_runs_when_its_arguments_close_and_the_agent_joins_the_run():
+    async def scenario(world):
+        world.write("look", {"n": 1, "s": 2.0})
+        await asyncio.sleep(1.5)
+        world.settle()
+        before = world.loop.time()
+        result = await world.call("look", {"s": 2.0, "n": 1})
+        return result, world.loop.time() - before
+
+    world, (result, waited) = virtually(scenario)
+    assert text(result) == "1"
+    assert waited == pytest.approx(0.5)
+    assert len(world.upstreams.asked) == 1
+    assert world.steps() == [Step.ANNOUNCED, Step.QUEUED, Step.STARTED, Step.STARTED, Step.FINISHED]
+    assert world.last().how is How.EARLY
+    assert world.last().claimed_at == 1.5
+    assert world.forecaster.observed == [("look", 2.0, "success")]
+
+
+def test_a_held_result_waits_for_the_clean_end_of_its_turn():
+    async def scenario(world):
+        world.write("look", {"s": 1.0})
+        await asyncio.sleep(2)
+        calling = world.asking("look", {"s": 1.0})
+        await asyncio.sleep(3)
+        was_done = calling.done()
+        world.settle()
+        return was_done, await calling, world.loop.time()
+
+    world, (was_done, result, at) = virtually(scenario)
+    assert not was_done
+    assert text(result) == "1"
+    assert at == 5.0
+
+
+def test_a_void_turn_cancels_its_run_and_the_agent_that_asks_gets_one_of_its_own():
+    async def scenario(world):
+        world.write("look", {"s": 5.0})
+        await asyncio.sleep(1)
+        calling = world.asking("look", {"s": 5.0})
+        await asyncio.sleep(1)
+        world.settle(why=Void.LENGTH)
+        return await calling
+
+    world, result = virtually(scenario)
+    assert text(result) == "2"
+    assert [ask.fate for ask in world.upstreams.asked] == ["cancelled", "answered"]
+    assert world.audit.of("voided") == [("r0", "length")]
+    assert world.steps()[-1] is Step.VOID
+    assert [fate for _, _, fate in world.forecaster.observed] == ["success"]
+    assert world.runs.stats().voids == {Void.LENGTH: 1}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda world: world.settle(why=Void.FILTERED),
+        lambda world: world.void(),
+        lambda world: world.runs.disconnected("proxy"),
+        lambda world: world.announce("look", id="another"),
+        lambda world: world.fill({"n": 2}),
+        lambda world: world.fill(b"{"),
+    ],
+)
+def test_a_result_that_is_held_for_a_call_that_turns_out_void_is_never_given_out(spoil):
+    async def scenario(world):
+        world.write("look", {"n": 1})
+        await asyncio.sleep(2)
+        spoil(world)
+        world.settle()
+        return await world.call("look", {"n": 1})
+
+    world, result = virtually(scenario)
+    assert text(result) == "2"
+    assert len(world.audit.of("voided")) == 1
+    assert world.forecaster.observed == [("look", 1.0, "success")]
+
+
+def test_an_unmarked_tool_is_prepared_and_not_run_before_the_agent_asks():
+    async def scenario(world):
+        world.write("write", {"n": 1})
+        world.write("read", {"n": 1}, index=1)
+        await asyncio.sleep(1)
+        world.settle()
+        await asyncio.sleep(1)
+        num_asked = len(world.upstreams.asked)
+        await world.call("write", {"n": 1})
+        return num_asked
+
+    world, num_asked = virtually(scenario)
+    assert num_asked == 0
+    assert len(world.upstreams.prepared) == 2
+    assert world.steps() == [Step.ANNOUNCED, Step.QUEUED, Step.STARTED, Step.FINISHED]
+    assert world.last().how is How.ASKED
+    assert world.audit.of("decided") == [("r0", "write", "", "asked", "t")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "marks"),
+    [
+        ({"not_early": WhyNotEarly.SEVERAL_CHOICES}, {}),
+        ({"is_tainted": True}, {"is_open_world": True}),
+        ({}, {"is_read_only": False}),
+        ({}, {"is_idempotent": False}),
+        ({}, {"is_early": False}),
+    ],
+)
+def test_no_tool_runs_early_against_its_marks_or_the_proxys_word(fields, marks):
+    async def scenario(world):
+        world.write("look", {"n": 1}, **fields)
+        await asyncio.sleep(2)
+
+    import msgspec
+
+    world, _ = virtually(scenario, [tool("look", msgspec.structs.replace(EARLY, **marks))])
+    assert world.upstreams.asked == []
+    assert sum(world.runs.stats().not_early.values()) == 1

@@ -1,0 +1,173 @@
+"""What proxies tell, and the agents' claims on it: each message is taken in at once, and none is answered."""
+
+from __future__ import annotations
+
+import asyncio
+
+from turnwise.tools_gateway.messages import Announced, Filled, Settled, Void, Voided
+from turnwise.tools_gateway.runs.early import Early
+from turnwise.tools_gateway.runs.flights import Flights
+from turnwise.tools_gateway.runs.rooms import Rooms
+from turnwise.tools_gateway.runs.stats import Counts
+from turnwise.tools_gateway.runs.telling import Teller
+from turnwise.tools_gateway.runs.tenants import ProxyTenants
+from turnwise.tools_gateway.runs.turns import MAX_OPEN_S, Announcement, Turn, Turns
+from turnwise.tools_gateway.runs.values import CallKey, make_call
+from turnwise.tools_gateway.values import JsonObject, ToolFault, ToolState
+
+
+class Announcements:
+    """The tool calls that models write, from the first word of each to its agent's claim."""
+
+    def __init__(
+        self, rooms: Rooms, tenants: ProxyTenants, flights: Flights, *, early: Early, teller: Teller, counts: Counts
+    ) -> None:
+        self._rooms = rooms
+        self._tenants = tenants
+        self._flights = flights
+        self._early = early
+        self._teller = teller
+        self._counts = counts
+        self._turns = Turns()
+
+    @property
+    def num_turns(self) -> int:
+        """Turns of which something is kept."""
+        return len(self._turns)
+
+    def announced(self, source: object, told: Announced) -> None:
+        """Note a call, and prepare what it needs."""
+        principal = self._tenants.principal(told.tenant)
+        if principal is None:
+            return
+        known = self._turns.find(source, told.turn, told.index)
+        if known is not None:
+            if (known.told.tool, known.told.id) != (told.tool, told.id):
+                self._void(known, Void.DRIFT)
+            return
+        crowded_out = self._turns.crowded_out(source, told.turn)
+        if crowded_out is not None:
+            self._end(crowded_out, Void.EXPIRED)
+        announcement = self._turns.announce(source, told, principal, self._rooms.clock())
+        tool = self._rooms.registry.resolve(told.tool, principal)
+        if announcement is None or tool is None or tool.state is not ToolState.READY:
+            return
+        announcement.tool = tool
+        announcement.credential = self._rooms.registry.credential(tool.key.upstream, principal)
+        self._counts.announced += 1
+        self._rooms.upstreams.prepare(announcement.credential)
+        self._teller.announced(announcement)
+
+    def filled(self, source: object, told: Filled) -> None:
+        """Make a call claimable, and begin it where it may run early."""
+        announcement = self._turns.find(source, told.turn, told.index)
+        if announcement is None or announcement.is_void or announcement.tool is None or announcement.credential is None:
+            return
+        try:
+            arguments = self._rooms.guard.arguments(announcement.tool, bytes(told.arguments))
+        except ToolFault:
+            # The agent that asks for it is told why.
+            self._void(announcement, Void.MALFORMED)
+            return
+        traceparent = announcement.told.traceparent
+        meta: JsonObject = {"traceparent": traceparent} if traceparent else {}
+        call = make_call(announcement.principal, announcement.tool, announcement.credential, arguments, meta)
+        if announcement.key is not None:
+            if announcement.key != call.key:
+                self._void(announcement, Void.DRIFT)
+            return
+        self._turns.fill(announcement, call.key)
+        # An agent may be quicker than its proxy's message.
+        run = self._flights.unannounced(call.key, announcement.told.at)
+        if run is None:
+            self._early.consider(announcement, call)
+            return
+        run.is_attributed = True
+        self._turns.claim(announcement, run.queued_at)
+        self._teller.follow(announcement, run)
+
+    def voided(self, source: object, told: Voided) -> None:
+        """Give up one call."""
+        announcement = self._turns.find(source, told.turn, told.index)
+        if announcement is not None:
+            self._void(announcement, told.why)
+
+    def settled(self, source: object, told: Settled) -> None:
+        """Let the results of a clean turn be claimed, or give all of it up."""
+        turn = self._turns.find_turn(source, told.turn)
+        if turn is None:
+            return
+        if told.why is not None:
+            self._end(turn, told.why)
+            return
+        turn.settled_at = self._rooms.clock()
+        for announcement in turn.announcements.values():
+            if announcement.run is not None:
+                announcement.run.trust()
+            elif not announcement.is_open:
+                announcement.record = ""
+            _pronounce(announcement)
+
+    def disconnected(self, source: object) -> None:
+        """Give up what a proxy has not settled."""
+        for turn in self._turns.of(source):
+            if turn.settled_at is None:
+                self._end(turn, Void.DISCONNECTED)
+
+    def take(self, key: CallKey) -> Announcement | None:
+        """Give an agent's call its announcement, which nobody else gets then; None where it has none."""
+        announcement = self._turns.take(key, self._rooms.clock())
+        if announcement is not None and announcement.run is not None:
+            self._early.claimed(announcement)
+        return announcement
+
+    async def is_good(self, announcement: Announcement) -> bool:
+        """Wait until the turn of a claimed call has ended; says whether it ended well, so that its result may be given out.
+
+        An agent whose turn does not end while announcements live gets a run of its own.
+        """
+        if not announcement.is_void and announcement.turn.settled_at is None:
+            announcement.verdict = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout(self._rooms.limits.claim_ttl_s):
+                    await announcement.verdict
+            except TimeoutError:
+                self._void(announcement, Void.EXPIRED)
+        return not announcement.is_void
+
+    def expire(self) -> None:
+        """Give up what nobody has asked for in time."""
+        now, ttl_s = self._rooms.clock(), self._rooms.limits.claim_ttl_s
+        for turn in self._turns:
+            if now >= (turn.opened_at + MAX_OPEN_S if turn.settled_at is None else turn.settled_at + ttl_s):
+                self._end(turn, Void.EXPIRED)
+                continue
+            for announcement in turn.announcements.values():
+                run = announcement.run
+                if announcement.is_open and run is not None and run.ended_at is not None and now >= run.ended_at + ttl_s:
+                    self._void(announcement, Void.EXPIRED)
+
+    def close(self) -> None:
+        """Give up everything."""
+        for turn in self._turns:
+            self._end(turn, Void.DISCONNECTED)
+
+    def _end(self, turn: Turn, why: Void) -> None:
+        for announcement in turn.announcements.values():
+            self._void(announcement, why)
+        self._turns.end(turn)
+
+    def _void(self, announcement: Announcement, why: Void) -> None:
+        """Nothing of it is given out, unless that has happened already, or the agent runs it on its own account."""
+        is_agents = announcement.claimed_at is not None and not announcement.record
+        if announcement.is_void or is_agents:
+            return
+        self._turns.withdraw(announcement)
+        self._early.void(announcement, why)
+        self._teller.void(announcement)
+        _pronounce(announcement)
+
+
+def _pronounce(announcement: Announcement) -> None:
+    if announcement.verdict is not None and not announcement.verdict.done():
+        announcement.verdict.set_result(None)

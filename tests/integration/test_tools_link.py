@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
 from turnwise.events import ToolHow, ToolStep
 from turnwise.proxy.gateway import Gateway
 from turnwise.proxy.gateway.probe import Silent, probe
@@ -226,7 +227,7 @@ async def test_after_a_message_that_found_no_room_nothing_of_its_turn_is_told_bu
         received = b""
         while b'"turn %d"' % (number - 1) not in received:
             received += await asyncio.wait_for(loop.sock_recv(other, 1 << 20), PATIENCE_S)
-        await settled_loop(lambda: not proxy._connection.pending_bytes)  # noqa: SLF001 - nothing else tells that it has left
+        await settled_loop(lambda: not proxy._connection.pending_bytes)
         before = proxy.stats
         proxy.tell(Settled(CallId(lost), 2.0))
         assert proxy.stats.told == before.told

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from turnwise.dialects.openai_tap import GenerationTap
 from turnwise.dialects.lines import MAX_LINE_BYTES
+from turnwise.dialects.openai_tap import GenerationTap
 from turnwise.dialects.tap import MAX_DOCUMENT_BYTES, MAX_UNREAD, MAX_UNREAD_BYTES
 from turnwise.types import Usage
 

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-
 from tests.unit.tool_streams import CHAT, DONE, Carried, Ear, body, chunk, event, hear, piece, request
+
 from turnwise.proxy.dispatch import Dispatch
 from turnwise.proxy.dispatch.answer import MAX_CALLS
 from turnwise.tools_gateway.messages import Announced, Filled, Settled

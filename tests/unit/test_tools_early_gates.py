@@ -1,10 +1,23 @@
 """What the gateway is told that forbids an early run, and whose call it is."""
 
 import pytest
-
 from tests.unit.tool_streams import (
-    CHAT, DONE, MESSAGES, RESPONSES, Ear, arguments_event, body, chunk, hear, input_delta, item, piece, request, tool_use,
+    CHAT,
+    DONE,
+    MESSAGES,
+    RESPONSES,
+    Ear,
+    arguments_event,
+    body,
+    chunk,
+    hear,
+    input_delta,
+    item,
+    piece,
+    request,
+    tool_use,
 )  # fmt: skip
+
 from turnwise.proxy.dispatch import Combination, Dispatch
 from turnwise.proxy.dispatch.drift import MAX_DRIFTS, QUIET_CALLS, Drifts
 from turnwise.proxy.programs import Programs

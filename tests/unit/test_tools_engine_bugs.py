@@ -1,9 +1,19 @@
 """What engines are known to write wrongly (vLLM's issues by number), and that none of it is used."""
 
 import pytest
-
 from tests.unit.tool_streams import (
-    CHAT, DONE, MESSAGE_STOP, MESSAGES, block, body, chunk, hear, input_delta, message_end, piece, tool_use,
+    CHAT,
+    DONE,
+    MESSAGE_STOP,
+    MESSAGES,
+    block,
+    body,
+    chunk,
+    hear,
+    input_delta,
+    message_end,
+    piece,
+    tool_use,
 )  # fmt: skip
 
 CITY = '{"city":"Paris","unit":"c"}'

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-
 from tests.unit.tool_streams import MESSAGE_STOP, MESSAGES, block, body, event, hear, input_delta, message_end, tool_use
 
 START = event({"type": "message_start", "message": {"id": "m", "usage": {"input_tokens": 9, "output_tokens": 1}}})

@@ -1,8 +1,8 @@
 """Which tools a request lets the model call."""
 
 import pytest
-
 from tests.unit.tool_streams import CHAT, MESSAGES, RESPONSES, body, request, tools
+
 from turnwise.proxy.dispatch.offers import Offers
 
 PATHS = (CHAT, MESSAGES, RESPONSES)

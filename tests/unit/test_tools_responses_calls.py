@@ -3,7 +3,6 @@
 import json
 
 import pytest
-
 from tests.unit.tool_streams import RESPONSES, arguments_event, body, event, hear, item, response_end
 
 CREATED = event({"type": "response.created", "response": {"id": "r", "status": "in_progress", "output": [], "error": None}})

@@ -143,6 +143,9 @@ class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         str, Meta(description="Folder of pins, audit and what was learned of run times; empty keeps nothing.")
     ] = ""
     fsync: Annotated[bool, Meta(description="Whether each record of the audit is on disk before the call is made.")] = False
+    max_audit_bytes: Annotated[
+        int, Meta(ge=4096, description="Size at which a file of the audit is put aside and the next goes on; none is deleted.")
+    ] = 64 * 1024 * 1024
     secrets: Annotated[bool, Meta(description="Refuse arguments that hold a secret, and black out those in results.")] = True
     strict: Annotated[bool, Meta(description="Refuse upstreams whose program is fetched by name without a version.")] = False
 

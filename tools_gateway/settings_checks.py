@@ -79,8 +79,11 @@ def _complaints(settings: Settings) -> Complaints:
     prefixes = [f"{upstream.name}__" if upstream.prefix is None else upstream.prefix for upstream in settings.upstreams]
     if "" in prefixes and len(prefixes) > 1:
         yield f"upstreams[{prefixes.index('')}].prefix", "may be empty only where there is no other upstream"
-    if repeated := _repeated(prefixes):
-        yield "upstreams", f"two upstreams have the prefix {repeated}"
+    for position, prefix in enumerate(prefixes):
+        # So no tool of one upstream can ever have the public name of another's.
+        for other in prefixes[:position] + prefixes[position + 1 :]:
+            if prefix and other.startswith(prefix):
+                yield f"upstreams[{position}].prefix", f"{prefix} also begins {other}, the prefix of another upstream"
     for key, upstream in _numbered("upstreams", settings.upstreams):
         yield from _upstream(key, upstream, is_strict=settings.trust.strict)
     yield from _tenants(settings.tenants, {upstream.name: upstream for upstream in settings.upstreams})

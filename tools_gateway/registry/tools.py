@@ -1,0 +1,324 @@
+"""The tools of all upstreams under their public names, each with whether it may be called and why not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from turnwise.tools_gateway.invisible import made_visible
+from turnwise.tools_gateway.registry.access import Access
+from turnwise.tools_gateway.registry.definitions import cleaned, name_of, pin_of
+from turnwise.tools_gateway.registry.names import public_name
+from turnwise.tools_gateway.registry.pins import Pin, Pins, identity, owned
+from turnwise.tools_gateway.registry.schemas import Sloppy
+from turnwise.tools_gateway.settings import Settings, ToolMarks, UpstreamSettings
+from turnwise.tools_gateway.values import Credential, JsonObject, Marks, Principal, Tool, ToolKey, ToolState, UpstreamName
+
+MAX_TOOLS = 512
+"""Of one upstream; those after are left out."""
+MAX_VIEWS = 4096
+"""Sessions of one upstream whose lists are kept apart; the oldest is forgotten for one more."""
+MAX_OFFERS = 1024
+"""Principals for whom the list stands ready."""
+
+
+class _View(msgspec.Struct, frozen=True):
+    """What an upstream said of its tools in one session."""
+
+    tenant: str
+    definitions: Mapping[str, JsonObject]
+    pins: Mapping[str, str]
+    faults: Mapping[str, str]
+    """Why a tool cannot be taken, by name."""
+    num_nameless: int
+
+
+class _Offer(msgspec.Struct, frozen=True):
+    """What one principal has."""
+
+    callable: tuple[Tool, ...]
+    by_name: Mapping[str, Tool]
+
+
+class _Upstream:
+    def __init__(self, settings: UpstreamSettings) -> None:
+        self.settings = settings
+        self.name = UpstreamName(settings.name)
+        self.prefix = f"{settings.name}__" if settings.prefix is None else settings.prefix
+        self.identity = identity(settings)
+        self.views: dict[str, _View] = {}
+
+
+class ToolRegistry:
+    """Which tools there are, under which names, and which of them may be called.
+
+    `credential` says by what an upstream is reached on behalf of a tenant; what sessions under different credentials see is
+    judged apart. An approved tool is offered before its upstream was ever asked, as it was approved and in its place.
+    """
+
+    def __init__(
+        self, settings: Settings, credential: Callable[[UpstreamName, str], Credential], pins: Pins | None = None
+    ) -> None:
+        self._upstreams = {UpstreamName(upstream.name): _Upstream(upstream) for upstream in settings.upstreams}
+        self._credential = credential
+        self._access = Access(settings)
+        self._aliases = settings.aliases
+        self._pins = pins or Pins()
+        self._names: dict[str, ToolKey] = {}
+        self._alias_names: dict[str, str] = {}
+        self._offers: dict[Principal, _Offer] = {}
+        self._cleaned: dict[tuple[ToolKey, str], JsonObject | Sloppy] = {}
+        self._tenants = ("", *(tenant.name for tenant in settings.tenants))
+        self._by_file = {credential(name, tenant).id: tenant for tenant in reversed(self._tenants) for name in self._upstreams}
+        self._passing: dict[str, str] = {}
+        self._make_anew()
+
+    def resolve(self, name: str, principal: Principal) -> Tool | None:
+        """The tool of a public name, or of an alias that a model may write; None where this principal has none."""
+        by_name = self._offer(principal).by_name
+        return by_name.get(name) or by_name.get(self._alias_names.get(name, ""))
+
+    def tools(self, principal: Principal) -> Sequence[Tool]:
+        """Those that this principal may call: by the order of upstreams in the file, then by their own names."""
+        return self._offer(principal).callable
+
+    def known(self, principal: Principal) -> Sequence[Tool]:
+        """Those that this principal may call, and those that nobody may."""
+        return tuple(self._offer(principal).by_name.values())
+
+    def credential(self, upstream: UpstreamName, principal: Principal) -> Credential:
+        """What an upstream is shown on behalf of a principal."""
+        credential = self._credential(upstream, principal.tenant)
+        if credential.id not in self._by_file and credential.id not in self._passing:
+            if len(self._passing) >= MAX_VIEWS:
+                del self._passing[next(iter(self._passing))]
+            self._passing[credential.id] = principal.tenant
+        return credential
+
+    def learn(self, upstream: UpstreamName, definitions: Sequence[JsonObject], credential: Credential | None = None) -> bool:
+        """Take an upstream's list of tools, as a session under `credential` gave it; says whether what is offered has changed.
+
+        Without a credential it is that of the session without a tenant.
+        """
+        return self._take(upstream, definitions, credential or self._credential(upstream, ""))
+
+    def _take(self, upstream: UpstreamName, definitions: Sequence[JsonObject], credential: Credential) -> bool:
+        place = self._upstreams[upstream]
+        tenant = self._whose(credential)
+        known = place.views.get(credential.id)
+        view = _view(definitions, "" if place.settings.shared else tenant)
+        if view == known:
+            return False
+        before = self._ready(place, known, tenant)
+        place.views.pop(credential.id, None)
+        place.views[credential.id] = view
+        while len(place.views) > MAX_VIEWS:
+            del place.views[next(iter(place.views))]
+        self._make_anew()
+        return self._ready(place, view, tenant) != before
+
+    def approve(self, pins: Pins) -> bool:
+        """Take what is approved from now on; says whether what is offered has changed."""
+        places = [(place, view) for place in self._upstreams.values() for view in (*place.views.values(), None)]
+        before = [self._ready(place, view) for place, view in places]
+        self._pins = pins
+        self._make_anew()
+        return [self._ready(place, view) for place, view in places] != before
+
+    def seen(self) -> Mapping[str, list[JsonObject]]:
+        """What each upstream said last, by its identity in the tenant's session."""
+        return {
+            owned(place.identity, view.tenant): list(view.definitions.values())
+            for place in self._upstreams.values()
+            for view in place.views.values()
+        }
+
+    def restore(self, seen: Mapping[str, list[JsonObject]]) -> None:
+        """Take what upstreams said before a restart, until they are asked again."""
+        for name, place in self._upstreams.items():
+            for tenant in ("",) if place.settings.shared else self._tenants:
+                if (found := seen.get(owned(place.identity, tenant))) is not None:
+                    self._take(name, found, self._credential(name, tenant))
+
+    def states(self, upstream: UpstreamName, credential: Credential) -> Mapping[str, ToolState]:
+        """Of the tools of an upstream as the session under a credential sees them, by their own names."""
+        place = self._upstreams[upstream]
+        judged = self._judged(place, place.views.get(credential.id), self._whose(credential))
+        return {tool.key.tool: tool.state for tool in judged}
+
+    def counts(self) -> Mapping[tuple[UpstreamName, ToolState], int]:
+        """How many tools of each upstream are in each state; for metrics. One that sessions see unlike counts in each state."""
+        found: Counter[tuple[UpstreamName, ToolState]] = Counter()
+        for place in self._upstreams.values():
+            views = tuple(place.views.values()) or (None,)
+            tools = {(tool.key, tool.state) for view in views for tool in self._judged(place, view)}
+            found.update((key.upstream, state) for key, state in tools)
+        return found
+
+    def complaints(self) -> list[str]:
+        """What upstreams list that has no place among the tools, in sentences for an operator."""
+        found: list[str] = []
+        for place in self._upstreams.values():
+            num_nameless = max((view.num_nameless for view in place.views.values()), default=0)
+            if num_nameless:
+                found.append(f"{place.name} lists {num_nameless} tools without a usable name, or beyond the first {MAX_TOOLS}")
+            for tool in sorted(self._tool_names(place)):
+                key = ToolKey(place.name, tool)
+                other = self._names[public_name(place.prefix, key)]
+                if other != key:
+                    found.append(
+                        f"{place.name} has {made_visible(tool)}, whose public name is that of {other.tool}: not offered"
+                    )
+        return found
+
+    def _whose(self, credential: Credential) -> str:
+        """The tenant of a credential."""
+        return self._by_file.get(credential.id) or self._passing.get(credential.id, "")
+
+    def _ready(self, place: _Upstream, view: _View | None, tenant: str = "") -> list[Tool]:
+        return [tool for tool in self._judged(place, view, tenant) if tool.state is ToolState.READY]
+
+    def _make_anew(self) -> None:
+        """Make the exact maps anew: name to tool, and alias to name."""
+        self._offers.clear()
+        self._names.clear()
+        for place in self._upstreams.values():
+            for tool in sorted(self._tool_names(place)):
+                # A name that is taken stays its tool's: no other can change what it means.
+                self._names.setdefault(public_name(place.prefix, ToolKey(place.name, tool)), ToolKey(place.name, tool))
+        aliases: Counter[str] = Counter()
+        names: dict[str, str] = {}
+        for name in self._names:
+            for pattern in self._aliases:
+                alias = pattern.replace("{tool}", name)
+                aliases[alias] += 1
+                names[alias] = name
+        # An alias that could mean two tools means none.
+        self._alias_names = {alias: name for alias, name in names.items() if aliases[alias] == 1 and alias not in self._names}
+        live = {(ToolKey(place.name, name), pin) for place in self._upstreams.values() for name, pin in self._all_pins(place)}
+        self._cleaned = {of: kept for of, kept in self._cleaned.items() if of in live}
+
+    def _all_pins(self, place: _Upstream) -> Iterator[tuple[str, str]]:
+        for view in place.views.values():
+            yield from view.pins.items()
+        for tools in self._pins_of(place):
+            yield from ((name, pin.sha256) for name, pin in tools.items())
+
+    def _pins_of(self, place: _Upstream) -> Iterator[Mapping[str, Pin]]:
+        own = f"{place.identity}@"
+        return (tools for of, tools in self._pins.upstreams.items() if of == place.identity or of.startswith(own))
+
+    def _tool_names(self, place: _Upstream) -> set[str]:
+        names = {name for tools in self._pins_of(place) for name in tools}
+        for view in place.views.values():
+            names |= view.definitions.keys()
+        return names
+
+    def _offer(self, principal: Principal) -> _Offer:
+        offer = self._offers.get(principal)
+        if offer is None:
+            if len(self._offers) >= MAX_OFFERS:
+                del self._offers[next(iter(self._offers))]
+            offer = self._offers[principal] = self._offered(principal)
+        return offer
+
+    def _offered(self, principal: Principal) -> _Offer:
+        by_name: dict[str, Tool] = {}
+        for name, place in self._upstreams.items():
+            credential = self.credential(name, principal)
+            for tool in self._judged(place, place.views.get(credential.id), principal.tenant):
+                if self._names.get(tool.name) == tool.key and self._access.allows(principal, tool.name):
+                    by_name[tool.name] = tool
+        return _Offer(tuple(tool for tool in by_name.values() if tool.state is ToolState.READY), by_name)
+
+    def _judged(self, place: _Upstream, view: _View | None, tenant: str = "") -> Iterator[Tool]:
+        """All tools of an upstream as one session sees them; before it has seen any, what is approved stands."""
+        if view is not None:
+            tenant = view.tenant
+        pins = self._pins.of(place.identity, "" if place.settings.shared else tenant)
+        if view is None and place.settings.trusted:
+            view = next(iter(place.views.values()), None)
+        for name in sorted({*pins, *(view.definitions if view else ())}):
+            marks = place.settings.tools.get(name, _NO_MARKS)
+            if marks.enabled:
+                yield self._judge(place, name, view, pins.get(name), _marks(marks, place.settings))
+
+    def _judge(self, place: _Upstream, name: str, view: _View | None, pin: Pin | None, marks: Marks) -> Tool:
+        key = ToolKey(place.name, name)
+        public = public_name(place.prefix, key)
+        given = view.definitions.get(name) if view else None
+        given_pin = view.pins.get(name, "") if view else ""
+        fault = view.faults.get(name, "") if view else ""
+        state, why = ToolState.READY, ""
+        if pin is not None and not (place.settings.trusted and given is not None and not fault):
+            shown, shown_pin = pin.definition, pin.sha256
+            if view is not None and given is None:
+                state, why = ToolState.GONE, f"{place.name} no longer has it"
+            elif view is not None and (fault or given_pin != pin.sha256):
+                state, why = ToolState.DRIFTED, fault or "its definition is no longer the one that was approved"
+        else:
+            assert given is not None, "a name is known by its pin or by a list"
+            shown, shown_pin = given, given_pin
+            if fault:
+                state, why = ToolState.QUARANTINED, fault
+            elif not place.settings.trusted:
+                state, why = ToolState.QUARANTINED, "nobody has approved it"
+        definition = self._clean(key, shown, shown_pin, public)
+        if isinstance(definition, Sloppy):
+            state, why = ToolState.QUARANTINED, f"its definition cannot be taken: {definition}"
+            definition = {"name": public, "inputSchema": {"type": "object"}}
+        return Tool(name=public, key=key, definition=definition, pin=shown_pin, marks=marks, state=state, why=why)
+
+    def _clean(self, key: ToolKey, definition: JsonObject, pin: str, public: str) -> JsonObject | Sloppy:
+        kept = self._cleaned.get((key, pin))
+        if kept is None:
+            try:
+                kept = cleaned(definition, public)
+            except Sloppy as error:
+                kept = error
+            self._cleaned[key, pin] = kept
+        return kept
+
+
+_NO_MARKS = ToolMarks()
+
+
+def _marks(marks: ToolMarks, upstream: UpstreamSettings) -> Marks:
+    return Marks(
+        is_read_only=marks.read_only,
+        is_idempotent=marks.idempotent,
+        is_open_world=marks.open_world,
+        is_early=marks.early,
+        is_shared=marks.shared,
+        ttl_s=marks.ttl_s,
+        deadline_s=upstream.deadline_s if marks.deadline_s is None else marks.deadline_s,
+        max_running=upstream.max_running if marks.max_running is None else marks.max_running,
+    )
+
+
+def _view(definitions: Iterable[JsonObject], tenant: str) -> _View:
+    """What a list says, each tool for itself: one that cannot be taken takes no other with it."""
+    found: dict[str, JsonObject] = {}
+    pins: dict[str, str] = {}
+    faults: dict[str, str] = {}
+    num_nameless = 0
+    for definition in definitions:
+        try:
+            name = name_of(definition)
+        except (Sloppy, AttributeError):
+            num_nameless += 1
+            continue
+        if name in found:
+            faults[name] = "it is listed twice"
+            continue
+        if len(found) >= MAX_TOOLS:
+            num_nameless += 1
+            continue
+        found[name] = definition
+        try:
+            pins[name] = pin_of(definition)
+        except Sloppy as error:
+            faults[name] = str(error)
+    return _View(tenant=tenant, definitions=found, pins=pins, faults=faults, num_nameless=num_nameless)

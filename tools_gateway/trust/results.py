@@ -1,0 +1,121 @@
+"""Results of tools, bounded and cleaned: they are data that nobody vouches for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from turnwise.tools_gateway.invisible import without_invisible
+from turnwise.tools_gateway.trust import secrets, strict
+from turnwise.tools_gateway.values import Fault, JsonObject, ToolFault
+
+UNTRUSTED = "turnwise/untrusted"
+"""Member of `_meta` of every result."""
+CUT = "turnwise/cut"
+"""Member of `_meta` of a result that was too large: how many bytes it had."""
+_OURS = "turnwise/"
+_MARKER_BYTES = 200
+"""Room that the marker of a cut result takes."""
+_ENCODED = frozenset(("image", "audio"))
+"""Kinds of blocks whose `data` is base64."""
+
+
+def cleaned(result: JsonObject, *, max_bytes: int, max_depth: int, are_secrets_removed: bool) -> JsonObject:
+    """The result without invisible characters and secrets, at most `max_bytes` of JSON, marked as untrusted in `_meta`.
+
+    What is too large keeps its beginning: texts are cut, what cannot be cut is left out, and a last text says so. Without its
+    structured content a result is an error, for it is not what its schema promises. Raises `ToolFault` where it is nested too
+    deep.
+    """
+    try:
+        encoded = msgspec.json.encode(result)
+    except UnicodeEncodeError:
+        result = _mapped(result, lambda text: text.encode("utf-8", "replace").decode())
+        encoded = msgspec.json.encode(result)
+    if encoded.count(b"{") + encoded.count(b"[") > max_depth and strict.is_deeper(result, max_depth):
+        raise ToolFault(Fault.TOO_LARGE, f"The tool's result is nested deeper than {max_depth}.")
+    shapes = secrets.shapes_in(encoded) if are_secrets_removed else []
+    # Characters outside of ASCII stand as they are in the encoded form, and control characters as escapes.
+    if not encoded.isascii() or b"\\u" in encoded or shapes:
+        result = _mapped(result, lambda text: secrets.redacted(without_invisible(text), shapes))
+    meta = result.get("_meta")
+    marks: JsonObject = (
+        {key: value for key, value in meta.items() if not key.startswith(_OURS)} if isinstance(meta, dict) else {}
+    )
+    marks[UNTRUSTED] = True
+    if len(encoded) > max_bytes:
+        marks[CUT] = len(encoded)
+        result = _cut(result, len(encoded), max_bytes)
+    return {**result, "_meta": marks}
+
+
+def _mapped(result: JsonObject, change: Callable[[str], str]) -> JsonObject:
+    """The result with every text changed, but for what is opaque: state to be given back, and bytes in base64."""
+    return {key: value if key == "requestState" else _each(value, change, key) for key, value in result.items()}
+
+
+def _each(value: Any, change: Callable[[str], str], key: str) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list):
+        return [_block(item, change) if key == "content" else _each(item, change, "") for item in value]
+    if isinstance(value, dict):
+        return {change(name): _each(child, change, "") for name, child in value.items()}
+    return value
+
+
+def _block(block: Any, change: Callable[[str], str]) -> Any:
+    if not isinstance(block, dict) or block.get("type") not in _ENCODED:
+        return _each(block, change, "")
+    return {key: value if key == "data" else _each(value, change, "") for key, value in block.items()}
+
+
+def _cut(result: JsonObject, size: int, max_bytes: int) -> JsonObject:
+    """The beginning of a result that is too large."""
+    room = max_bytes - _MARKER_BYTES
+    kept = dict(result)
+    kept.pop("_meta", None)
+    content = kept.pop("content", None)
+    structured = kept.pop("structuredContent", None)
+    room -= len(msgspec.json.encode(kept))
+    if room < 0:
+        raise ToolFault(Fault.TOO_LARGE, f"The tool's result has {size} bytes, and at most {max_bytes} are taken.")
+    blocks: list[Any] = []
+    for block in content if isinstance(content, list) else ():
+        fitting = _fitting(block, room)
+        if fitting is None:
+            break
+        blocks.append(fitting)
+        room -= len(msgspec.json.encode(fitting)) + 1
+        if fitting is not block:
+            break
+    blocks.append({"type": "text", "text": f"[cut: the result has {size} bytes, of which at most {max_bytes} are taken]"})
+    kept["content"] = blocks
+    if structured is not None:
+        if len(msgspec.json.encode(structured)) <= room:
+            kept["structuredContent"] = structured
+        else:
+            kept["isError"] = True
+    return kept
+
+
+def _fitting(block: Any, room: int) -> Any:
+    """The block, or the beginning of its text, within a room of bytes; None where nothing of it fits."""
+    size = len(msgspec.json.encode(block))
+    if size <= room:
+        return block
+    if not isinstance(block, dict) or block.get("type") != "text" or not isinstance(block.get("text"), str):
+        return None
+    text = block["text"]
+    room -= size - len(msgspec.json.encode(text))
+    # A character takes at most six bytes of JSON; what of the text surely fits is found from its encoded form.
+    low, high = 0, min(len(text), max(room, 0))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if len(msgspec.json.encode(text[:middle])) <= room:
+            low = middle
+        else:
+            high = middle - 1
+    return {**block, "text": text[:low]} if low else None

@@ -33,21 +33,16 @@ def refusal(address: IPv4Address | IPv6Address, *, allow_private: bool) -> str:
 
 
 def check_url(upstream: UpstreamSettings) -> None:
-    """Raise `SettingsError` where an upstream's URL is none that may be used."""
+    """Raise `SettingsError` where a URL's host is an address that is refused: no resolver is asked for it later."""
+    host = urlsplit(upstream.url).hostname or ""
     key = f"upstreams.{upstream.name}.url"
     try:
-        parts = urlsplit(upstream.url)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError as error:
-        raise SettingsError(f"{key}: {error}") from None
-    if parts.scheme not in {"http", "https"} or not host:
-        raise SettingsError(f"{key}: must be an http or https URL with a host")
-    if parts.username is not None or parts.password is not None or parts.fragment:
-        raise SettingsError(f"{key}: must hold no credentials and no fragment; `bearer_env` names a token")
-    literal = _literal(host)
-    if parts.scheme == "http" and not (host == "localhost" or (literal is not None and literal.is_loopback)):
-        raise SettingsError(f"{key}: must be https, for it leads to another machine")
-    if literal is not None and (why := refusal(literal, allow_private=upstream.allow_private)):
+        literal = ip_address(host)
+    except ValueError:
+        if _is_number(host):
+            raise SettingsError(f"{key}: the address {host} must be written in full") from None
+        return
+    if why := refusal(literal, allow_private=upstream.allow_private):
         raise SettingsError(f"{key}: {host} is refused: {why}")
 
 
@@ -82,20 +77,13 @@ class CheckedResolver(AbstractResolver):
         """Nothing is held."""
 
 
-def _literal(host: str) -> IPv4Address | IPv6Address | None:
-    """The address that a host is written as; None for a name.
-
-    Raises `SettingsError` for the short and octal forms that the C library reads as addresses and nobody else does.
-    """
-    try:
-        return ip_address(host)
-    except ValueError:
-        pass
+def _is_number(host: str) -> bool:
+    """Whether a host is one of the short and octal forms that the C library reads as addresses and nobody else does."""
     try:
         socket.inet_aton(host)
     except OSError:
-        return None
-    raise SettingsError(f"the address {host} must be written in full")
+        return False
+    return True
 
 
 def _within(address: IPv4Address | IPv6Address) -> list[IPv4Address]:

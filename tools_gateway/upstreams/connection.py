@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from turnwise.tools_gateway.ports import Notify
+from turnwise.tools_gateway.ports import Answer, Notify
 from turnwise.tools_gateway.upstreams.greeting import Greeting
-from turnwise.tools_gateway.upstreams.jsonrpc import Respond
 from turnwise.tools_gateway.values import JsonObject, Request, ToolFault
 
 
@@ -36,14 +36,16 @@ class Connection(Protocol):
     def accept(self, definitions: list[JsonObject]) -> list[JsonObject]:
         """Learn from a list of tools how they are called; returns those that can be."""
 
-    async def ask(self, request: Request, notify: Notify | None = None, respond: Respond | None = None) -> JsonObject:
+    async def ask(self, request: Request, notify: Notify | None = None, answer: Answer | None = None) -> JsonObject:
         """Send one request and give its result; being cancelled cancels it. Raises `ToolFault`."""
 
     async def check(self) -> None:
         """Raise `ToolFault` where the other side answers nothing any more; may wait for ever."""
 
-    async def watch(self) -> bool:
+    async def watch(self, uris: Sequence[str]) -> bool:
         """Keep open what news come by, for as long as the other side does; False where there is nothing to keep open.
+
+        `uris` are the resources whose changes are wanted, where that is said as the stream is opened.
 
         Raises `ToolFault`.
         """

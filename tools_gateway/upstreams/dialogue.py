@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from turnwise.tools_gateway.ports import Notify
+from turnwise.tools_gateway.ports import Answer, Notify
 from turnwise.tools_gateway.upstreams import jsonrpc
 from turnwise.tools_gateway.upstreams.connection import Unanswered
-from turnwise.tools_gateway.upstreams.jsonrpc import Message, Respond
+from turnwise.tools_gateway.upstreams.jsonrpc import Message
 from turnwise.tools_gateway.values import Fault, JsonObject, ToolFault
 
 MAX_UNREAD = 256
@@ -37,13 +37,13 @@ class Dialogue:
         *,
         capabilities: JsonObject | None = None,
         notify: Notify | None = None,
-        respond: Respond | None = None,
+        answer: Answer | None = None,
     ) -> JsonObject:
         """Send a request and give its result; being cancelled cancels it on the other side. Raises `ToolFault`."""
         if self.lost is not None:
             raise self.lost
         self._last += 1
-        number, call = self._last, _Call(is_listening=notify is not None, can_respond=respond is not None)
+        number, call = self._last, _Call(is_listening=notify is not None, can_answer=answer is not None)
         progress_token = number if notify is not None else None
         self._write(
             jsonrpc.encode_request(number, method, jsonrpc.outgoing(params, version, capabilities or {}, progress_token))
@@ -57,7 +57,8 @@ class Dialogue:
                 if not item.method:
                     return jsonrpc.outcome(item, self._who)
                 if item.id is not None:
-                    await self._respond(item, respond)
+                    assert answer is not None  # no other call is given what the other side asks
+                    self._write(await jsonrpc.reply(item, answer))
                 elif notify is not None:
                     is_progress = item.method == "notifications/progress"
                     await notify(item.method, jsonrpc.with_token_of(params, item.params) if is_progress else item.params)
@@ -114,30 +115,15 @@ class Dialogue:
             call.inbox.put_nowait(message)
 
     def _asked(self, message: Message) -> None:
-        """Answer a request of the other side at once, or have the one caller answer it who can.
+        """Have a request of the other side answered.
 
-        Over one line nothing says within which request it was made: where more than one caller could answer, none is asked.
+        Over one line nothing says within which of ours it was made: where more than one caller could answer, none is asked.
         """
-        assert message.id is not None
-        if message.method == "ping":
-            self._write(jsonrpc.encode_answer(message.id, {}))
-            return
-        able = [call for call in self._waiting.values() if call.can_respond]
-        if len(able) == 1 and able[0].inbox.qsize() < MAX_UNREAD:
+        able = [call for call in self._waiting.values() if call.can_answer]
+        if message.method != "ping" and len(able) == 1 and able[0].inbox.qsize() < MAX_UNREAD:
             able[0].inbox.put_nowait(message)
         else:
-            self._write(jsonrpc.encode_refusal(message.id, jsonrpc.not_offered(message.method)))
-
-    async def _respond(self, message: Message, respond: Respond | None) -> None:
-        """Answer a request of the other side with what the caller says to it."""
-        assert respond is not None  # no other call is given one
-        assert message.id is not None
-        try:
-            answer = jsonrpc.encode_answer(message.id, await respond(message.method, message.params))
-        except ToolFault as fault:
-            answer = jsonrpc.encode_refusal(message.id, fault.error or jsonrpc.not_offered(message.method))
-        if self.lost is None:
-            self._write(answer)
+            self._write(jsonrpc.reply_alone(message))
 
     def _cancel(self, number: int) -> None:
         """Tell the other side that nobody waits any more; a line that takes nothing is found out by the next request."""
@@ -150,11 +136,11 @@ class Dialogue:
 class _Call:
     """A request that waits, and what came for it."""
 
-    __slots__ = ("can_respond", "inbox", "is_listening")
+    __slots__ = ("can_answer", "inbox", "is_listening")
 
-    def __init__(self, *, is_listening: bool, can_respond: bool) -> None:
+    def __init__(self, *, is_listening: bool, can_answer: bool) -> None:
         self.inbox: asyncio.Queue[Message | ToolFault] = asyncio.Queue()
-        self.is_listening, self.can_respond = is_listening, can_respond
+        self.is_listening, self.can_answer = is_listening, can_answer
 
 
 def _subscription(params: JsonObject) -> object:

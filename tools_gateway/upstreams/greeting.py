@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
@@ -38,11 +38,16 @@ class Greeting(msgspec.Struct, frozen=True):
         """Whether it says that a list of it may change."""
         return any(isinstance(offer, dict) and offer.get("listChanged") for offer in self.capabilities.values())
 
-    def wanted(self) -> JsonObject:
-        """The params of `subscriptions/listen`: changes of every list that the other side may change."""
+    @property
+    def is_modern(self) -> bool:
+        """Whether each request says for itself what it needs."""
+        return jsonrpc.is_modern(self.version)
+
+    def wanted(self, uris: Sequence[str]) -> JsonObject:
+        """The params of `subscriptions/listen`: changes of every list that the other side may change, and of resources."""
         offered = self.capabilities
         lists = {f"{name}ListChanged": True for name in ("tools", "prompts", "resources") if name in offered}
-        return {"notifications": lists}
+        return {"notifications": {**lists, "resourceSubscriptions": list(uris)} if uris else lists}
 
 
 async def greet(say: Say, era: Era, capabilities: JsonObject) -> Greeting:

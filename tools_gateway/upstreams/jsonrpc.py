@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
@@ -11,6 +10,7 @@ from mcp_types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, LOG_LE
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from turnwise import __version__
+from turnwise.tools_gateway.ports import Answer
 from turnwise.tools_gateway.values import Fault, JsonObject, ToolFault
 
 CLIENT_INFO: Final[JsonObject] = {"name": "turnwise", "version": __version__}
@@ -28,9 +28,6 @@ ENVELOPE: Final = frozenset(
 _ID = re.compile(rb'"id"\s*:\s*(\d{1,18})\s*[,}]')
 _BODY = re.compile(rb'"(?:result|error)"')
 _HEAD_BYTES = 256
-
-Respond = Callable[[str, JsonObject], Awaitable[JsonObject]]
-"""Answers a request that an upstream makes within one of the gateway's: method, params; raises `ToolFault`."""
 
 
 class Message(msgspec.Struct, gc=False):
@@ -65,19 +62,21 @@ def encode_notification(method: str, params: JsonObject) -> bytes:
     return _encode({"jsonrpc": "2.0", "method": method, "params": params})
 
 
-def encode_answer(number: int | str, result: JsonObject) -> bytes:
-    """The result of a request that the other side made."""
-    return _encode({"jsonrpc": "2.0", "id": number, "result": result})
+def reply_alone(asked: Message) -> bytes:
+    """What the other side is told to a request that it made and that no caller can answer."""
+    if asked.method == "ping":
+        return _encode({"jsonrpc": "2.0", "id": asked.id, "result": {}})
+    return _refusal(asked, None)
 
 
-def encode_refusal(number: int | str, error: JsonObject) -> bytes:
-    """The error that a request of the other side gets."""
-    return _encode({"jsonrpc": "2.0", "id": number, "error": error})
-
-
-def not_offered(method: str) -> JsonObject:
-    """The error for what nobody declared to the other side."""
-    return {"code": METHOD_NOT_FOUND, "message": f"the client does not offer {method}"}
+async def reply(asked: Message, answer: Answer) -> bytes:
+    """What the other side is told to a request that it made within one of ours."""
+    if asked.method == "ping":
+        return reply_alone(asked)
+    try:
+        return _encode({"jsonrpc": "2.0", "id": asked.id, "result": await answer(asked.method, asked.params)})
+    except ToolFault as fault:
+        return _refusal(asked, fault.error)
 
 
 def is_modern(version: str) -> bool:
@@ -125,6 +124,12 @@ def id_at_head(raw: bytes | bytearray) -> int | None:
     """The id that an answer which cannot be read begins with; None where it does not say."""
     found = _ID.search(_BODY.split(raw[:_HEAD_BYTES], 1)[0])
     return None if found is None else int(found[1])
+
+
+def _refusal(asked: Message, error: JsonObject | None) -> bytes:
+    """The client's own error, or that it does not offer what it was asked."""
+    nobody: JsonObject = {"code": METHOD_NOT_FOUND, "message": f"the client does not offer {asked.method}"}
+    return _encode({"jsonrpc": "2.0", "id": asked.id, "error": error or nobody})
 
 
 def _encode(message: JsonObject) -> bytes:

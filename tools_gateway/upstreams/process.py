@@ -21,7 +21,7 @@ GRACE_S = 2.0
 """For each of: its input closed, TERM, KILL."""
 
 LEFT_OPEN_S = 0.5
-"""For what a program wrote last, after it has ended: somebody outside its group may hold its output open for ever."""
+"""Between the end of a program and that of its output, in any order: the one tells why, the other what it said last."""
 
 MAX_UNSENT_BYTES = 8 * 1024 * 1024
 """Requests that a program has not read."""
@@ -40,7 +40,8 @@ class Process(asyncio.SubprocessProtocol):
         self._pipe: asyncio.WriteTransport | None = None
         self._home = ""
         self._exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._why = ""
+        self._is_output_closed = False
+        self._why = "it closed its output"
         self.pid: int | None = None
 
     async def start(self, upstream: UpstreamSettings, passed: Mapping[str, str]) -> None:
@@ -108,24 +109,24 @@ class Process(asyncio.SubprocessProtocol):
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio calls it with both
         """It closed its output or its input, or died."""
         if fd == STDOUT:
-            self._end(self._why or "its program closed its output")
+            self._is_output_closed = True
+            wait_s = 0.0 if self._exited.done() else LEFT_OPEN_S
+            asyncio.get_running_loop().call_later(wait_s, self._end)
 
     def process_exited(self) -> None:
         """It has ended; whatever it started is ended too, and with that its pipes."""
         assert self._transport is not None
         code = self._transport.get_returncode()
-        self._why = (
-            f"its program was ended by signal {-code}" if code is not None and code < 0 else f"its program ended with {code}"
-        )
+        self._why = f"it was ended by signal {-code}" if code is not None and code < 0 else f"it ended with status {code}"
         self._signal(signal.SIGKILL)
         if not self._exited.done():
             self._exited.set_result(None)
-        asyncio.get_running_loop().call_later(LEFT_OPEN_S, self._end, self._why)
+        asyncio.get_running_loop().call_later(0.0 if self._is_output_closed else LEFT_OPEN_S, self._end)
 
-    def _end(self, why: str) -> None:
+    def _end(self) -> None:
         """Say once that it is of no more use."""
         tell, self._tell_ended = self._tell_ended, _nobody
-        tell(why)
+        tell(self._why)
 
     def _signal(self, number: signal.Signals) -> None:
         """To all of its group that are left; to nobody once that was swept, for its number may be another's."""

@@ -8,13 +8,13 @@ import math
 from collections.abc import Callable
 from random import Random
 
-from turnwise.tools_gateway.ports import Notify
+from turnwise.tools_gateway.ports import Answer, Notify
 from turnwise.tools_gateway.upstreams.connection import Connection, Dial, Unanswered, Unsent
 from turnwise.tools_gateway.upstreams.facts import SessionFacts, State
 from turnwise.tools_gateway.upstreams.greeting import Greeting
-from turnwise.tools_gateway.upstreams.jsonrpc import Respond
 from turnwise.tools_gateway.upstreams.listing import list_tools
 from turnwise.tools_gateway.upstreams.pace import Pace
+from turnwise.tools_gateway.upstreams.watching import ACKNOWLEDGED, SUBSCRIBE, UNSUBSCRIBE, Watching
 from turnwise.tools_gateway.values import Credential, Fault, JsonObject, Request, ToolFault
 
 log = logging.getLogger(__name__)
@@ -31,14 +31,15 @@ AGAIN_S = 1.0
 CHECK_S = 3.0
 """For an upstream to answer anything at all, after it left a request without an answer."""
 
-WATCH_AGAIN_S = 5.0
-"""After a stream of news has ended."""
+
+TOOLS_CHANGED = "notifications/tools/list_changed"
 
 
 class Session:
     """An upstream under one credential.
 
-    `on_tools` is given its definitions each time they were listed, `on_news` what it says outside of any request.
+    `on_tools` is given its definitions each time they were listed, `told` hears of other
+    changes and of what it says outside of any request.
     """
 
     def __init__(
@@ -49,11 +50,12 @@ class Session:
         clock: Callable[[], float],
         rng: Random,
         on_tools: Callable[[list[JsonObject]], object],
-        on_news: Callable[[str, JsonObject], None],
+        told: Callable[[str, JsonObject], None],
     ) -> None:
         self._name, self._credential, self._pace = credential.upstream, credential, pace
-        self._clock, self._rng, self._on_tools, self._on_news = clock, rng, on_tools, on_news
+        self._clock, self._rng, self._on_tools, self._told = clock, rng, on_tools, told
         self._connection: Connection | None = None
+        self._watching = Watching(self._name, self._missed)
         self._state, self._why = State.CONNECTING, f"{self._name} has not been reached yet"
         self._was_tried, self._verdict, self._stirred = False, asyncio.Event(), asyncio.Event()
         self._is_suspect = self._has_changed = False
@@ -77,14 +79,14 @@ class Session:
             self._judge(State.DOWN)
             await dial.aclose()
 
-    async def ask(self, request: Request, notify: Notify | None, respond: Respond | None) -> JsonObject:
+    async def ask(self, request: Request, notify: Notify | None, answer: Answer | None) -> JsonObject:
         """Send one request and give its result; raises `ToolFault`."""
         self.in_flight += 1
         limit_s = None if math.isinf(request.deadline) else request.deadline - self._clock()
         scope = asyncio.timeout(limit_s)
         try:
             async with scope:
-                return await self._ask_twice(request, notify, respond)
+                return await self._ask_twice(request, notify, answer)
         except TimeoutError:
             if not scope.expired():
                 raise
@@ -106,10 +108,11 @@ class Session:
 
     def news(self, method: str, params: JsonObject) -> None:
         """The upstream says something outside of any request."""
-        if method == "notifications/tools/list_changed":
-            self._has_changed = True
-            self._stirred.set()
-        self._on_news(method, params)
+        if method == TOOLS_CHANGED:
+            self._missed()
+        elif method != ACKNOWLEDGED:
+            self._told(method, params)
+        self._watching.heard(method)
 
     @property
     def greeting(self) -> Greeting | None:
@@ -137,15 +140,19 @@ class Session:
         if not self._was_tried:
             await self._judged_within(FIRST_S)
         connection = self._connection
-        if connection is None or connection.lost is not None:
+        if connection is None:
             raise Unsent(Fault.UPSTREAM_DOWN, self._why)
+        if connection.lost is not None:
+            raise Unsent(Fault.UPSTREAM_DOWN, connection.lost.message)
         return connection
 
-    async def _ask_twice(self, request: Request, notify: Notify | None, respond: Respond | None) -> JsonObject:
+    async def _ask_twice(self, request: Request, notify: Notify | None, answer: Answer | None) -> JsonObject:
         """A second time only where the first did nothing, or doing it twice does no more."""
         connection = await self.first()
+        if request.method in {SUBSCRIBE, UNSUBSCRIBE}:
+            return await self._watching.subscribe(connection, request)
         try:
-            return await connection.ask(request, notify, respond)
+            return await connection.ask(request, notify, answer)
         except Unsent:
             pass
         except Unanswered:
@@ -153,7 +160,7 @@ class Session:
                 raise
         await self._judged_within(AGAIN_S)
         connection = await self.first()
-        return await connection.ask(request, notify, respond)
+        return await connection.ask(request, notify, answer)
 
     async def _judged_within(self, seconds: float) -> None:
         """Wait until it is known whether a connection stands, that long at most."""
@@ -171,6 +178,7 @@ class Session:
             async with asyncio.timeout(CONNECT_S):
                 connection = await dial()
                 await self._list(connection)
+                await self._watching.begin(connection)
             stood_from = self._clock()
             self._connection = connection
             self._judge(State.UP)
@@ -188,15 +196,14 @@ class Session:
                 if why:
                     connection.give_up(why)
                 await connection.aclose()
+        log.log(logging.DEBUG if why == self._why else logging.WARNING, "down: %s", ascii(why)[1:-1])
         self._why = why
-        log.warning("down: %s", ascii(why)[1:-1])
         self._pace.lost(0.0 if stood_from is None else self._clock() - stood_from)
         if stood_from is None:
             self._judge(State.DOWN)
 
     async def _serve(self, connection: Connection) -> None:
         """See to a connection until it is lost; raises what ended it."""
-        watching = asyncio.create_task(self._watch(connection))
         try:
             while True:
                 if connection.lost is not None:
@@ -211,30 +218,17 @@ class Session:
                 await self._stirred.wait()
                 self._stirred.clear()
         finally:
-            watching.cancel()
-            await asyncio.wait((watching,))
-
-    async def _watch(self, connection: Connection) -> None:
-        """Keep news coming; each time they did not, the list may have changed unseen."""
-        try:
-            while await self._has_watched(connection):
-                await asyncio.sleep(WATCH_AGAIN_S)
-                self._has_changed = True
-                self._stirred.set()
-        except Exception:
-            log.exception("watching %s ended by a bug", self._name)
-
-    async def _has_watched(self, connection: Connection) -> bool:
-        """Whether there was something to watch."""
-        try:
-            return await connection.watch()
-        except ToolFault as fault:
-            return fault.fault is not Fault.UPSTREAM_REFUSED
+            await self._watching.end()
 
     async def _list(self, connection: Connection) -> None:
         """Ask for all tools and hand them on."""
         self._has_changed = False
         self._on_tools(connection.accept(await list_tools(connection, self._name)))
+
+    def _missed(self) -> None:
+        """The list of tools may be another."""
+        self._has_changed = True
+        self._stirred.set()
 
     def _judge(self, state: State) -> None:
         """It is known now whether a connection stands."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from turnwise.tools_gateway.ports import Notify
+from turnwise.tools_gateway.ports import Answer, Notify
 from turnwise.tools_gateway.settings import Era, UpstreamSettings
 from turnwise.tools_gateway.upstreams import jsonrpc
 from turnwise.tools_gateway.upstreams.dialogue import Dialogue, News
 from turnwise.tools_gateway.upstreams.greeting import Greeting, greet
-from turnwise.tools_gateway.upstreams.jsonrpc import LEGACY, MODERN, Respond
+from turnwise.tools_gateway.upstreams.jsonrpc import LEGACY, MODERN
 from turnwise.tools_gateway.upstreams.lines import Allowance, Lines, LineTooLongError
 from turnwise.tools_gateway.upstreams.process import GRACE_S, STDERR, STDOUT, Process
 from turnwise.tools_gateway.values import Fault, JsonObject, Request, ToolFault
@@ -115,11 +115,11 @@ class StdioConnection:
         """All of them: nothing of a definition changes what is written."""
         return definitions
 
-    async def ask(self, request: Request, notify: Notify | None = None, respond: Respond | None = None) -> JsonObject:
+    async def ask(self, request: Request, notify: Notify | None = None, answer: Answer | None = None) -> JsonObject:
         """Send one request and give its result; raises `ToolFault`."""
         version, capabilities = self.greeting.version, request.capabilities
         return await self._dialogue.ask(
-            request.method, request.params, version, capabilities=capabilities, notify=notify, respond=respond
+            request.method, request.params, version, capabilities=capabilities, notify=notify, answer=answer
         )
 
     async def check(self) -> None:
@@ -131,11 +131,11 @@ class StdioConnection:
             if fault.fault is not Fault.UPSTREAM_REFUSED:
                 raise
 
-    async def watch(self) -> bool:
+    async def watch(self, uris: Sequence[str]) -> bool:
         """Listen for changes where that has to be asked for."""
-        if not jsonrpc.is_modern(self.greeting.version) or not self.greeting.can_change:
+        if not jsonrpc.is_modern(self.greeting.version) or not (uris or self.greeting.can_change):
             return False
-        await self._dialogue.ask("subscriptions/listen", self.greeting.wanted(), self.greeting.version, notify=self._told)
+        await self._dialogue.ask("subscriptions/listen", self.greeting.wanted(uris), self.greeting.version, notify=self._told)
         return True
 
     def give_up(self, why: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 
@@ -18,14 +18,14 @@ from mcp.shared.inbound import (
     x_mcp_header_map,
 )
 
-from turnwise.tools_gateway.ports import Notify
+from turnwise.tools_gateway.ports import Answer, Notify
 from turnwise.tools_gateway.settings import Era, UpstreamSettings
 from turnwise.tools_gateway.upstreams import jsonrpc
 from turnwise.tools_gateway.upstreams.connection import Unsent
 from turnwise.tools_gateway.upstreams.dialogue import News
 from turnwise.tools_gateway.upstreams.exchange import Exchange
 from turnwise.tools_gateway.upstreams.greeting import Greeting, greet
-from turnwise.tools_gateway.upstreams.jsonrpc import LEGACY, MODERN, Message, Respond
+from turnwise.tools_gateway.upstreams.jsonrpc import LEGACY, MODERN, Message
 from turnwise.tools_gateway.values import Fault, JsonObject, Request, ToolFault
 
 SESSION_HEADER = "Mcp-Session-Id"
@@ -90,13 +90,13 @@ class HttpConnection:
         self._header_maps = {name: found for name, found in maps.items() if found}
         return kept
 
-    async def ask(self, request: Request, notify: Notify | None = None, respond: Respond | None = None) -> JsonObject:
+    async def ask(self, request: Request, notify: Notify | None = None, answer: Answer | None = None) -> JsonObject:
         """Send one request and give its result; raises `ToolFault`."""
         if self.lost is not None:
             raise self.lost
         try:
             return await self._say(
-                request.method, request.params, self.greeting.version, request.capabilities, notify=notify, respond=respond
+                request.method, request.params, self.greeting.version, request.capabilities, notify=notify, answer=answer
             )
         except Unsent as fault:
             self._lose(fault)
@@ -111,13 +111,13 @@ class HttpConnection:
             if fault.fault is not Fault.UPSTREAM_REFUSED:
                 raise
 
-    async def watch(self) -> bool:
+    async def watch(self, uris: Sequence[str]) -> bool:
         """Keep the stream of news open; raises `ToolFault` where it breaks or is not offered."""
         version = self.greeting.version
-        if not self.greeting.can_change:
+        if not uris and not self.greeting.can_change:
             return False
         if jsonrpc.is_modern(version):
-            await self._say("subscriptions/listen", self.greeting.wanted(), version, notify=self._told)
+            await self._say("subscriptions/listen", self.greeting.wanted(uris), version, notify=self._told)
         elif self._session_id:
             await self._exchange.follow(self._headers("", {}, version), self._hear_news)
         return True
@@ -142,7 +142,7 @@ class HttpConnection:
         capabilities: JsonObject | None = None,
         *,
         notify: Notify | None = None,
-        respond: Respond | None = None,
+        answer: Answer | None = None,
     ) -> JsonObject:
         """One request and its result."""
         number = next(self._numbers)
@@ -150,7 +150,7 @@ class HttpConnection:
 
         async def hear(message: Message) -> None:
             if message.id is not None:
-                await self._respond(message, version, respond)
+                await self._reply(message, version, answer)
             elif notify is not None:
                 is_progress = message.method == "notifications/progress"
                 await notify(message.method, jsonrpc.with_token_of(params, message.params) if is_progress else message.params)
@@ -158,7 +158,7 @@ class HttpConnection:
         headers = self._headers(method, sent, version)
         has_ended = False
         try:
-            answer = await self._exchange.post(jsonrpc.encode_request(number, method, sent), headers, hear)
+            answered = await self._exchange.post(jsonrpc.encode_request(number, method, sent), headers, hear)
             has_ended = True
         except ToolFault:
             has_ended = True
@@ -168,29 +168,20 @@ class HttpConnection:
                 reason = {"requestId": number, "reason": "nobody waits for it any more"}
                 self._courtesy(self._tell("notifications/cancelled", reason))
         if method == "initialize":
-            self._session_id = answer.session_id
-        if answer.message is None:
+            self._session_id = answered.session_id
+        if answered.message is None:
             raise ToolFault(Fault.UPSTREAM_BROKE, f"{self._name} accepted a request and answered nothing")
-        return jsonrpc.outcome(answer.message, self._name)
+        return jsonrpc.outcome(answered.message, self._name)
 
     async def _tell(self, method: str, params: JsonObject) -> None:
         """One notification."""
         headers = self._headers(method, params, self.greeting.version)
         await self._exchange.post(jsonrpc.encode_notification(method, params), headers, _nobody)
 
-    async def _respond(self, message: Message, version: str, respond: Respond | None) -> None:
-        """Answer a request of the other side; the newer revision has none."""
-        assert message.id is not None
-        if message.method == "ping":
-            answer = jsonrpc.encode_answer(message.id, {})
-        elif respond is None:
-            answer = jsonrpc.encode_refusal(message.id, jsonrpc.not_offered(message.method))
-        else:
-            try:
-                answer = jsonrpc.encode_answer(message.id, await respond(message.method, message.params))
-            except ToolFault as fault:
-                answer = jsonrpc.encode_refusal(message.id, fault.error or jsonrpc.not_offered(message.method))
-        await self._exchange.post(answer, self._headers("", {}, version), _nobody)
+    async def _reply(self, asked: Message, version: str, answer: Answer | None) -> None:
+        """Answer a request of the other side."""
+        said = jsonrpc.reply_alone(asked) if answer is None else await jsonrpc.reply(asked, answer)
+        await self._exchange.post(said, self._headers("", {}, version), _nobody)
 
     def _headers(self, method: str, params: JsonObject, version: str) -> Mapping[str, str]:
         """What a request says of itself before its body."""
@@ -215,7 +206,7 @@ class HttpConnection:
     async def _hear_news(self, message: Message) -> None:
         """What comes on the stream of a session: news, and requests that nobody here made."""
         if message.id is not None:
-            await self._respond(message, self.greeting.version, None)
+            await self._reply(message, self.greeting.version, None)
         else:
             self._news(message.method, message.params)
 

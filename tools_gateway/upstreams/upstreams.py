@@ -11,14 +11,12 @@ from random import Random
 import msgspec
 
 from turnwise.tools_gateway.credentials import Credentials
-from turnwise.tools_gateway.ports import Notify
+from turnwise.tools_gateway.ports import Answer, Notify, Watcher
 from turnwise.tools_gateway.settings import Settings, UpstreamSettings
 from turnwise.tools_gateway.upstreams import jsonrpc
 from turnwise.tools_gateway.upstreams.addresses import check_url
 from turnwise.tools_gateway.upstreams.connection import Dial
 from turnwise.tools_gateway.upstreams.facts import SessionFacts
-from turnwise.tools_gateway.upstreams.greeting import Greeting
-from turnwise.tools_gateway.upstreams.jsonrpc import Respond
 from turnwise.tools_gateway.upstreams.pace import BUDGET, Pace
 from turnwise.tools_gateway.upstreams.session import Session
 from turnwise.tools_gateway.upstreams.stdio import StdioDial
@@ -33,8 +31,8 @@ DECLARED = ("elicitation", "roots", "sampling")
 SWEEPS = 4
 """Looks at idle sessions within the time after which they end."""
 
-OnTools = Callable[[UpstreamName, list[JsonObject]], object]
-OnNews = Callable[[Credential, str, JsonObject], None]
+OnTools = Callable[[UpstreamName, list[JsonObject], Credential], object]
+"""Takes what an upstream lists in the session of a credential."""
 
 
 class _Key(msgspec.Struct, frozen=True, gc=False):
@@ -48,8 +46,8 @@ class _Key(msgspec.Struct, frozen=True, gc=False):
 class GatewayUpstreams:
     """The upstreams of the operator's file.
 
-    `on_tools` is given an upstream's definitions each time a session has listed them, `on_news` what an upstream says outside
-    of any request. Raises `SettingsError`.
+    `on_tools` is given an upstream's definitions each time a session has listed them; `watcher` hears of every other change,
+    and of what an upstream says outside of any request. Raises `SettingsError` where a URL leads where none may.
     """
 
     def __init__(
@@ -58,7 +56,7 @@ class GatewayUpstreams:
         environ: Mapping[str, str],
         *,
         on_tools: OnTools,
-        on_news: OnNews = lambda _credential, _method, _params: None,
+        watcher: Watcher | None = None,
         clock: Callable[[], float],
         rng: Random,
         budget: int | None = BUDGET,
@@ -69,10 +67,15 @@ class GatewayUpstreams:
                 check_url(upstream)
         self._credentials, self._environ = Credentials(settings, environ), environ
         self._max_sessions, self._idle_s = settings.limits.max_upstream_sessions, settings.limits.upstream_idle_s
-        self._on_tools, self._on_news, self._clock, self._rng, self._budget = on_tools, on_news, clock, rng, budget
+        self._on_tools, self._watcher, self._clock, self._rng, self._budget = on_tools, watcher, clock, rng, budget
         self._sessions: dict[_Key, Session] = {}
         self._owners: dict[Session, asyncio.Task[None]] = {}
-        self._kept = tuple(_Key(self._credentials.at_start(upstream)) for upstream in settings.upstreams)
+        self._first = tuple(found for upstream in settings.upstreams for found in self._credentials.at_start(upstream))
+        self._kept = frozenset(
+            _Key(credential)
+            for credential in self._first
+            if not settings.tenants or self._upstreams[credential.upstream].shared
+        )
 
     @property
     def upstream_names(self) -> tuple[UpstreamName, ...]:
@@ -80,10 +83,10 @@ class GatewayUpstreams:
         return tuple(self._upstreams)
 
     async def run(self) -> None:
-        """Own all sessions until cancelled; the first of each upstream is made at once."""
+        """Own all sessions until cancelled; those of tenants of the file, and those that all share, are made at once."""
         try:
-            for key in self._kept:
-                self._session(key)
+            for credential in self._first:
+                self.prepare(credential)
             while True:
                 await asyncio.sleep(self._idle_s / SWEEPS)
                 self._end_idle()
@@ -106,24 +109,24 @@ class GatewayUpstreams:
             log.warning("%s", fault.message)
 
     async def ask(
-        self, credential: Credential, request: Request, notify: Notify | None = None, respond: Respond | None = None
+        self, credential: Credential, request: Request, notify: Notify | None = None, answer: Answer | None = None
     ) -> JsonObject:
         """Send one request and give its result as it came; raises `ToolFault`.
 
-        Waits for no connection but a session's first, and for that 5 s at most. `respond` answers what the upstream asks within
-        this request, as older revisions do.
+        Waits for no connection but a session's first, and for that 5 s at most.
         """
         session = self._session(_Key(credential))
         if declared := {name: request.capabilities[name] for name in DECLARED if name in request.capabilities}:
             connection = await session.first()
             if not jsonrpc.is_modern(connection.greeting.version):
                 session = self._session(_Key(credential, msgspec.json.encode(declared, order="sorted").decode()))
-        return await session.ask(request, notify, respond)
+        return await session.ask(request, notify, answer)
 
-    def about(self, upstream: UpstreamName) -> Greeting | None:
-        """What an upstream said of itself in a session that stands; None where none does."""
-        found = (session.greeting for key, session in self._sessions.items() if key.credential.upstream == upstream)
-        return next((greeting for greeting in found if greeting is not None), None)
+    def capabilities(self, credential: Credential) -> JsonObject:
+        """What the upstream declared that it can do, as MCP has it; empty while it is down."""
+        session = self._sessions.get(_Key(credential))
+        greeting = None if session is None else session.greeting
+        return {} if greeting is None else greeting.capabilities
 
     def facts(self) -> list[SessionFacts]:
         """How each session stands, in the order in which they were made."""
@@ -146,8 +149,8 @@ class GatewayUpstreams:
             Pace(None if upstream.url else self._budget),
             clock=self._clock,
             rng=self._rng,
-            on_tools=partial(self._on_tools, key.credential.upstream),
-            on_news=partial(self._on_news, key.credential),
+            on_tools=lambda definitions: self._on_tools(key.credential.upstream, definitions, key.credential),
+            told=partial(self._told, key.credential),
         )
         capabilities = msgspec.json.decode(key.declared) if key.declared else {}
         dial = self._dial(upstream, key.credential, session, capabilities)
@@ -156,14 +159,17 @@ class GatewayUpstreams:
         owner.add_done_callback(lambda _: self._owners.pop(session))
         return session
 
+    def _told(self, credential: Credential, method: str, params: JsonObject) -> None:
+        """Hand on what an upstream says outside of any request."""
+        if self._watcher is not None:
+            self._watcher.told(credential, method, params)
+
     def _dial(self, upstream: UpstreamSettings, credential: Credential, session: Session, capabilities: JsonObject) -> Dial:
         """The way to an upstream."""
-        bearer = self._credentials.bearer(credential)
         if upstream.url:
+            bearer = self._credentials.bearer(credential)
             return HttpDial(upstream, bearer, news=session.news, lost=session.lost, capabilities=capabilities)
         passed = {name: self._environ[name] for name in upstream.env_from if name in self._environ}
-        if upstream.bearer_env:
-            passed[upstream.bearer_env] = bearer
         return StdioDial(upstream, passed, news=session.news, lost=session.lost, clock=self._clock, capabilities=capabilities)
 
     def _make_room(self) -> None:

@@ -18,11 +18,11 @@ from typing import get_args
 import msgspec
 import uvloop
 
-from turnwise import __version__, settings_sources
+from turnwise import __version__, logs, settings_sources
 from turnwise.engines.sim import server as sim
 from turnwise.errors import SettingsError
 from turnwise.proxy import app, demo, doctor, lint_captures, replay, replicas, watch
-from turnwise.proxy.export import audit, otlp
+from turnwise.proxy.export import otlp
 from turnwise.proxy.workers import supervisor
 from turnwise.proxy.workers.process import WorkersFailed
 from turnwise.settings import LogLevel, PolicyName, Server, Settings
@@ -183,7 +183,7 @@ def _load_fleet(args: argparse.Namespace) -> Settings:
 def _serve(args: argparse.Namespace) -> int:
     settings = _load_fleet(args)
     otlp.check(settings, os.environ)
-    audit.set_up(settings.log.level)
+    logs.set_up(settings.log.level)
     _open_as_many_files_as_allowed()
 
     async def serve() -> None:

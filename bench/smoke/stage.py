@@ -9,9 +9,8 @@ from contextlib import asynccontextmanager
 import httpx
 from bench.smoke.wire import Client, Replica, Stream
 
-from turnwise import settings
+from turnwise import logs, settings
 from turnwise.proxy import app
-from turnwise.proxy.export import audit
 
 HOST = "127.0.0.1"
 NUM_REPLICAS = 2
@@ -57,7 +56,7 @@ async def staged(num_connections: int) -> AsyncIterator[Stage]:
     stage = Stage(Stream())
     servers = [await loop.create_server(lambda: Replica(stage.stream), HOST, 0) for _ in range(NUM_REPLICAS)]
     ports = [server.sockets[0].getsockname()[1] for server in servers]
-    audit.set_up("warning")
+    logs.set_up("warning")
     stop = asyncio.Event()
     ready: asyncio.Future[app.Addresses] = loop.create_future()
     async with asyncio.TaskGroup() as group:

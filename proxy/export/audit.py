@@ -5,11 +5,8 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from itertools import starmap
 from typing import overload
-
-import msgspec
 
 from turnwise.index import Finding
 from turnwise.proxy.lint import ADVICE
@@ -21,33 +18,6 @@ break_logger = logging.getLogger("turnwise.lint")
 
 RECENT_CALLS = 256
 """Calls that the admin API can still explain; about 1 KB each."""
-
-
-class JsonLines(logging.Formatter):
-    """Formats every record as one JSON object; a dict as message becomes its fields.
-
-    `worker` is the number of this process among several, None where it is the only one.
-    """
-
-    def __init__(self, worker: int | None = None) -> None:
-        super().__init__()
-        self._own_fields: dict[str, object] = {} if worker is None else {"worker": worker}
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Format one record."""
-        line: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            **self._own_fields,
-        }
-        if isinstance(record.msg, dict):
-            line |= record.msg
-        else:
-            line["message"] = record.getMessage()
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line).decode()
 
 
 class RecentCalls(Sequence[dict[str, object]]):
@@ -201,13 +171,3 @@ def _break(broken: Break) -> dict[str, object]:
         "prompt_byte": broken.prompt_byte,
         "tokens_lost": broken.tokens_lost,
     }
-
-
-def set_up(level: str, worker: int | None = None) -> None:
-    """Write every log record to standard error as a JSON line, of one of several processes with its number."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines(worker))
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # These write a line for each control call.
-    for noisy in ("httpx", "httpcore", "aiohttp.access"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -10,8 +10,8 @@ import sys
 import msgspec
 import uvloop
 
+from turnwise import logs
 from turnwise.proxy import app
-from turnwise.proxy.export import audit
 from turnwise.proxy.workers.order import MAX_LINE_BYTES, READY, Command, Order
 
 
@@ -33,7 +33,7 @@ async def _serve() -> None:
     if not line:
         return  # the supervisor is gone before it could say what to serve
     order = msgspec.json.decode(line, type=Order)
-    audit.set_up(order.settings.log.level, worker=order.seat.number)
+    logs.set_up(order.settings.log.level, worker=order.seat.number)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     this = asyncio.current_task()

@@ -57,7 +57,10 @@ class Watcher(Protocol):
     """Hears what upstreams tell outside of any request."""
 
     def told(self, credential: Credential, method: str, params: JsonObject) -> None:
-        """A list or a resource has changed, or something is logged: `notifications/...` as MCP has it."""
+        """A list or a resource has changed, or something is logged: `notifications/...` as MCP has it.
+
+        Not that of tools: what is offered of them changes with the registry, which learns first.
+        """
 
 
 class Tokens(Protocol):

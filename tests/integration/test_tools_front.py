@@ -1,0 +1,322 @@
+"""The MCP endpoint as clients of either revision meet it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import httpx
+import pytest
+from mcp import Client
+from mcp.client.context import ClientRequestContext
+from mcp_types import ElicitRequestParams, ElicitResult
+from tests.integration.tools_front import TEXT, Asked, FakeTokens, serving, tool
+
+from turnwise.tools_gateway.ports import Answer
+from turnwise.tools_gateway.settings import Auth, Limits, Settings
+from turnwise.tools_gateway.values import Fault, JsonObject, Principal, ToolFault
+
+ELICIT = {
+    "method": "elicitation/create",
+    "params": {"message": "Who?", "requestedSchema": {"type": "object", "properties": {}}},
+}
+
+
+async def test_a_call_of_the_newer_revision_reaches_the_runs_and_its_result_comes_back_as_json():
+    async with serving() as stage:
+        response = await stage.call("std__echo", {"text": "hi"})
+        assert response.status_code == 200
+        assert response.headers["content-type"] == "application/json"
+        result = response.json()["result"]
+        assert result["content"] == TEXT["content"]
+        assert result["resultType"] == "complete"
+        assert result["_meta"]["io.modelcontextprotocol/serverInfo"]["name"] == "turnwise"
+        assert stage.runs.asked[0].params["arguments"] == {"text": "hi"}
+
+
+async def test_a_call_of_the_older_revision_reaches_the_same_runs():
+    async with serving() as stage, Client(stage.url, mode="legacy") as client:
+        assert [each.name for each in (await client.list_tools()).tools] == ["std__echo"]
+        result = await client.call_tool("std__echo", {"text": "hi"})
+        assert result.content[0].text == "done"
+        assert stage.runs.asked[0].params["arguments"] == {"text": "hi"}
+
+
+async def test_an_agent_finds_out_the_newer_revision_by_itself():
+    async with serving() as stage, Client(stage.url) as client:
+        assert client.protocol_version == "2026-07-28"
+        assert (await client.call_tool("std__echo", {})).content[0].text == "done"
+
+
+async def test_lists_are_private_to_who_asked():
+    async with serving() as stage:
+        result = (await stage.ask("tools/list")).json()["result"]
+        assert (result["cacheScope"], result["ttlMs"]) == ("private", 0)
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "status"),
+    [
+        ("host", "evil.example", 421),
+        ("host", "localhost", 421),
+        ("origin", "https://evil.example", 403),
+        ("origin", "http://localhost.evil.example", 403),
+        ("origin", "null", 403),
+    ],
+)
+async def test_a_request_under_a_strange_name_or_of_a_strange_page_is_refused(header, value, status):
+    async with serving() as stage:
+        response = await stage.call("std__echo", headers={header: value})
+        assert response.status_code == status
+        assert not stage.runs.asked
+
+
+@pytest.mark.parametrize("header", [{"host": "localhost:9"}, {"host": "[::1]:9"}, {"origin": "http://127.0.0.1:5173"}])
+async def test_loopback_names_and_pages_of_this_machine_are_served(header):
+    async with serving() as stage:
+        assert (await stage.call("std__echo", headers=header)).status_code == 200
+
+
+async def test_a_request_past_the_bound_is_refused_before_it_is_read():
+    async with serving(settings=Settings(limits=Limits(max_body_bytes=2048))) as stage:
+        assert (await stage.call("std__echo", {"text": "x" * 4096})).status_code == 413
+
+        async def pieces():
+            for _ in range(8):
+                yield b" " * 1024
+
+        response = await stage.client.post(stage.url, content=pieces(), headers=stage.headers("tools/call", "std__echo"))
+        assert response.status_code == 413
+        assert not stage.runs.asked
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"mcp-name": "std__other"}, {"mcp-method": "tools/list"}, {"mcp-protocol-version": "2027-01-01"}],
+)
+async def test_headers_that_disagree_with_the_body_are_refused_in_the_protocols_words(changed):
+    async with serving() as stage:
+        response = await stage.call("std__echo", headers=changed)
+        assert response.status_code == 400
+        assert response.json()["error"]["code"] == -32020
+        assert not stage.runs.asked
+
+
+async def test_an_argument_that_a_header_repeats_must_be_the_same_there():
+    schema = {"type": "object", "properties": {"region": {"type": "string", "x-mcp-header": "Region"}}}
+    async with serving([tool("echo", schema=schema)]) as stage:
+        right = await stage.call("std__echo", {"region": "eu"}, headers={"mcp-param-region": "eu"})
+        wrong = await stage.call("std__echo", {"region": "eu"}, headers={"mcp-param-region": "us"})
+        assert right.status_code == 200
+        assert (wrong.status_code, wrong.json()["error"]["code"]) == (400, -32020)
+        assert len(stage.runs.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ('{"a": 1, "a": 2}', "'a' twice"),
+        ('{"a": NaN}', "NaN"),
+        ('{"a": 1e999}', "1e999"),
+        ('{"a": "\\ud800"}', "half a character"),
+        ('{"a": ' + "[" * 100 + "]" * 100 + "}", "nesting"),
+    ],
+)
+async def test_arguments_that_readers_read_differently_are_told_to_the_model_and_audited(arguments, word):
+    meta = '{"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}'
+    params = f'{{"name": "std__echo", "arguments": {arguments}, "_meta": {meta}}}'
+    body = f'{{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {params}}}'
+    async with serving() as stage:
+        response = await stage.client.post(stage.url, content=body, headers=stage.headers("tools/call", "std__echo"))
+        result = response.json()["result"]
+        assert result["isError"] is True
+        assert word in result["content"][0]["text"]
+        assert stage.audit.refusals == [("std__echo", Fault.BAD_ARGUMENTS)]
+        assert not stage.runs.asked
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[1]", b'{"jsonrpc": "2.0", "id": true, "method": "tools/call"}'])
+async def test_a_body_that_is_no_request_is_refused_in_the_protocols_words(body):
+    async with serving() as stage:
+        response = await stage.client.post(stage.url, content=body, headers=stage.headers("tools/call", "std__echo"))
+        assert response.status_code == 400
+        assert response.json()["error"]["code"] in {-32700, -32600}
+
+
+async def test_a_fault_is_a_result_that_the_model_can_read():
+    async def down(asked: Asked) -> JsonObject:
+        raise ToolFault(Fault.UPSTREAM_DOWN, "The upstream is not connected.")
+
+    async with serving() as stage:
+        stage.runs.script = down
+        result = (await stage.call("std__echo")).json()["result"]
+        assert result["isError"] is True
+        assert result["content"] == [{"type": "text", "text": "The upstream is not connected."}]
+
+
+async def test_an_error_of_the_upstreams_protocol_is_relayed_as_one():
+    async def refuse(asked: Asked) -> JsonObject:
+        error = {"code": -32021, "message": "needs sampling", "data": {"requiredCapabilities": {"sampling": {}}}}
+        raise ToolFault(Fault.UPSTREAM_REFUSED, "needs sampling", error)
+
+    async with serving() as stage:
+        stage.runs.script = refuse
+        response = await stage.call("std__echo")
+        assert response.status_code == 400
+        assert response.json()["error"]["data"] == {"requiredCapabilities": {"sampling": {}}}
+
+
+async def test_a_bug_behind_the_front_is_an_error_that_tells_nothing_of_it():
+    async def fail(asked: Asked) -> JsonObject:
+        raise RuntimeError("secret detail")
+
+    async with serving() as stage:
+        stage.runs.script = fail
+        response = await stage.call("std__echo")
+        assert response.json()["error"]["code"] == -32603
+        assert "secret detail" not in response.text
+
+
+async def test_progress_comes_as_a_stream_under_the_callers_own_token():
+    async def progress(asked: Asked) -> JsonObject:
+        assert asked.notify is not None
+        await asked.notify("notifications/progress", {"progressToken": "theirs", "progress": 1})
+        await asked.notify("notifications/message", {"level": "info", "data": "not asked for"})
+        return dict(TEXT)
+
+    async with serving() as stage:
+        stage.runs.script = progress
+        response = await stage.call("std__echo", progressToken="mine")
+        events = [json.loads(line[5:]) for line in response.text.splitlines() if line.startswith("data:")]
+        assert response.headers["content-type"] == "text/event-stream"
+        assert [event.get("method") for event in events] == ["notifications/progress", None]
+        assert events[0]["params"] == {"progressToken": "mine", "progress": 1}
+        assert events[1]["result"]["content"] == TEXT["content"]
+
+
+async def test_a_client_that_leaves_cancels_its_call():
+    async def hang(asked: Asked) -> JsonObject:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with serving() as stage:
+        stage.runs.script = hang
+        call = asyncio.ensure_future(stage.call("std__echo"))
+        await stage.runs.begun.wait()
+        call.cancel()
+        async with asyncio.timeout(5):
+            await stage.runs.asked[0].ended.wait()
+
+
+async def test_trace_context_goes_on_and_baggage_and_credentials_do_not():
+    trace = f"00-{'a' * 32}-{'b' * 16}-01"
+    async with serving() as stage:
+        secret = {"authorization": "Bearer canary-token", "cookie": "canary=1"}
+        await stage.call("std__echo", headers=secret, traceparent=trace, tracestate="v=1", baggage="user=1", vendor="kept")
+        await stage.call("std__echo", headers={"traceparent": trace})
+        first, second = (asked.params["_meta"] for asked in stage.runs.asked)
+        assert first == {"traceparent": trace, "tracestate": "v=1", "vendor": "kept"}
+        assert second == {"traceparent": trace}
+
+
+async def test_what_an_upstream_wants_first_is_relayed_with_a_state_that_only_this_caller_may_bring_back():
+    async def ask_first(asked: Asked) -> JsonObject:
+        if asked.caller.request_state == "upstream's own":
+            return dict(TEXT)
+        return {"resultType": "input_required", "inputRequests": {"who": ELICIT}, "requestState": "upstream's own"}
+
+    both = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}
+    tokens = FakeTokens({"a": Principal("ann"), "b": Principal("bob")})
+    as_ann, as_bob = ({"authorization": f"Bearer {token}"} for token in ("a", "b"))
+    async with serving([tool("echo"), tool("other")], tokens=tokens) as stage:
+        stage.runs.script = ask_first
+        asked = (await stage.call("std__echo", headers=as_ann, **both)).json()["result"]
+        assert asked["inputRequests"] == {"who": ELICIT}
+        state = asked["requestState"]
+        assert state != "upstream's own"
+        again = {"arguments": {}, "requestState": state, "inputResponses": {"who": {"action": "decline"}}}
+        for name, who, sealed in (
+            ("std__other", as_ann, state),
+            ("std__echo", as_bob, state),
+            ("std__echo", as_ann, state[:-4] + "AAA="),
+        ):
+            sent = {**again, "name": name, "requestState": sealed}
+            assert (await stage.ask("tools/call", sent, headers=who, **both)).json()["error"]["code"] == -32602
+        answered = (await stage.ask("tools/call", {**again, "name": "std__echo"}, headers=as_ann, **both)).json()["result"]
+        assert answered["content"] == TEXT["content"]
+        assert stage.runs.asked[-1].caller.input_responses == {"who": {"action": "decline"}}
+
+
+async def test_what_a_client_did_not_declare_is_not_asked_of_it():
+    async def ask_first(asked: Asked) -> JsonObject:
+        return {"resultType": "input_required", "inputRequests": {"who": ELICIT}}
+
+    async with serving() as stage:
+        stage.runs.script = ask_first
+        result = (await stage.call("std__echo")).json()["result"]
+        assert result["isError"] is True
+        assert "elicitation/create" in result["content"][0]["text"]
+
+
+async def test_a_client_of_the_older_revision_is_asked_in_its_own_way():
+    async def ask_first(asked: Asked) -> JsonObject:
+        if asked.caller.input_responses is not None:
+            return {"content": [{"type": "text", "text": json.dumps(asked.caller.input_responses)}]}
+        return {"resultType": "input_required", "inputRequests": {"who": ELICIT}, "requestState": "s"}
+
+    async def accept(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+        return ElicitResult(action="accept", content={"name": "Ann"})
+
+    async with serving() as stage, Client(stage.url, mode="legacy", elicitation_callback=accept) as client:
+        stage.runs.script = ask_first
+        result = await client.call_tool("std__echo", {})
+        assert json.loads(result.content[0].text) == {"who": {"action": "accept", "content": {"name": "Ann"}}}
+        assert stage.runs.asked[-1].caller.request_state == "s"
+
+
+async def test_an_upstream_of_the_older_revision_asks_through_to_the_client_that_declared_it():
+    async def ask(asked: Asked) -> JsonObject:
+        answer: Answer | None = asked.answer
+        assert answer is not None
+        given = await answer(ELICIT["method"], ELICIT["params"])
+        with pytest.raises(ToolFault):
+            await answer("sampling/createMessage", {})
+        return {"content": [{"type": "text", "text": json.dumps(given)}]}
+
+    async def decline(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+        return ElicitResult(action="decline")
+
+    async with serving() as stage, Client(stage.url, mode="legacy", elicitation_callback=decline) as client:
+        stage.runs.script = ask
+        result = await client.call_tool("std__echo", {})
+        assert json.loads(result.content[0].text) == {"action": "decline"}
+
+
+async def test_without_a_token_nobody_enters_where_tokens_are_asked_for():
+    auth = Auth(issuer="https://issuer.example", audience="https://tools.example/mcp", scopes={"std__*": "tools"})
+    tokens = FakeTokens({"good": Principal("ann", frozenset({"tools"}))})
+    async with serving(settings=Settings(auth=auth), tokens=tokens) as stage:
+        for headers in ({}, {"authorization": "Bearer bad"}, {"authorization": "Basic good"}):
+            response = await stage.call("std__echo", headers=headers)
+            assert response.status_code == 401
+            where = "https://tools.example/.well-known/oauth-protected-resource/mcp"
+            assert response.headers["www-authenticate"] == f'Bearer resource_metadata="{where}"'
+        document = await stage.client.get(httpx.URL(stage.url).copy_with(path="/.well-known/oauth-protected-resource/mcp"))
+        assert document.json()["authorization_servers"] == ["https://issuer.example"]
+        assert document.json()["resource"] == "https://tools.example/mcp"
+        assert (await stage.call("std__echo", headers={"authorization": "Bearer good"})).status_code == 200
+        assert stage.runs.asked[0].what == (Principal("ann", frozenset({"tools"})), "std__echo")
+
+
+async def test_a_session_of_the_older_revision_serves_only_the_tenant_that_opened_it():
+    tokens = FakeTokens({"a": Principal("ann"), "b": Principal("bob")})
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    async with serving(tokens=tokens) as stage:
+        headers = {"accept": "application/json, text/event-stream", "authorization": "Bearer a"}
+        body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+        opened = await stage.client.post(stage.url, json=body, headers=headers)
+        session = {"mcp-session-id": opened.headers["mcp-session-id"]}
+        ping = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
+        assert (await stage.client.post(stage.url, json=ping, headers={**headers, **session})).status_code == 200
+        other = {**headers, **session, "authorization": "Bearer b"}
+        assert (await stage.client.post(stage.url, json=ping, headers=other)).status_code == 404

@@ -1,0 +1,137 @@
+"""Prompts, resources and templates of all upstreams: which there are for whom, and where one of them lives.
+
+Tools are the registry's. An upstream shows the rest to whoever may call a tool of it, so what nobody has approved, and what a
+tenant may not reach, shows nothing; prompts are also held against the tenant's patterns by their public names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
+
+from turnwise.tools_gateway.ports import Registry, Upstreams
+from turnwise.tools_gateway.settings import UpstreamSettings
+from turnwise.tools_gateway.values import Credential, JsonObject, Principal, Request, ToolFault, UpstreamName
+
+MAX_PAGES = 64
+MAX_ITEMS = 4096
+"""Of one list of one upstream; what is beyond is not shown."""
+LIST_S = 5.0
+"""How long an upstream may take to list; one that takes longer is shown as it was last."""
+
+
+class Kind(msgspec.Struct, frozen=True, gc=False):
+    """One of the lists that MCP has beside tools."""
+
+    method: str
+    capability: str
+    member: str
+    key: str
+    """What tells an item from the others: what clients ask for."""
+
+
+PROMPTS = Kind("prompts/list", "prompts", "prompts", "name")
+RESOURCES = Kind("resources/list", "resources", "resources", "uri")
+TEMPLATES = Kind("resources/templates/list", "resources", "resourceTemplates", "uriTemplate")
+
+
+class Home(msgspec.Struct, frozen=True):
+    """Where an item lives."""
+
+    upstream: UpstreamSettings
+    credential: Credential
+    name: str
+    """As the upstream calls it."""
+
+
+class Catalogue:
+    """Lists what upstreams have, and finds them again by what they listed."""
+
+    def __init__(
+        self, upstreams: Upstreams, registry: Registry, settings: Sequence[UpstreamSettings], now: Callable[[], float]
+    ) -> None:
+        self._upstreams = upstreams
+        self._registry = registry
+        self._settings = settings
+        self._now = now
+        self._last: dict[tuple[str, Kind], list[JsonObject]] = {}
+        """By id of a credential: what its upstream listed last."""
+
+    def reached(self, principal: Principal, capability: str) -> list[tuple[UpstreamSettings, Credential]]:
+        """The upstreams that a principal may ask and that declared a capability, in the order of the operator's file."""
+        callable_ = {tool.key.upstream for tool in self._registry.tools(principal)}
+        pairs = [
+            (upstream, self._registry.credential(UpstreamName(upstream.name), principal))
+            for upstream in self._settings
+            if upstream.name in callable_
+        ]
+        return [pair for pair in pairs if capability in self._upstreams.capabilities(pair[1])]
+
+    async def listed(self, principal: Principal, kind: Kind) -> list[JsonObject]:
+        """All items of a kind, in the order of the operator's file and then of the upstream; under their public names."""
+        return [shown for _, shown in await self._homes(principal, kind)]
+
+    async def find(self, principal: Principal, kind: Kind, key: str) -> Home | None:
+        """Where an item lives that is asked for by `key`; the first of the operator's file where several list it."""
+        reached = self.reached(principal, kind.capability)
+        if len(reached) == 1 and (kind is not PROMPTS or not prefix_of(reached[0][0])):
+            return Home(*reached[0], key)
+        for home, shown in await self._homes(principal, kind):
+            if shown[kind.key] == key:
+                return home
+        if kind is RESOURCES:
+            for home, shown in await self._homes(principal, TEMPLATES):
+                if _matches(shown["uriTemplate"], key):
+                    return Home(home.upstream, home.credential, key)
+        return None
+
+    async def _homes(self, principal: Principal, kind: Kind) -> list[tuple[Home, JsonObject]]:
+        reached = self.reached(principal, kind.capability)
+        lists = await asyncio.gather(*(self._list(credential, kind) for _, credential in reached))
+        found: list[tuple[Home, JsonObject]] = []
+        for (upstream, credential), items in zip(reached, lists, strict=True):
+            for item in items:
+                own = item[kind.key]
+                public = prefix_of(upstream) + own if kind is PROMPTS else own
+                found.append((Home(upstream, credential, own), {**item, kind.key: public}))
+        return found
+
+    async def _list(self, credential: Credential, kind: Kind) -> list[JsonObject]:
+        """What an upstream lists; what it listed last where it cannot be asked."""
+        deadline = self._now() + LIST_S
+        items: list[JsonObject] = []
+        params: JsonObject = {}
+        try:
+            for _ in range(MAX_PAGES):
+                request = Request(kind.method, params, deadline, is_idempotent=True)
+                page = await self._upstreams.ask(credential, request)
+                listed = page.get(kind.member)
+                items += [item for item in listed if _is_item(item, kind)] if isinstance(listed, list) else []
+                cursor = page.get("nextCursor")
+                if not isinstance(cursor, str) or len(items) >= MAX_ITEMS:
+                    break
+                params = {"cursor": cursor}
+        except ToolFault:
+            return self._last.get((credential.id, kind), [])
+        self._last[credential.id, kind] = items = items[:MAX_ITEMS]
+        return items
+
+
+def prefix_of(upstream: UpstreamSettings) -> str:
+    """What stands before the names of an upstream in public."""
+    return f"{upstream.name}__" if upstream.prefix is None else upstream.prefix
+
+
+def _is_item(item: Any, kind: Kind) -> bool:
+    return isinstance(item, dict) and isinstance(item.get(kind.key), str)
+
+
+def _matches(template: str, uri: str) -> bool:
+    try:
+        return UriTemplate.parse(template).match(uri) is not None
+    except InvalidUriTemplate:
+        return False

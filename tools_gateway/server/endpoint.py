@@ -1,0 +1,97 @@
+"""The MCP endpoint: the SDK's server with the gateway behind it, and the way of a request past the door."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp_types import PARSE_ERROR
+
+from turnwise.tools_gateway.ports import Audit
+from turnwise.tools_gateway.server import strict
+from turnwise.tools_gateway.server.asgi import Gone, Receive, Scope, Send, TooLarge, read_body, replayed, send_json, send_text
+from turnwise.tools_gateway.server.calls import failed
+from turnwise.tools_gateway.server.direct import REVISION, DirectCalls
+from turnwise.tools_gateway.server.door import PRINCIPAL
+from turnwise.tools_gateway.server.handlers import Handlers
+from turnwise.tools_gateway.settings import Limits
+from turnwise.tools_gateway.values import Fault
+
+ENVELOPE_DEPTH = 3
+"""How deep the arguments of a call stand in its body."""
+
+
+class Endpoint:
+    """Serves MCP in both revisions (ASGI), for requests that a `Door` let through."""
+
+    def __init__(self, handlers: Handlers, direct: DirectCalls, audit: Audit, limits: Limits) -> None:
+        self._direct = direct
+        self._audit = audit
+        self._limits = limits
+        self._manager = StreamableHTTPSessionManager(
+            handlers.server,
+            session_idle_timeout=limits.session_idle_s,
+            max_request_body_size=limits.max_body_bytes,
+            max_sessions=limits.max_sessions,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep the sessions of the older revision while it lasts."""
+        async with self._manager.run():
+            yield
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI)."""
+        if scope["method"] == "POST":
+            try:
+                body = await read_body(dict(scope["headers"]), receive, self._limits.max_body_bytes)
+            except TooLarge:
+                await send_text(send, 413, f"A request may have {self._limits.max_body_bytes} bytes.")
+                return
+            except Gone:
+                return
+            if await self._is_answered(body, scope, receive, send):
+                return
+            receive = replayed(body, receive)
+        await self._manager.handle_request(scope, receive, send)
+
+    async def _is_answered(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> bool:
+        try:
+            parsed = strict.read(body, self._limits.max_depth + ENVELOPE_DEPTH)
+        except strict.Ambiguous as why:
+            await self._refuse(body, str(why), scope, send)
+            return True
+        except ValueError:
+            return False  # no JSON: the SDK says so
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        if headers.get("mcp-protocol-version") != REVISION or headers.get("mcp-method") != "tools/call":
+            return False
+        return await self._direct.serve(headers, parsed, scope, receive, send)
+
+    async def _refuse(self, body: bytes, why: str, scope: Scope, send: Send) -> None:
+        """Say what is wrong with a body that is JSON to some: to the model, where it is a tool call."""
+        message = f"The request holds {why}; send the call again with arguments that are plain JSON."
+        called = _called(body)
+        if called is None:
+            error = {"code": PARSE_ERROR, "message": f"Parse error: the request holds {why}"}
+            await send_json(send, 400, {"jsonrpc": "2.0", "id": None, "error": error})
+            return
+        number, name = called
+        self._audit.refused(name, scope[PRINCIPAL], Fault.BAD_ARGUMENTS)
+        await send_json(send, 200, {"jsonrpc": "2.0", "id": number, "result": {"resultType": "complete", **failed(message)}})
+
+
+def _called(body: bytes) -> tuple[str | int, str] | None:
+    """The id and the tool of a body that is a tool call by a lenient reading."""
+    try:
+        parsed = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(parsed, dict) or parsed.get("method") != "tools/call":
+        return None
+    number, params = parsed.get("id"), parsed.get("params")
+    name = params.get("name") if isinstance(params, dict) else None
+    return (number, name) if isinstance(number, str | int) and isinstance(name, str) else None

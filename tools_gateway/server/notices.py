@@ -1,0 +1,28 @@
+"""Which notifications of an upstream reach the client that waits for its answer, and in which form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from turnwise.tools_gateway.server.meta import PROGRESS_TOKEN
+from turnwise.tools_gateway.values import JsonObject
+
+LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+"""Of log messages, as MCP orders them."""
+
+
+def relayed(method: str, params: JsonObject, progress_token: Any, level: Any) -> JsonObject | None:
+    """The params under which a client is told, or None where it did not ask to be.
+
+    `progress_token` is its own, None without one; `level` is the lowest level of log messages that it wants, None for none.
+    """
+    if method == "notifications/progress":
+        return None if progress_token is None else {**params, PROGRESS_TOKEN: progress_token}
+    if method == "notifications/message":
+        return params if is_at_least(params.get("level"), level) else None
+    return None
+
+
+def is_at_least(level: Any, lowest: Any) -> bool:
+    """Whether a message of `level` is wanted; not where either is no level of MCP."""
+    return level in LEVELS and lowest in LEVELS and LEVELS.index(level) >= LEVELS.index(lowest)

@@ -1,0 +1,123 @@
+"""What MCP has beside tools, passed on to the upstreams: prompts, resources, templates, completion."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+
+from turnwise.tools_gateway.ports import Upstreams
+from turnwise.tools_gateway.server.catalogue import PROMPTS, RESOURCES, TEMPLATES, Catalogue, Home, Kind
+from turnwise.tools_gateway.server.client import Client
+from turnwise.tools_gateway.server.rounds import INVALID_PARAMS, Rounds
+from turnwise.tools_gateway.values import Caller, Credential, Fault, JsonObject, Principal, Request, ToolFault
+
+ASIDE_S = 5.0
+"""How long an upstream may take for what is no work: a level, a subscription."""
+
+
+class Relay:
+    """Asks the upstream where a thing lives, in the name of the client; every method raises `ToolFault`."""
+
+    def __init__(self, upstreams: Upstreams, catalogue: Catalogue, rounds: Rounds, now: Callable[[], float]) -> None:
+        self._upstreams = upstreams
+        self._catalogue = catalogue
+        self._rounds = rounds
+        self._now = now
+        self._subscribed: Counter[tuple[Credential, str]] = Counter()
+
+    async def list(self, client: Client, kind: Kind) -> JsonObject:
+        """All of a kind that the client may reach."""
+        return {kind.member: await self._catalogue.listed(client.principal, kind)}
+
+    async def get_prompt(self, client: Client, params: JsonObject) -> JsonObject:
+        """Give a prompt by its public name."""
+        home = await self._home(client.principal, PROMPTS, params["name"])
+        return await self._ask(client, "prompts/get", home, {**params, "name": home.name})
+
+    async def read(self, client: Client, params: JsonObject) -> JsonObject:
+        """Read a resource by its URI; for the one who reads, whatever the upstream says of sharing it."""
+        home = await self._home(client.principal, RESOURCES, params["uri"])
+        result = await self._ask(client, "resources/read", home, params)
+        return {**result, "cacheScope": "private"} if "cacheScope" in result else result
+
+    async def complete(self, client: Client, params: JsonObject) -> JsonObject:
+        """Complete an argument of a prompt or of a template."""
+        ref = params["ref"]
+        if ref["type"] == "ref/prompt":
+            home = await self._home(client.principal, PROMPTS, ref["name"])
+            ref = {**ref, "name": home.name}
+        else:
+            home = await self._home(client.principal, TEMPLATES, ref["uri"])
+        if "completions" not in self._upstreams.capabilities(home.credential):
+            return {"completion": {"values": []}}
+        return await self._ask(client, "completion/complete", home, {**params, "ref": ref})
+
+    async def set_level(self, principal: Principal, level: str) -> None:
+        """Ask all upstreams that log to do so from `level` on; those that cannot be asked are left."""
+        requests = [
+            self._upstreams.ask(
+                credential, Request("logging/setLevel", {"level": level}, self._now() + ASIDE_S, is_idempotent=True)
+            )
+            for _, credential in self._catalogue.reached(principal, "logging")
+        ]
+        for outcome in await asyncio.gather(*requests, return_exceptions=True):
+            if isinstance(outcome, BaseException) and not isinstance(outcome, ToolFault):
+                raise outcome
+
+    async def subscribe(self, principal: Principal, uri: str) -> None:
+        """Have the upstream of a resource tell of its changes; to be taken back as often as it was asked."""
+        home = await self._home(principal, RESOURCES, uri)
+        key = (home.credential, uri)
+        self._subscribed[key] += 1
+        if self._subscribed[key] == 1:
+            try:
+                await self._subscribe("resources/subscribe", key)
+            except BaseException:
+                self._take_back(key)
+                raise
+
+    async def unsubscribe(self, principal: Principal, uri: str) -> None:
+        """Take back one subscription; the upstream is asked to stop with the last."""
+        home = await self._home(principal, RESOURCES, uri)
+        key = (home.credential, uri)
+        if self._subscribed[key] and self._take_back(key):
+            await self._subscribe("resources/unsubscribe", key)
+
+    def _take_back(self, key: tuple[Credential, str]) -> bool:
+        """Count one less; whether it was the last."""
+        self._subscribed[key] -= 1
+        if self._subscribed[key]:
+            return False
+        del self._subscribed[key]
+        return True
+
+    async def _subscribe(self, method: str, key: tuple[Credential, str]) -> None:
+        credential, uri = key
+        await self._upstreams.ask(credential, Request(method, {"uri": uri}, self._now() + ASIDE_S, is_idempotent=True))
+
+    async def _home(self, principal: Principal, kind: Kind, key: str) -> Home:
+        home = await self._catalogue.find(principal, kind, key)
+        if home is None:
+            message = f"Resource not found: {key}" if kind is RESOURCES else f"Nothing is known by the name {key}"
+            error = {"code": INVALID_PARAMS, "message": message, "data": {kind.key: key}}
+            raise ToolFault(Fault.UNKNOWN_TOOL, message, error)
+        return home
+
+    async def _ask(self, client: Client, method: str, home: Home, params: JsonObject) -> JsonObject:
+        own = {key: value for key, value in params.items() if key not in {"_meta", "inputResponses", "requestState"}}
+        if client.meta:
+            own["_meta"] = client.meta
+
+        async def ask(caller: Caller) -> JsonObject:
+            sent = dict(own)
+            if caller.input_responses is not None:
+                sent["inputResponses"] = caller.input_responses
+            if caller.request_state is not None:
+                sent["requestState"] = caller.request_state
+            deadline = self._now() + home.upstream.deadline_s
+            request = Request(method, sent, deadline, is_idempotent=True, capabilities=caller.capabilities)
+            return await self._upstreams.ask(home.credential, request, client.notify, client.answer)
+
+        bound = (client.principal.tenant, method, home.upstream.name, home.name)
+        return await self._rounds.run(client, params, bound, ask)

@@ -91,8 +91,7 @@ class Upstreams:
             if isinstance(given, ToolFault):
                 raise given
             await asyncio.sleep(ask.arguments.get("s", 1.0))
-            if callable(given):
-                return await given(ask)
+            result = await given(ask) if callable(given) else given
         except asyncio.CancelledError:
             ask.fate = "cancelled"
             raise
@@ -101,7 +100,7 @@ class Upstreams:
             raise
         else:
             ask.fate = "answered"
-            return given or {"content": [{"type": "text", "text": str(number)}]}
+            return result or {"content": [{"type": "text", "text": str(number)}]}
         finally:
             ask.ended_at = loop.time()
 

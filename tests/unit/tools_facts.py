@@ -1,12 +1,11 @@
 """A gateway's facts for tests of what it tells of itself."""
 
-from types import SimpleNamespace
-
 import msgspec
 
 from turnwise.tools_gateway.export.meter import CallMeter
 from turnwise.tools_gateway.export.sources import Sources
 from turnwise.tools_gateway.forecast import RunTable
+from turnwise.tools_gateway.upstreams import SessionFacts, State
 from turnwise.tools_gateway.values import Fate, Load, Marks, Tool, ToolKey, ToolState, UpstreamName
 
 
@@ -17,20 +16,10 @@ def tool(name="read", upstream="files", **rest):
     return Tool(f"{upstream}__{name}", key, **given)
 
 
-def session(upstream="files", **rest):
+def session(upstream="files", state="up", **rest):
     """A session as the upstreams tell of it."""
-    given = {
-        "upstream": upstream,
-        "credential": "0a1b2c3d",
-        "state": "up",
-        "era": "2026-07-28",
-        "num_dials": 1,
-        "num_faults": 0,
-        "in_flight": 0,
-        "last_fault": "",
-        "next_dial_s": 0.0,
-    }
-    return SimpleNamespace(**given | rest)
+    given = {"num_dials": 1, "num_faults": 0, "in_flight": 0, "last_fault": "", "next_dial_s": 0.0, "pid": None}
+    return SessionFacts(UpstreamName(upstream), "0a1b2c3d", State(state), "2026-07-28", **given | rest)
 
 
 class FakeLoads:

@@ -44,7 +44,7 @@ class Gauges(Collector):
         yield gauge(names.TOOL_QUEUED, {(name,): load.queued for name, load in busy.items()})
         yield gauge(names.TOOL_STATES, Counter((str(tool.key.upstream), tool.state.value) for tool in tools))
         yield gauge(names.TOOL_MEMORY_BYTES, {(): sources.loads.memory_bytes()})
-        yield gauge(names.UPSTREAM_SESSIONS, Counter((str(session.upstream), str(session.state)) for session in sessions))
+        yield gauge(names.UPSTREAM_SESSIONS, Counter((str(session.upstream), session.state.value) for session in sessions))
         dials: Counter[tuple[str]] = Counter()
         faults: Counter[tuple[str]] = Counter()
         for session in sessions:

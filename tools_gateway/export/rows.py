@@ -20,7 +20,7 @@ def tools_page(sources: Sources) -> ToolsPage:
             SessionRow(
                 upstream=session.upstream,
                 credential=session.credential,
-                state=str(session.state),
+                state=session.state.value,
                 era=session.era,
                 num_dials=session.num_dials,
                 num_faults=session.num_faults,

@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 
 from turnwise import settings_sources
+from turnwise.tools_gateway import settings_checks as tools_checks
+from turnwise.tools_gateway import settings_sources as tools_settings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
+TOOLS_UNIT = "turnwise-tools.service"
+UNITS = ("turnwise.service", TOOLS_UNIT)
 SYSTEMD_ANALYZE = shutil.which("systemd-analyze")
 needs_systemd = pytest.mark.skipif(SYSTEMD_ANALYZE is None, reason="systemd-analyze is not installed")
 
@@ -20,8 +24,13 @@ def example():
     return settings_sources.load(file=DEPLOY / "turnwise.toml", environ={}, overrides=[], flags={}).settings
 
 
-def unit_value(key):
-    return re.search(rf"^{key}=(.*)$", (DEPLOY / "turnwise.service").read_text(encoding="utf-8"), re.MULTILINE)[1]
+def unit_values(key, unit="turnwise.service"):
+    return re.findall(rf"^{key}=(.*)$", (DEPLOY / unit).read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def unit_value(key, unit="turnwise.service"):
+    (value,) = unit_values(key, unit)
+    return value
 
 
 def dockerfile():
@@ -40,22 +49,44 @@ def test_the_unit_waits_longer_than_calls_may_drain():
     assert float(unit_value("TimeoutStopSec")) > example().server.drain_timeout_s
 
 
+def test_the_example_of_the_operators_file_is_read_with_what_the_unit_sets():
+    environ = dict(each.split("=", 1) for each in unit_values("Environment", TOOLS_UNIT))
+    settings = tools_settings.load(DEPLOY / "tools.toml", environ)
+    assert [upstream.name for upstream in settings.upstreams] == ["git", "search"]
+    assert settings.trust.state_dir == f"/var/lib/{unit_value('StateDirectory', TOOLS_UNIT)}"
+    assert Path(settings.front.socket).parent == Path("/run") / unit_value("RuntimeDirectory", TOOLS_UNIT)
+    assert tools_checks.warnings(settings, {"SEARCH_TOKEN": "x"}) == []
+
+
+def test_the_gateway_runs_as_the_proxys_user_whose_socket_it_is():
+    # A dynamic user without a name has that of its unit.
+    assert unit_values("User") == []
+    assert unit_value("DynamicUser") == unit_value("DynamicUser", TOOLS_UNIT) == "yes"
+    assert unit_value("User", TOOLS_UNIT) == "turnwise"
+
+
+def test_the_units_differ_only_where_they_must():
+    proxy, gateway = (set(re.findall(r"^\w+=", (DEPLOY / unit).read_text(encoding="utf-8"), re.MULTILINE)) for unit in UNITS)
+    # Node compiles as it runs, and may not where memory is never both written and executed.
+    assert proxy - gateway == {"MemoryDenyWriteExecute="}
+
+
 @needs_systemd
-def test_systemd_understands_every_line_of_the_unit(tmp_path):
+@pytest.mark.parametrize("unit", UNITS)
+def test_systemd_understands_every_line_of_the_unit(tmp_path, unit):
     # The program it names must exist for the check, so this interpreter stands in for the installed command.
-    unit = (DEPLOY / "turnwise.service").read_text(encoding="utf-8").replace("/opt/turnwise/bin/turnwise", sys.executable)
-    (tmp_path / "turnwise.service").write_text(unit, encoding="utf-8")
-    done = subprocess.run(
-        [SYSTEMD_ANALYZE, "verify", "--man=no", tmp_path / "turnwise.service"], capture_output=True, text=True, check=False
-    )
+    text = (DEPLOY / unit).read_text(encoding="utf-8").replace("/opt/turnwise/bin/turnwise", sys.executable)
+    (tmp_path / unit).write_text(text, encoding="utf-8")
+    done = subprocess.run([SYSTEMD_ANALYZE, "verify", "--man=no", tmp_path / unit], capture_output=True, text=True, check=False)
     ours = [line for line in done.stderr.splitlines() if "turnwise" in line]
     assert (done.returncode, ours) == (0, [])
 
 
 @needs_systemd
-def test_the_unit_leaves_the_process_little_to_abuse():
+@pytest.mark.parametrize("unit", UNITS)
+def test_the_unit_leaves_the_process_little_to_abuse(unit):
     done = subprocess.run(
-        [SYSTEMD_ANALYZE, "security", "--offline=true", "--threshold=20", DEPLOY / "turnwise.service"],
+        [SYSTEMD_ANALYZE, "security", "--offline=true", "--threshold=20", DEPLOY / unit],
         capture_output=True,
         text=True,
         check=False,

@@ -1,17 +1,21 @@
 """The compose file and what it mounts agree with each other, with the settings and with the metrics."""
 
 import functools
+import hashlib
 import json
 import os
 import re
 import subprocess
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 from turnwise import names, settings_sources
 from turnwise.admin.buckets import Buckets, histogram
+from turnwise.tools_gateway import settings_checks as tools_checks
+from turnwise.tools_gateway import settings_sources as tools_settings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -115,7 +119,7 @@ def test_every_server_can_be_asked_whether_it_is_well():
 
 def test_what_is_mounted_exists_and_is_read_only():
     found = list(mounts())
-    assert {name for name, _, _ in found} >= {"turnwise", "jaeger", "prometheus", "grafana", "agents"}
+    assert {name for name, _, _ in found} >= {"turnwise", "tools", "jaeger", "prometheus", "grafana", "agents"}
     assert [str(path) for _, path, _ in found if not path.exists()] == []
 
 
@@ -127,7 +131,37 @@ def test_the_proxy_starts_with_these_settings_and_is_given_time_to_drain():
     assert loaded.server.admin_host == "0.0.0.0"
     assert int(service["stop_grace_period"].removesuffix("s")) > loaded.server.drain_timeout_s
     sims = {name for name, service in services() if service.get("profiles") == ["sim"]} - {"agents"}
+    assert loaded.tools.socket == compose()["services"]["tools"]["environment"]["TURNWISE_TOOLS_FRONT__SOCKET"]
     assert {replica.url for replica in loaded.replicas} == {f"http://{name}:8000" for name in sims}
+
+
+def test_the_gateway_starts_with_its_settings_and_is_found_where_others_look_for_it():
+    service = compose()["services"]["tools"]
+    environ = {name: str(value) for name, value in service["environment"].items()}
+    settings = tools_settings.load(SIDE / "tools.toml", environ)
+    assert tools_checks.warnings(settings, environ) == [
+        "upstreams[0].trusted: whatever house says of its tools is approved, now and when it changes",
+        "front.admin_host: whoever reaches the admin port reads the tools, their run times and the metrics",
+    ]
+    (upstream,) = settings.upstreams
+    assert upstream.command[-1] in [there for name, _, there in mounts() if name == "tools"]
+    url, token = compose()["services"]["agents"]["entrypoint"][-2:]
+    assert settings.tenants[0].token_sha256 == (hashlib.sha256(token.encode()).hexdigest(),)
+    jobs = yaml.safe_load((SIDE / "prometheus.yml").read_text(encoding="utf-8"))["scrape_configs"]
+    (target,) = [job["static_configs"][0]["targets"][0] for job in jobs if job["job_name"] == "turnwise-tools"]
+    assert {urlsplit(url).netloc, target} == set(settings.front.allow_hosts)
+    assert {f"tools:{settings.front.port}", f"tools:{settings.front.admin_port}"} == set(settings.front.allow_hosts)
+
+
+def test_proxy_and_gateway_share_a_folder_for_their_socket_that_the_images_user_may_write_to():
+    made = compose()
+    for name in ("turnwise", "tools"):
+        service = made["services"][name]
+        socket = service["environment"].get("TURNWISE_TOOLS__SOCKET") or service["environment"]["TURNWISE_TOOLS_FRONT__SOCKET"]
+        assert f"tools-socket:{Path(socket).parent}" in service["volumes"]
+    user = re.search(r"^USER (\d+):(\d+)$", (DEPLOY / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    for volume in ("tools-socket", "tools-state"):
+        assert made["volumes"][volume]["driver_opts"]["o"].startswith(f"uid={user[1]},gid={user[2]},")
 
 
 def test_jaeger_takes_otlp_where_the_proxy_sends_it_and_keeps_it_where_its_page_looks():
@@ -153,7 +187,7 @@ def test_prometheus_understands_its_settings():
 
 
 def test_prometheus_asks_for_exemplars_and_keeps_them():
-    (job,) = yaml.safe_load((SIDE / "prometheus.yml").read_text(encoding="utf-8"))["scrape_configs"]
+    job, _ = yaml.safe_load((SIDE / "prometheus.yml").read_text(encoding="utf-8"))["scrape_configs"]
     assert job["scrape_protocols"][0].startswith("OpenMetricsText")
     assert "--enable-feature=exemplar-storage" in compose()["services"]["prometheus"]["command"]
 
@@ -194,7 +228,7 @@ def test_a_dashboard_is_one_that_grafana_takes(board):
 
 def test_dashboards_differ_in_their_ids_and_one_of_them_is_the_first_page():
     made = [json.loads(board.read_text(encoding="utf-8")) for board in BOARDS]
-    assert len({board["uid"] for board in made}) == len(made) == 3
+    assert len({board["uid"] for board in made}) == len(made) == 4
     first = compose()["services"]["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
     assert Path(first).name in {board.name for board in BOARDS}
 

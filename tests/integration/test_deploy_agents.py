@@ -6,22 +6,29 @@ from pathlib import Path
 
 import httpx
 import pytest
+from mcp import Client
 
 from turnwise.engines.sim import SimEngine, SimOptions, serve_sim
+from turnwise.tools_gateway import settings_sources
 
-SCRIPT = Path(__file__).parents[2] / "deploy/observability/agents.py"
+FOLDER = Path(__file__).parents[2] / "deploy/observability"
+
+
+def loaded(name):
+    spec = importlib.util.spec_from_file_location(f"deploy_{name}", FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
 def agents():
-    spec = importlib.util.spec_from_file_location("deploy_agents", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = loaded("agents")
     module.TOOL_S = (0.0, 0.0)
     return module
 
 
-@pytest.mark.parametrize("tool", ["read_file", "delegate"])
+@pytest.mark.parametrize("tool", ["house__read_file", "delegate"])
 async def test_an_agent_calls_its_tool_brings_the_result_and_answers(agents, tool):
     bodies = []
 
@@ -33,7 +40,7 @@ async def test_an_agent_calls_its_tool_brings_the_result_and_answers(agents, too
         serve_sim(SimEngine(options)) as address,
         httpx.AsyncClient(base_url=address.url, event_hooks={"request": [note]}, trust_env=False) as http,
     ):
-        await agents.reach_goal(http, "7", tool, random.Random(1))
+        await agents.reach_goal(http, agents.make_up, "7", tool, random.Random(1))
     first, *others, last = bodies
     assert [message["role"] for message in last["messages"]] == ["system", "user", "assistant", "tool"]
     assert last["messages"][: len(first["messages"])] == first["messages"]
@@ -43,3 +50,15 @@ async def test_an_agent_calls_its_tool_brings_the_result_and_answers(agents, too
     if tool == "delegate":
         (spawned,) = others
         assert spawned["messages"][1]["content"] in call["function"]["arguments"]
+
+
+async def test_the_house_answers_an_agent_that_calls_it(agents):
+    house = loaded("house")
+    house.READ_S = (0.0, 0.0)
+    (upstream,) = settings_sources.load(FOLDER / "tools.toml", {}).upstreams
+    async with Client(house.house) as tools:
+        names = {tool.name for tool in (await tools.list_tools()).tools}
+        result = await agents.called_by(tools)("read_file", {"path": "/cellar/lamps"})
+    assert set(upstream.tools) == names
+    assert agents.TOOLS.keys() >= {f"{upstream.name}__{name}" for name in names}
+    assert result.startswith("/cellar/lamps: ")

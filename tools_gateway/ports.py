@@ -179,6 +179,9 @@ class Meter(Protocol):
     def early_ended(self, tool: Tool, why: Void | None) -> None:
         """An early run was given to nobody: void for this reason, or for None because nobody asked for it in time."""
 
+    def not_early(self, tool: Tool, why: str) -> None:
+        """An announced call whose arguments had closed waits for its agent; `why` is one word of a closed list."""
+
     def announcement_ended(self, end: AnnouncementEnd) -> None:
         """An announcement is no longer waited for."""
 

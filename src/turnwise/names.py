@@ -328,6 +328,12 @@ TOOL_EARLY_RUNS = Metric(
     ("tool", "end"),
     "Runs that began before the agent asked: joined by it, unclaimed, or why their turn was void. Tools gateway.",
 )
+TOOL_NOT_EARLY = Metric(
+    "turnwise_tools_not_early_total",
+    "counter",
+    ("tool", "why"),
+    "Announced calls whose arguments had closed and that waited for their agent all the same, by why. Tools gateway.",
+)
 TOOL_SAVED_SECONDS = Metric(
     "turnwise_tools_saved_seconds_total",
     "counter",

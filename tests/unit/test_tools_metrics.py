@@ -41,6 +41,7 @@ def everything_happened(gateway):
     gateway.meter.called(fetch, Called(How.ASKED, Fate.TIMEOUT, Fault.DEADLINE, 0.2, 30.0, EXPECTED))
     gateway.meter.early_ended(read, Void.LENGTH)
     gateway.meter.early_ended(read, None)
+    gateway.meter.not_early(read, "tainted")
     gateway.meter.refused(Fault.UNKNOWN_TOOL)
     gateway.meter.announcement_ended(AnnouncementEnd.EXPIRED)
 
@@ -70,6 +71,7 @@ def test_early_runs_are_told_by_what_became_of_them():
     page = samples(gateway)
     for end in ("joined", "length", "unclaimed"):
         assert page["turnwise_tools_early_runs_total", *sorted((end, "files__read"))] == 1
+    assert page["turnwise_tools_not_early_total", "files__read", "tainted"] == 1
 
 
 @pytest.mark.parametrize(
@@ -135,6 +137,7 @@ def test_a_row_tells_what_was_learned_and_counted_of_a_tool():
     assert (read["num_samples"], read["running"], read["queued"]) == (40, 2, 1)
     assert (read["calls"], read["joined"], read["unclaimed"], read["void"]) == (1, 1, 1, {"length": 1})
     assert (read["run_s"], read["saved_s"], read["last_fault"]) == (1.5, 1.2, "")
+    assert read["not_early"] == {"tainted": 1}
     fetch = row(page, "web__fetch")
     assert (fetch["state"], fetch["why"]) == ("drifted", "its definition changed")
     assert (fetch["last_fault"], fetch["last_fault_age_s"]) == ("deadline", 5.0)

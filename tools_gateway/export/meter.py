@@ -28,12 +28,13 @@ JOINED, UNCLAIMED = "joined", "unclaimed"
 class ToolCounts:
     """One tool."""
 
-    __slots__ = ("calls", "early", "last_fault", "last_fault_at", "over_s", "places", "runs", "saved_s", "under_s")
+    __slots__ = ("calls", "early", "last_fault", "last_fault_at", "not_early", "over_s", "places", "runs", "saved_s", "under_s")
 
     def __init__(self) -> None:
         self.calls: Counter[tuple[How, Fate, Fault | None]] = Counter()
         self.early: Counter[str] = Counter()
         """Early runs by what became of them: `JOINED`, `UNCLAIMED` or why they were void."""
+        self.not_early: Counter[str] = Counter()
         self.runs = Buckets(RUN_BUCKETS)
         self.places: Counter[str] = Counter()
         self.over_s = self.under_s = 0.0
@@ -96,6 +97,10 @@ class CallMeter(Collector):
         """An early run was given to nobody: void for this reason, or for None because nobody asked for it in time."""
         self._counts(tool.name).early[UNCLAIMED if why is None else why.value] += 1
 
+    def not_early(self, tool: Tool, why: str) -> None:
+        """An announced call whose arguments had closed waits for its agent; `why` is one word of a closed list."""
+        self._counts(tool.name).not_early[why] += 1
+
     def announcement_ended(self, end: AnnouncementEnd) -> None:
         """An announcement is no longer waited for."""
         self.announcements[end] += 1
@@ -115,6 +120,7 @@ class CallMeter(Collector):
         yield histogram(names.TOOL_RUN_SECONDS, {(name,): counts.runs for name, counts in tools.items()})
         yield histogram(names.TOOL_QUEUE_SECONDS, {(upstream,): queue for upstream, queue in self._queues.items()})
         yield counter(names.TOOL_EARLY_RUNS, _split(tools, lambda counts: counts.early))
+        yield counter(names.TOOL_NOT_EARLY, _split(tools, lambda counts: counts.not_early))
         yield counter(names.TOOL_SAVED_SECONDS, {(name,): counts.saved_s for name, counts in tools.items()})
         yield counter(names.TOOL_PREDICTIONS, _split(tools, lambda counts: counts.places))
         yield counter(

@@ -39,6 +39,8 @@ class ToolRow(msgspec.Struct, frozen=True, kw_only=True):
     """Early runs that nobody asked for."""
     void: Mapping[str, int]
     """Early runs whose turn did not end cleanly, by why."""
+    not_early: Mapping[str, int]
+    """Announced calls whose arguments had closed and that waited for their agent all the same, by why."""
     run_s: float
     """Time spent in runs."""
     saved_s: float

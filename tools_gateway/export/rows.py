@@ -62,6 +62,7 @@ def _row(sources: Sources, tool: Tool, loads: Mapping[ToolKey, Load]) -> ToolRow
         joined=counts.early[JOINED],
         unclaimed=counts.early[UNCLAIMED],
         void={why: num for why, num in counts.early.items() if why not in {JOINED, UNCLAIMED}},
+        not_early=counts.not_early,
         run_s=counts.runs.total,
         saved_s=counts.saved_s,
         last_fault="" if counts.last_fault is None else counts.last_fault.value,

@@ -42,22 +42,24 @@ class AnswerCalls:
         self.num_filled = 0
         self.voids: list[Void] = []
         """Why calls were void before the answer ended, one for each."""
+        self._has_open_end = False
+        """Whether a call ended with its arguments open: the answer was cut, whatever it says."""
 
-    def began(self, choice: int, place: Place, call_id: str, name: str, now: float) -> None:
+    def began(self, choice: int, place: Place, call_id: str, name: str) -> None:
         """See `Hearer.began`; what begins again without having gone on is one call."""
         known = self._calls.get((choice, place))
         if known is None or known.state is not State.NAMED or (known.id, known.name) != (call_id, name):
             self._begin(choice, place, call_id, name)
 
     def said(self, choice: int, place: Place, call_id: str, name: str, text: str, now: float) -> None:
-        """See `Hearer.said`. A new id beside a name begins a call, for engines count some calls by 0 alone.
+        """See `Hearer.said`. A new id begins a call beside a name, or behind a whole call: some engines count all by 0.
 
         A call that begins so ends the one before it, as nothing else does in such an API.
         """
         call = self._calls.get((choice, place))
-        if call is None or (call_id and name and call.id and call_id != call.id):
+        if call is None or (_differ(call.id, call_id) and (name or call.state >= State.CLOSED)):
             before = self._newest.get(choice)
-            if before is not None:
+            if before is not None and before.state is State.NAMED:
                 self._end(before, now)
             call = self._begin(choice, place, call_id, name)
             if call is None:
@@ -87,8 +89,6 @@ class AnswerCalls:
         elif text == "" and call.has_arguments:
             self._void(call, Void.DRIFT, now)
         self._end(call, now)
-        if call.state is State.OPEN:
-            self._void(call, Void.MALFORMED, now)
 
     def cut(self, choice: int, place: Place, now: float) -> None:
         """See `Hearer.cut`."""
@@ -99,14 +99,13 @@ class AnswerCalls:
     def settle(self, why: Void | None, now: float) -> Void | None:
         """End the answer, void for `why`; gives why it is, where it is. It is told of only if any of its calls was.
 
-        An answer that claims to have ended with a call still open was cut, whatever it says.
+        An answer that claims to have ended with arguments open was cut, whatever it says.
         """
         if why is None:
             for call in self._all:
                 self._end(call, now)
-                if call.state is State.OPEN:
-                    self._void(call, Void.MALFORMED, now)
-                    why = Void.MALFORMED
+            if self._has_open_end:
+                why = Void.MALFORMED
         if self.num_announced:
             self._tell(Settled(self._turn, now, why))
         return why
@@ -136,8 +135,11 @@ class AnswerCalls:
                 self._fill(call, arguments, now)
 
     def _end(self, call: WrittenCall, now: float) -> None:
-        """A hard signal that a call has ended: without a piece of arguments it has none."""
-        if call.state is State.NAMED and self._name(call, now):
+        """A call has ended: without a piece of arguments it has none."""
+        if call.state is State.OPEN:
+            self._has_open_end = True
+            self._void(call, Void.MALFORMED, now)
+        elif call.state is State.NAMED and self._name(call, now):
             call.state = State.CLOSED
             self._fill(call, NO_ARGUMENTS, now)
 

@@ -161,7 +161,7 @@ class Watch:
         if not carried.is_complete:
             return Void.BROKEN
         why = _VOIDS[self._watcher.ending]
-        if why is None and self._calls.num_announced and self._may_be_cut():
+        if why is None and self._may_be_cut():
             return Void.LENGTH
         return why
 

@@ -32,7 +32,7 @@ def test_arguments_that_lost_their_first_letters_are_malformed():
     assert (ear.filled, ear.voided) == ([], [(0, "malformed")])
 
 
-def test_a_block_that_stops_with_its_arguments_open_is_malformed_though_the_turn_may_be_clean():
+def test_a_block_that_stops_with_its_arguments_open_voids_the_turn():
     ear = hear(
         MESSAGES,
         tool_use("f"),
@@ -43,7 +43,7 @@ def test_a_block_that_stops_with_its_arguments_open_is_malformed_though_the_turn
         block("stop", 1),
         END,
     )
-    assert (ear.filled, ear.voided) == ([(1, "{}")], [(0, "malformed")])
+    assert (ear.filled, ear.voided, ear.end) == ([(1, "{}")], [(0, "malformed")], "malformed")
 
 
 def test_input_that_stands_in_the_start_of_a_block_is_all_of_it():

@@ -53,7 +53,7 @@ def test_an_item_that_is_incomplete_is_void():
 
 def test_a_call_that_ends_with_its_arguments_open_is_malformed():
     ear = hear(RESPONSES, *call('{"x":{"y":1}'), response_end())
-    assert (ear.filled, ear.voided) == ([], [(0, "malformed")])
+    assert (ear.filled, ear.voided, ear.end) == ([], [(0, "malformed")], "malformed")
 
 
 def test_parallel_calls_are_told_apart_by_their_index_or_else_by_their_item():

@@ -22,7 +22,7 @@ Place = int | str
 NOTHING = msgspec.Raw(b"")
 """A member that is not there."""
 
-_NO_ARGUMENTS = (b"", b"null", b'""', b"{}")
+_NO_ARGUMENTS = (b"", b"null", b'""')
 
 
 class Ending(StrEnum):
@@ -41,7 +41,7 @@ class Ending(StrEnum):
 class Hearer(Protocol):
     """Is told of the tool calls of one answer; `choice` and `place` name a call."""
 
-    def began(self, choice: int, place: Place, call_id: str, name: str, now: float) -> None:
+    def began(self, choice: int, place: Place, call_id: str, name: str) -> None:
         """A call begins, by an event that does nothing else."""
 
     def said(self, choice: int, place: Place, call_id: str, name: str, text: str, now: float) -> None:

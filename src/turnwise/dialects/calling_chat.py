@@ -109,7 +109,7 @@ class ChatCalls(CallWatcher):
         for number, choice in enumerate(whole.choices or ()):
             for place, call in enumerate(choice.message.tool_calls or ()):
                 arguments = arguments_of(call.function.arguments)
-                self._hearer.began(number, place, text_of(call.id), text_of(call.function.name), now)
+                self._hearer.began(number, place, text_of(call.id), text_of(call.function.name))
                 self._hearer.said(number, place, "", "", arguments, now)
                 self._hearer.closed(number, place, now)
             self._read_end(choice, choice.message.refusal)

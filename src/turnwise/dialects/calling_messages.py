@@ -17,6 +17,10 @@ _ENDINGS = {
 }
 
 
+_NO_INPUT = (b"{}", b"{ }")
+"""What stands in the start of a block whose input comes in pieces."""
+
+
 class _Block(msgspec.Struct, gc=False):
     type: Any = None
     id: Any = None
@@ -83,9 +87,9 @@ class MessagesCalls(CallWatcher):
         self._open.pop(place, None)
         self._open[place] = None
         self._is_open = True
-        self._hearer.began(0, place, text_of(block.id), text_of(block.name), now)
+        self._hearer.began(0, place, text_of(block.id), text_of(block.name))
         arguments = arguments_of(block.input)
-        if arguments:
+        if arguments and bytes(block.input) not in _NO_INPUT:
             self._hearer.said(0, place, "", "", arguments, now)
 
     def _close(self, place: Place, now: float) -> None:

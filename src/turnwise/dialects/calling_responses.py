@@ -75,7 +75,7 @@ class ResponsesCalls(CallWatcher):
             self._read_end(event.response)
 
     def _begin(self, place: Place, item: _Item, now: float) -> None:
-        self._hearer.began(0, place, text_of(item.call_id), text_of(item.name), now)
+        self._hearer.began(0, place, text_of(item.call_id), text_of(item.name))
         self._hearer.said(0, place, "", "", text_of(item.arguments), now)
 
     def _close(self, place: Place, item: _Item, now: float) -> None:

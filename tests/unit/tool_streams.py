@@ -1,6 +1,7 @@
 """Answers with tool calls as bytes, in each API; and an ear that keeps what the gateway would be told of them."""
 
 import json
+from types import MappingProxyType
 
 import msgspec
 
@@ -119,9 +120,9 @@ class Carried(msgspec.Struct):
     is_client_gone: bool = False
 
 
-def tools(path, *names):
+def tools(path, *names, parameters=MappingProxyType({"type": "object"})):
     """A catalogue of tools as a body has it."""
-    parameters = {"type": "object"}
+    parameters = dict(parameters)
     if path == MESSAGES:
         return [{"name": name, "input_schema": parameters} for name in names]
     if path == RESPONSES:

@@ -34,6 +34,7 @@ from turnwise.proxy.front import Front
 from turnwise.proxy.lint import Linter
 from turnwise.proxy.pipeline import Pipeline
 from turnwise.proxy.programs import Programs
+from turnwise.proxy.programs.pauses import Pauses
 from turnwise.proxy.sweep import keep_swept
 from turnwise.proxy.wire.ports import ClientWatcher, Origin, Outgoing, RawRequest, ResponseHead, Sink
 from turnwise.settings import Settings
@@ -249,7 +250,7 @@ class MemoryProxy:
         self.index = KvIndex(settings.index)
         self.fleet = Fleet(settings, self.index)
         self.metrics = Metrics()
-        self.programs = Programs(settings.programs, settings.traces)
+        self.programs = Programs(settings.programs, settings.traces, pauses=Pauses.of(settings.tools))
         totals = ProgramTotals(settings.programs)
         self.metrics.watch(totals)
         self.metrics.watch(ProgramFigures(self.programs))

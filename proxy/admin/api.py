@@ -15,6 +15,7 @@ from turnwise.index import KvIndex
 from turnwise.proxy.admin import page
 from turnwise.proxy.admin.programs import ProgramsApi
 from turnwise.proxy.admin.tool_runs import ToolRunsApi
+from turnwise.proxy.admin.tools import ToolsApi
 from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.export.record import Recorder
 from turnwise.proxy.fleet import Fleet
@@ -49,6 +50,7 @@ class AdminApi:
         self._index = index
         self._clock = clock
         self._programs = ProgramsApi(settings, programs, index, fleet, clock=clock, wall=wall)
+        self._tools = ToolsApi(programs)
         self._tool_runs = ToolRunsApi(programs, settings.programs.max_age_s, clock=clock, wall=wall)
 
     def application(self) -> web.Application:
@@ -66,6 +68,7 @@ class AdminApi:
                 web.get("/v1/settings", self.get_settings),
                 *self._programs.routes(),
                 *self._tool_runs.routes(),
+                *self._tools.routes(),
                 *page.routes(),
             ]
         )

@@ -8,19 +8,22 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from turnwise.events import ToolHow, ToolStep
 from turnwise.index import KvIndex
 from turnwise.proxy.programs.causes import Stretch
 from turnwise.proxy.programs.graph import Block, Graph, Line, blocks, lines
 from turnwise.proxy.programs.graph.prompts import prompt_of
 from turnwise.proxy.programs.ledger import Ledger, account
 from turnwise.proxy.programs.outline import OutlineRow, outlined
-from turnwise.proxy.programs.values import Attempt, Call, Key, Running, Summary, Times, ToolRun
+from turnwise.proxy.programs.pauses import Left, Source
+from turnwise.proxy.programs.values import Attempt, Call, Key, Running, Summary, Times, ToolRun, Waiting
 from turnwise.proxy.programs.waterfall import waterfall
 from turnwise.settings import Settings
 from turnwise.types import Hit, HitSource, ProgramId, ReplicaId
 
 OF_MOMENTS = (Times, Attempt, ToolRun)
-"""Values of which every number with a fraction is a moment, and nothing within is a value of its own."""
+"""Values of which every number with a fraction is a moment, unless its name says seconds, and nothing within is a value of its
+own."""
 
 
 PLAIN = frozenset((str, int, float, bool, type(None)))
@@ -50,6 +53,23 @@ class GraphPage(msgspec.Struct, frozen=True, gc=False):
     held: tuple[HeldPrompt, ...] = ()
 
 
+class ToolWait(msgspec.Struct, frozen=True, gc=False):
+    """A tool call whose result has not come; moments are seconds since the program began."""
+
+    tool_call_id: str
+    tool: str
+    agent: int
+    since: float
+    """When its answer had ended; where that is still written, when the gateway was told of it."""
+    step: ToolStep | None
+    """How far its run has come, where the tools gateway tells."""
+    how: ToolHow | None
+    remaining_s: float | None
+    """How long it is expected to take yet; None where nothing is known."""
+    source: Source | None
+    """Who says so."""
+
+
 class ProgramPage(msgspec.Struct, frozen=True, gc=False):
     """One program: its row of the list, where its time went, its timeline, its prompts, and its finished calls.
 
@@ -64,6 +84,8 @@ class ProgramPage(msgspec.Struct, frozen=True, gc=False):
     graph: GraphPage
     calls: list[dict[str, Any]]
     """Each `Call` as an object."""
+    waiting: tuple[ToolWait, ...] = ()
+    """Tool calls whose results have not come."""
 
 
 def program_page(
@@ -75,11 +97,14 @@ def program_page(
     now: float,
     wall: float,
     running: Sequence[Running] = (),
+    waits: Sequence[tuple[Waiting, Left | None]] = (),
+    voided: Sequence[ToolRun] = (),
 ) -> ProgramPage:
     """Make it of the finished calls of a program, in the order of their ends.
 
     While calls run or tools are out, the account goes up to `now`; a quiet program may have given its answer. `wall` is the
-    Unix time at `now`, and `running` are the calls that have not ended.
+    Unix time at `now`, `running` are the calls that have not ended, `waits` the tool calls, and `voided` the runs of tools for
+    answers that did not end cleanly.
     """
     ledger = account(
         calls,
@@ -91,12 +116,32 @@ def program_page(
     )
     start = ledger.started_at
     return ProgramPage(
-        replace(summary, started_at=wall - (now - start)),
+        replace(summary, started_at=wall - (now - start), remaining_s=remaining_s(waits)),
         key.follows,
         replace(ledger, started_at=0.0, path=tuple([_since(start, stretch) for stretch in ledger.path])),
-        outlined(waterfall(calls, ledger, running, now)),
+        outlined(waterfall(calls, ledger, running, now, voided)),
         graph,
         [_object(call, start) for call in calls],
+        tuple(_wait(waiting, left, start) for waiting, left in waits),
+    )
+
+
+def remaining_s(waits: Sequence[tuple[Waiting, Left | None]]) -> float | None:
+    """How long the last of these tool calls is expected to take yet; None where that is known of none."""
+    return max((left.seconds for _, left in waits if left is not None), default=None)
+
+
+def _wait(waiting: Waiting, left: Left | None, start: float) -> ToolWait:
+    told = waiting.told
+    return ToolWait(
+        waiting.tool_call_id,
+        waiting.tool,
+        waiting.agent,
+        waiting.since - start,
+        None if told is None else told.step,
+        None if told is None else told.how,
+        None if left is None else left.seconds,
+        None if left is None else left.source,
     )
 
 
@@ -134,7 +179,7 @@ def _object(value: Any, start: float) -> Any:
     if isinstance(value, msgspec.Struct):
         if isinstance(value, OF_MOMENTS):
             return {
-                name: known - start if isinstance(known := getattr(value, name), float) else known
+                name: known - start if isinstance(known := getattr(value, name), float) and not name.endswith("_s") else known
                 for name in value.__struct_fields__
             }
         return {

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from turnwise.admin.answers import as_json, one_of, only, quoted, refused, whole_number
 from turnwise.index import KvIndex
-from turnwise.proxy.admin.program_page import GraphPage, graph_page, program_page
+from turnwise.proxy.admin.program_page import GraphPage, graph_page, program_page, remaining_s
 from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.programs import Programs
 from turnwise.proxy.programs.values import Key, Outcome, Summary
@@ -67,7 +68,7 @@ class ProgramsApi:
         programs, now = self._known(), self._clock()
         unix_zero = self._wall() - now
         if state is None and tenant is None and session is None:
-            return as_json({"programs": programs.listing(now, limit, unix_zero)})
+            return self._listed(programs.listing(now, limit, unix_zero), now)
         found: Iterable[Summary] = programs.listing(now, None, unix_zero)
         if state is not None:
             found = [summary for summary in found if (summary.outcome is Outcome.OPEN) == (state == "live")]
@@ -75,7 +76,7 @@ class ProgramsApi:
             found = [summary for summary in found if summary.tenant == tenant]
         if session is not None:
             found = [summary for summary in found if summary.session == session]
-        return as_json({"programs": list(islice(found, limit))})
+        return self._listed(islice(found, limit), now)
 
     async def get_program(self, request: web.Request) -> web.Response:
         """One program, by its id or the name that a client gave it: account, timeline, prompts and who holds them, calls."""
@@ -91,7 +92,18 @@ class ProgramsApi:
             rate = self._settings.index.bytes_per_token
             prompts = graph_page(graph, calls, self._index, list(self._fleet.members), rate, now)
         return as_json(
-            program_page(summary, key, calls, prompts, self._settings, now, self._wall(), programs.running(summary.id))
+            program_page(
+                summary,
+                key,
+                calls,
+                prompts,
+                self._settings,
+                now,
+                self._wall(),
+                programs.running(summary.id),
+                programs.waits(summary.id, now),
+                programs.void_runs(summary.id),
+            )
         )
 
     async def post_end(self, request: web.Request) -> web.Response:
@@ -102,6 +114,15 @@ class ProgramsApi:
         summary = self._summary(request)
         outcome = Outcome.ASKED if self._known().end(summary.id, self._clock()) else summary.outcome
         return as_json({"program": summary.id, "outcome": outcome, "calls": summary.calls})
+
+    def _listed(self, found: Iterable[Summary], now: float) -> web.Response:
+        """The answer with these; of those that wait for tools, how long yet."""
+        waits = self._known().waits
+        told = [
+            replace(summary, remaining_s=remaining_s(waits(summary.id, now))) if summary.waiting else summary
+            for summary in found
+        ]
+        return as_json({"programs": told})
 
     def _known(self) -> Programs:
         if self._programs is None:

@@ -10,11 +10,12 @@ from prometheus_client.registry import Collector
 from turnwise import names
 from turnwise.admin.buckets import Buckets, histogram
 from turnwise.admin.families import counter, gauge
+from turnwise.events import ToolHow
 from turnwise.proxy.export.calls import LATENCY_BUCKETS, PROXY_BUCKETS
 from turnwise.proxy.programs import Programs
 from turnwise.proxy.programs.causes import Cause
 from turnwise.proxy.programs.ledger import account
-from turnwise.proxy.programs.values import Basis, Call, Ended, Key, Outcome
+from turnwise.proxy.programs.values import VOID, Basis, Call, Ended, Key, Outcome, ToolRun
 from turnwise.settings import ProgramSettings
 from turnwise.types import DialectName
 
@@ -22,6 +23,11 @@ TOKEN_BUCKETS = (0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.0
 QUEUE_BUCKETS = (*PROXY_BUCKETS, 2.5, 5.0, 10.0, 25.0, 60.0)
 PROGRAM_BUCKETS = (*LATENCY_BUCKETS[3:], 1800.0, 3600.0, 7200.0, 21600.0)
 COUNT_BUCKETS = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 34.0, 55.0, 100.0, 200.0, 500.0, 1000.0, 10000.0)
+
+RATIO_BUCKETS = (0.1, 0.25, 0.5, 0.67, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 4.0, 10.0)
+
+FORECAST = frozenset({ToolHow.ASKED, ToolHow.EARLY})
+"""Runs of their own: how long they take tells whether the forecast was right."""
 
 
 class ProgramTotals(Collector):
@@ -37,6 +43,9 @@ class ProgramTotals(Collector):
         self._first_results = Buckets(PROGRAM_BUCKETS)
         self._calls = Buckets(COUNT_BUCKETS)
         self._tool_runs = Buckets(COUNT_BUCKETS)
+        self._runs: dict[str, int] = {}
+        self._saved_s = 0.0
+        self._predicted: dict[ToolHow, Buckets] = {}
         self._path: dict[Cause, float] = {}
         self._engine = Buckets(PROGRAM_BUCKETS)
         self._cost = 0.0
@@ -52,12 +61,30 @@ class ProgramTotals(Collector):
             if buckets is None:
                 buckets = self._inter_token[call.dialect] = Buckets(TOKEN_BUCKETS)
             buckets.observe((last - first) / (tokens - 1), trace_id)
+        for run in call.runs:
+            if not run.is_conversation:
+                self._ran(run)
+
+    def _ran(self, run: ToolRun) -> None:
+        """Count a tool run; what was remembered or shared took what another run had taken."""
+        self._count("inferred" if run.is_inferred else run.how.value)
+        self._saved_s += run.saved_s
+        if run.predicted_s and run.is_ok and run.how in FORECAST:
+            buckets = self._predicted.get(run.how)
+            if buckets is None:
+                buckets = self._predicted[run.how] = Buckets(RATIO_BUCKETS)
+            buckets.observe((run.ended_at - run.started_at) / run.predicted_s)
+
+    def _count(self, how: str, number: int = 1) -> None:
+        self._runs[how] = self._runs.get(how, 0) + number
 
     def program_ended(self, ended: Ended) -> None:
         """Count a program; one of which no call ended has nothing to account for but its end."""
         key = ended.key
         kind = (key.basis, ended.outcome)
         self._ended[kind] = self._ended.get(kind, 0) + 1
+        if ended.voided:
+            self._count(VOID, len(ended.voided))
         if not ended.calls:
             return
         ledger = account(ended.calls, key.started_at, self._final_answer_tools, price_per_hour=self._price_per_hour)
@@ -84,6 +111,9 @@ class ProgramTotals(Collector):
         yield histogram(names.PROGRAM_FIRST_RESULT_SECONDS, {(): self._first_results})
         yield histogram(names.PROGRAM_CALLS, {(): self._calls})
         yield histogram(names.PROGRAM_TOOL_RUNS, {(): self._tool_runs})
+        yield counter(names.TOOL_RUNS, {(how,): count for how, count in self._runs.items()})
+        yield counter(names.TOOL_SAVED_SECONDS, {(): self._saved_s})
+        yield histogram(names.TOOL_PREDICTION_RATIO, {(how.value,): found for how, found in self._predicted.items()})
         yield counter(names.PROGRAM_PATH_SECONDS, {(cause.value,): seconds for cause, seconds in self._path.items()})
         yield histogram(names.PROGRAM_ENGINE_SECONDS, {(): self._engine})
         if self._price_per_hour:

@@ -184,7 +184,9 @@ class Dependencies:
             if before.is_inferred and before.node is not None:
                 begins[before.node] = min(begins[before.node], start)
             for other, _ in known:
-                begins[other] = min(begins[other], start)
+                # What began within another, as a tool while its call is still written, did not wait for its end.
+                if place < len(self.calls) or start >= self._ends[other]:
+                    begins[other] = min(begins[other], start)
         slack = {}
         for place, unmeasured in self._unmeasured.items():
             for name, run in unmeasured:

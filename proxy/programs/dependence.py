@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from turnwise.events import ToolStep
 from turnwise.proxy.programs.lineage import Found
 from turnwise.proxy.programs.lines import Line, Node
 from turnwise.proxy.programs.program import Program
@@ -63,11 +64,15 @@ def _run(caller: Node, tool: ToolCall, now: float, *, is_conversation: bool) -> 
     """The run of a tool whose result comes `now`; one told to have been at another time altogether is inferred."""
     told = None if caller.measured is None else caller.measured.get(tool.id)
     called_at = caller.ended_at
-    if told is None or told.ended_at < called_at or told.queued_at > now:
-        return ToolRun(tool.id, tool.name, caller.call_id, called_at, now, is_conversation=is_conversation)
-    # Whoever measured it has another clock than ours: what does not fit between the two calls is cut off.
+    # The tools gateway shares our clock, and may begin while the answer is written.
+    earliest = caller.began_at if told is not None and told.turn else called_at
+    if told is None or told.step is not ToolStep.FINISHED or told.ended_at < earliest or told.queued_at > now:
+        return ToolRun(
+            tool.id, tool.name, caller.call_id, called_at, now, is_conversation=is_conversation, num_bytes=tool.num_bytes
+        )
+    # Whoever else measured it has another clock: what does not fit between the two calls is cut off.
     queued_at, started_at, ended_at = (
-        min(max(moment, called_at), now) for moment in (told.queued_at, told.started_at, told.ended_at)
+        min(max(moment, earliest), now) for moment in (told.queued_at, told.started_at, told.ended_at)
     )
     return ToolRun(
         tool.id,
@@ -79,4 +84,9 @@ def _run(caller: Node, tool: ToolCall, now: float, *, is_conversation: bool) -> 
         is_inferred=False,
         is_conversation=is_conversation,
         is_ok=told.ok,
+        how=told.how,
+        claimed_at=told.claimed_at,
+        predicted_s=told.predicted_s,
+        saved_s=max(0.0, min(ended_at, called_at) - started_at),
+        num_bytes=tool.num_bytes,
     )

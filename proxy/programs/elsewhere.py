@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from turnwise.events import ToolEvent
 from turnwise.proxy.programs.dependence import depends
 from turnwise.proxy.programs.lineage import Found
 from turnwise.proxy.programs.lines import Line, Node, State
@@ -91,7 +92,14 @@ class Over(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=7):
     outcome: Outcome
 
 
-News = Began | Finished | Over
+class Ran(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=8):
+    """The tools gateway told a sibling of a run."""
+
+    program: ProgramId
+    event: ToolEvent
+
+
+News = Began | Finished | Over | Ran
 
 
 def began(
@@ -150,7 +158,7 @@ def _tool_bytes(tool: ToolCall) -> int:
 
 
 def _run_bytes(run: ToolRun) -> int:
-    return _text_bytes(run.id) + _text_bytes(run.name) + _text_bytes(run.caller) + 32
+    return _text_bytes(run.id) + _text_bytes(run.name) + _text_bytes(run.caller) + 72
 
 
 class _Running(NamedTuple):
@@ -163,12 +171,19 @@ class _Running(NamedTuple):
 
 
 class Elsewhere:
-    """Applies what siblings tell, each known by its number; `close` is told of conversations that are over.
+    """Applies what siblings tell, each known by its number; `close` is told of conversations that are over, `learn` of calls.
 
     The end of a call may never be heard. One that began `max_age_s` ago counts as gone, so that it holds up no program.
     """
 
-    def __init__(self, population: Population, close: Callable[[Line], None], max_age_s: float) -> None:
+    def __init__(
+        self,
+        population: Population,
+        close: Callable[[Line], None],
+        max_age_s: float,
+        learn: Callable[[str, Call], None] | None = None,
+    ) -> None:
+        self._learn = learn
         self._population = population
         self._close = close
         self._max_age_s = max_age_s
@@ -180,6 +195,10 @@ class Elsewhere:
             self._began(news, sender, now)
         elif isinstance(news, Finished):
             self._finished(news)
+        elif isinstance(news, Ran):
+            program = self._population.get(news.program)
+            if program is not None:
+                program.told(news.event)
         else:
             program = self._population.get(news.program)
             if program is not None and program.is_live:
@@ -247,6 +266,8 @@ class Elsewhere:
         node.ended_at = news.call.times.ended
         program.ended_call(node, news.tools, news.stored_as)
         program.record.add(news.call)
+        if self._learn is not None:
+            self._learn(program.key.tenant, news.call)
         self._population.settled(program)
 
     def _found(self, follows: Follows | None) -> Found | None:

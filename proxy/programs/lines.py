@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from turnwise.events import ToolEvent
-from turnwise.proxy.programs.values import LinkKind
+from turnwise.events import ToolEvent, ToolStep
+from turnwise.proxy.programs.values import LinkKind, Waiting
 from turnwise.turns import ToolCall
 from turnwise.types import CallId, Digest
 
@@ -18,6 +19,9 @@ KEPT_NODES = 2
 
 A call takes half a kilobyte as long as it can be followed.
 """
+
+MAX_TOLD = 128
+"""Tool calls of one answer whose runs are kept as told."""
 
 
 class State(IntEnum):
@@ -74,7 +78,7 @@ class Node:
         self.spawned: dict[str, list[Line]] | None = None
         """Conversations that these began, by id of the tool call."""
         self.measured: dict[str, ToolEvent] | None = None
-        """What a gateway told of them, by id."""
+        """What a gateway told of them, by id; of those too that the answer still writes."""
         self.stored_as: str = ""
         """Id of state that is kept elsewhere, by which a call may say that it goes on from this one."""
         self.is_continued = False
@@ -89,10 +93,22 @@ class Node:
         self.spawned.setdefault(tool_call_id, []).append(line)
 
     def told(self, event: ToolEvent) -> None:
-        """A gateway tells of a run of one of its tool calls."""
+        """A gateway tells of a run of one of its tool calls; of `MAX_TOLD` of them it is kept."""
         if self.measured is None:
             self.measured = {}
-        self.measured[event.tool_call_id] = event
+        if event.step is ToolStep.VOID:
+            self.measured.pop(event.tool_call_id, None)
+        elif len(self.measured) < MAX_TOLD or event.tool_call_id in self.measured:
+            self.measured[event.tool_call_id] = event
+
+    def waiting(self) -> Iterator[Waiting]:
+        """Its tool calls whose results have not come, those that a gateway was told of before the answer's end included."""
+        measured = self.measured or {}
+        for tool in self.tools:
+            yield Waiting(tool.id, tool.name, self.line.agent, tool.num_bytes, self.ended_at, measured.get(tool.id))
+        if self.state is State.RUNNING:
+            for event in measured.values():
+                yield Waiting(event.tool_call_id, event.tool, self.line.agent, 0, event.told_at, event)
 
 
 class Line:

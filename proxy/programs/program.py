@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from turnwise.events import ToolEvent, ToolStep
 from turnwise.proxy.programs.lineage import Lineage
 from turnwise.proxy.programs.lines import KEPT_NODES, Line, Node, State
 from turnwise.proxy.programs.record import Record
-from turnwise.proxy.programs.values import Ended, Key, Outcome, Running, Summary
+from turnwise.proxy.programs.values import Ended, Key, Outcome, Running, Summary, Waiting
 from turnwise.turns import ToolCall
-from turnwise.types import Digest
+from turnwise.types import CallId, Digest
 
 NEVER = float("inf")
 
@@ -92,6 +95,26 @@ class Program:
             for place, node in enumerate(line.nodes)
             if node.state is State.RUNNING
         )
+
+    def node(self, call_id: CallId) -> Node | None:
+        """The call of this id, if it can still be followed; what is asked for is new, and so among the newest conversations."""
+        return next((node for line in reversed(self.lines) for node in line.nodes if node.call_id == call_id), None)
+
+    def told(self, event: ToolEvent) -> bool:
+        """The tools gateway tells of a run for one of its calls, which may not have ended; False where that is not known."""
+        node = self.node(event.turn)
+        if node is None:
+            return False
+        node.told(event)
+        if event.step is ToolStep.VOID and event.started_at < event.ended_at:
+            self.record.voided(event)
+        return True
+
+    def waits(self) -> Iterator[Waiting]:
+        """Its tool calls whose results have not come."""
+        for line in self.lines:
+            for node in line.nodes:
+                yield from node.waiting()
 
     def line(self, agent: str) -> Line:
         """The conversation of the agent of this name; a new one where it is not known, or nobody named it."""
@@ -179,7 +202,8 @@ class Program:
     def ended(self) -> Ended:
         """It, for those who export it; it has ended."""
         calls = self.record.calls()
-        return Ended(self.key, self.outcome, calls, max((call.times.ended for call in calls), default=self.key.started_at))
+        ended_at = max((call.times.ended for call in calls), default=self.key.started_at)
+        return Ended(self.key, self.outcome, calls, ended_at, self.record.void_runs)
 
     def summary(self, now: float) -> Summary:
         """Its row of the list."""

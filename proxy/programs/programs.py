@@ -5,23 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from operator import attrgetter
 
-import msgspec
-
 from turnwise.dialects import DIALECTS, Dialect
-from turnwise.events import ToolEvent
+from turnwise.events import ToolEvent, ToolStep
 from turnwise.proxy.programs import calls, elsewhere
 from turnwise.proxy.programs.backlog import Backlog
 from turnwise.proxy.programs.belonging import Belonging, head
 from turnwise.proxy.programs.dependence import depends
 from turnwise.proxy.programs.elsewhere import Elsewhere
 from turnwise.proxy.programs.fitting import said_of
-from turnwise.proxy.programs.graph import Graph, HintReader, Malformed, Retired
-from turnwise.proxy.programs.identity import Identity, Ignored
+from turnwise.proxy.programs.graph import Graph, HintReader, Retired
+from turnwise.proxy.programs.identity import Identity
 from turnwise.proxy.programs.lines import Node, State
+from turnwise.proxy.programs.pauses import Left, Pauses
 from turnwise.proxy.programs.population import Population
 from turnwise.proxy.programs.program import Program
+from turnwise.proxy.programs.stats import Stats
 from turnwise.proxy.programs.turn import Turn
-from turnwise.proxy.programs.values import Attempt, Basis, Call, Ended, EngineTimes, Key, LinkKind, Running, Summary, Told
+from turnwise.proxy.programs.values import (
+    Attempt,
+    Basis,
+    Call,
+    Ended,
+    EngineTimes,
+    Key,
+    LinkKind,
+    Running,
+    Summary,
+    Told,
+    ToolRun,
+    Waiting,
+)
 from turnwise.proxy.programs.values import Outcome as ProgramOutcome
 from turnwise.settings import ProgramSettings, TraceSettings
 from turnwise.turns import MAX_ID_CHARS
@@ -36,21 +49,6 @@ _ACTIVE_AT = attrgetter("record.active_at")
 _STARTED_AT = attrgetter("started_at")
 
 
-class Stats(msgspec.Struct, frozen=True, gc=False):
-    """Counts since the start: what was made of calls."""
-
-    live: int
-    """Programs at this moment."""
-    calls: Mapping[Basis, int]
-    """By what told which program each belongs to."""
-    ended: Mapping[ProgramOutcome, int]
-    """Programs, by how."""
-    ignored: Mapping[Ignored, int]
-    """Claims of clients, by why they were left out."""
-    malformed_hints: Mapping[Malformed, int]
-    """Hints of clients that were left out."""
-
-
 class Programs:
     """All live programs and the newest ended ones, bounded; pure."""
 
@@ -60,6 +58,7 @@ class Programs:
         traces: TraceSettings,
         dialects: Mapping[DialectName, Dialect] = DIALECTS,
         tell: Callable[[elsewhere.News], None] | None = None,
+        pauses: Pauses | None = None,
     ) -> None:
         self._dialects = dialects
         self._final_tools = frozenset(settings.final_answer_tools)
@@ -68,7 +67,10 @@ class Programs:
         self._belonging = Belonging(settings, traces, self._population, tell)
         self._tell = tell
         self._backlog = Backlog()
-        self.elsewhere = Elsewhere(self._population, self._backlog.close, settings.max_age_s)
+        self.pauses = pauses
+        """What is learned of how long tools run; None where nothing is."""
+        learn = None if pauses is None else pauses.learn
+        self.elsewhere = Elsewhere(self._population, self._backlog.close, settings.max_age_s, learn)
         """What siblings serve; `tell` tells them what this worker serves, None where there are none."""
         self._calls = dict.fromkeys(Basis, 0)
         self._hints = HintReader()
@@ -149,8 +151,11 @@ class Programs:
     def tool_event(self, event: ToolEvent, program: str = "") -> Told:
         """Take a tool run as it was measured, where one call waits for its result.
 
-        `program` is the id or the name of a program, where it is known.
+        `program` is the id or the name of a program, where it is known. What the tools gateway tells names the call that wrote
+        the tool call, which may not have ended, and the program by its id.
         """
+        if event.turn:
+            return self._gateway_event(event, ProgramId(program))
         callers = self._population.callers(event.tool_call_id)
         if program:
             callers = [node for node in callers if program in (node.line.program.key.id, node.line.program.key.name)]
@@ -158,6 +163,28 @@ class Programs:
             return Told.AMBIGUOUS if callers else Told.UNKNOWN
         callers[0].told(event)
         return Told.TAKEN
+
+    def _gateway_event(self, event: ToolEvent, program: ProgramId) -> Told:
+        known = self._population.get(program)
+        if known is None or not event.tool_call_id or not known.told(event):
+            return Told.UNKNOWN
+        # Progress is only looked at while it lasts, where it is told.
+        if self._tell is not None and event.step is not ToolStep.PROGRESSED:
+            self._tell(elsewhere.Ran(program, event))
+        return Told.TAKEN
+
+    def waits(self, program: ProgramId, now: float) -> tuple[tuple[Waiting, Left | None], ...]:
+        """A program's tool calls whose results have not come, and how long each is expected to take yet."""
+        known = self._population.get(program)
+        if known is None:
+            return ()
+        pauses, tenant = self.pauses, known.key.tenant
+        return tuple((waiting, None if pauses is None else pauses.left(tenant, waiting, now)) for waiting in known.waits())
+
+    def void_runs(self, program: ProgramId) -> tuple[ToolRun, ...]:
+        """Runs of tools for answers of a program that did not end cleanly."""
+        known = self._population.get(program)
+        return () if known is None else known.record.void_runs
 
     def engine_times(self, program: ProgramId, call: CallId, times: EngineTimes) -> bool:
         """Put down what the engine says of a finished call; False where that is not known any more."""
@@ -254,5 +281,7 @@ class Programs:
         node.ended_at = call.times.ended
         turn.program.record.add(call)
         self._population.settled(turn.program)
+        if call.runs and self.pauses is not None:
+            self.pauses.learn(turn.key.tenant, call)
         if self._tell is not None:
             self._tell(elsewhere.finished(turn.program, node, call))

@@ -7,8 +7,9 @@ import zlib
 import msgspec
 from msgspec.structs import replace
 
+from turnwise.events import ToolEvent
 from turnwise.proxy.programs.graph import Graph
-from turnwise.proxy.programs.values import Call, EngineTimes, Key, Outcome, Summary
+from turnwise.proxy.programs.values import Call, EngineTimes, Key, Outcome, Summary, ToolRun
 from turnwise.types import CallId
 
 PAGE_CALLS = 4
@@ -19,6 +20,9 @@ Of 430 bytes a call, 200 are left of four calls and 175 of eight; the more of th
 
 PAGES_LOOKED_AT = 64
 """Pages in which a call is looked for of which an engine tells: it does so soon after the call's end."""
+
+MAX_VOID_RUNS = 64
+"""Void runs of one program that are kept: an answer that breaks off is rare, and a program of more is known to be ill."""
 
 _LEVEL, _WINDOW_BITS, _MEMORY_LEVEL = 1, -12, 5
 """The fastest level, a window of 4 KB, which is more than a page, and no checksum: 6 us a call, half that of the defaults."""
@@ -53,6 +57,7 @@ class Record:
         "prompt_tokens",
         "reported_prompt_tokens",
         "running",
+        "void_runs",
     )
 
     def __init__(self, key: Key) -> None:
@@ -74,6 +79,8 @@ class Record:
         """That of the newest call which names one."""
         self.active_at = key.started_at
         """When a call last began or ended."""
+        self.void_runs: tuple[ToolRun, ...] = ()
+        """Runs of tools for answers that did not end cleanly, the `MAX_VOID_RUNS` first."""
         self._pages: tuple[bytes, ...] = ()
         self._packed = b""
         """The calls since the last page."""
@@ -117,6 +124,23 @@ class Record:
             self._pages = (*self._pages, _compress(self._packed))
             self._packed = b""
             self._num_loose = 0
+
+    def voided(self, event: ToolEvent) -> None:
+        """A tool ran for an answer that did not end cleanly."""
+        if len(self.void_runs) < MAX_VOID_RUNS:
+            run = ToolRun(
+                event.tool_call_id,
+                event.tool,
+                event.turn,
+                event.started_at,
+                event.ended_at,
+                event.queued_at,
+                is_inferred=False,
+                is_ok=False,
+                how=event.how,
+                predicted_s=event.predicted_s,
+            )
+            self.void_runs = (*self.void_runs, run)
 
     def calls(self) -> tuple[Call, ...]:
         """The finished calls, in the order of their ends."""

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
+from turnwise.events import ToolEvent, ToolHow
 from turnwise.turns import ToolCall
 from turnwise.types import CallId, DialectName, ProgramId, ReplicaId
 
@@ -94,6 +95,38 @@ class ToolRun(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Whether the tool was an agent whose calls are known: its time is theirs."""
     is_ok: bool = True
     """False where a gateway told that it failed."""
+    how: ToolHow = ToolHow.ASKED
+    """How it came about, where a gateway told."""
+    claimed_at: float | None = None
+    """When the agent asked for it, where a gateway told."""
+    predicted_s: float | None = None
+    """How long the gateway expected it to run."""
+    saved_s: float = 0.0
+    """Of its run, what passed while the model that called it still wrote."""
+    num_bytes: int = 0
+    """Size of its arguments."""
+
+    @property
+    def has_joined(self) -> bool:
+        """Whether the agent asked for it while it ran already."""
+        return self.claimed_at is not None and self.started_at < self.claimed_at < self.ended_at
+
+
+VOID = "void"
+"""How a run for an answer that did not end cleanly is shown: its result was given to nobody."""
+
+
+class Waiting(msgspec.Struct, frozen=True, gc=False):
+    """A tool call whose result has not come."""
+
+    tool_call_id: str
+    tool: str
+    agent: int
+    num_bytes: int
+    since: float
+    """When its answer had ended, or it was first told of."""
+    told: ToolEvent | None = None
+    """What a gateway told of it last."""
 
 
 class Times(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -218,6 +251,8 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
     calls: tuple[Call, ...]
     ended_at: float
     """When its last call ended."""
+    voided: tuple[ToolRun, ...] = ()
+    """Runs of tools for answers that did not end cleanly; nobody was given their results."""
 
 
 class Summary(msgspec.Struct, frozen=True, gc=False):
@@ -249,3 +284,5 @@ class Summary(msgspec.Struct, frozen=True, gc=False):
     """Of the prompt tokens, those of calls whose engine said how many were cached."""
     started_at: float = 0.0
     """When it began, in Unix seconds where the time of day was told, else on the clock of calls."""
+    remaining_s: float | None = None
+    """How long the tools that it waits for are expected to take yet; None where it waits for none, or nothing is known."""

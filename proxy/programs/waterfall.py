@@ -9,10 +9,11 @@ from math import inf
 
 import msgspec
 
+from turnwise.events import ToolHow
 from turnwise.proxy.programs.causes import Cause, Stretch, run_segments, segments
 from turnwise.proxy.programs.critical_path import run_id
 from turnwise.proxy.programs.ledger import RUNNING, Ledger
-from turnwise.proxy.programs.values import Call, Running, ToolRun
+from turnwise.proxy.programs.values import VOID, Call, Running, ToolRun
 from turnwise.types import CallId
 
 _NOWHERE = (inf, -inf)
@@ -79,10 +80,25 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     is_final: bool = False
     is_running: bool = False
     """Whether the call has not ended; then neither its causes nor its place on the critical path are known."""
+    marks: tuple[str, ...] = ()
+    """Of a tool run that a gateway measured: `early`, `shared`, `remembered` or `void`; `joined` where it ran when it was asked
+    for."""
+    saved_s: float = 0.0
+    """Of a tool run, what passed while the model still wrote."""
+    predicted_s: float | None = None
+    """How long the gateway expected a tool to run."""
 
 
-def waterfall(calls: Sequence[Call], ledger: Ledger, running: Sequence[Running] = (), now: float = 0.0) -> tuple[Row, ...]:
+def waterfall(
+    calls: Sequence[Call],
+    ledger: Ledger,
+    running: Sequence[Running] = (),
+    now: float = 0.0,
+    voided: Sequence[ToolRun] = (),
+) -> tuple[Row, ...]:
     """Make the rows in the order in which they began; `ledger` is the account of these calls, `running` go on at `now`.
+
+    Runs of tools that are `voided` belong to no call that brings their results: they are nothing's reason.
 
     A tool that is itself a conversation of the program has no row: its time is its calls'.
     """
@@ -96,6 +112,7 @@ def waterfall(calls: Sequence[Call], ledger: Ledger, running: Sequence[Running] 
     picture = _Picture(ledger, runs)
     rows = [picture.call_row(call) for call in calls]
     rows += [picture.tool_row(name, run, agents.get(run.caller, bringer)) for name, (run, bringer) in runs.items()]
+    rows += [picture.void_row(run, agents.get(run.caller)) for run in voided]
     gaps = [stretch for stretch in ledger.path if stretch.is_gap and stretch.node not in runs]
     rows += [picture.gap_row(number, gap, agents.get(CallId(gap.node))) for number, gap in enumerate(gaps)]
     rows += [picture.running_row(call, now) for call in running]
@@ -185,6 +202,29 @@ class _Picture:
             links=(RowLink("tool", run.caller),),
             reason="" if run.is_ok else "failed",
             is_inferred=run.is_inferred,
+            marks=_marks(run),
+            saved_s=run.saved_s,
+            predicted_s=run.predicted_s,
+        )
+
+    def void_row(self, run: ToolRun, caller: Call | None) -> Row:
+        """The row of a tool run for an answer that did not end cleanly."""
+        name = f"{run.caller}/{run.id}/{VOID}"
+        parts = run_segments(name, run)
+        return Row(
+            id=name,
+            kind=RowKind.TOOL,
+            agent=0 if caller is None else caller.agent,
+            agent_name="" if caller is None else caller.agent_name,
+            label=run.name,
+            start_s=parts[0].start - self._start,
+            end_s=parts[-1].end - self._start,
+            bars=self._bars(name, parts),
+            on_path=False,
+            slack_s=None,
+            links=() if caller is None else (RowLink("tool", run.caller),),
+            marks=(VOID,),
+            predicted_s=run.predicted_s,
         )
 
     def gap_row(self, number: int, gap: Stretch, successor: Call | None) -> Row:
@@ -214,3 +254,10 @@ class _Picture:
                 on_path = cuts[0] <= start and end <= cuts[1]
                 bars.append(Bar(part.cause, start - self._start, end - self._start, part.detail, on_path))
         return tuple(bars)
+
+
+def _marks(run: ToolRun) -> tuple[str, ...]:
+    if run.is_inferred:
+        return ()
+    how = () if run.how is ToolHow.ASKED else (run.how.value,)
+    return (*how, "joined") if run.has_joined else how

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from turnwise.admin.asking import NoAnswer, Refused, complain, write_json
-from turnwise.admin.words import age, clean, share
+from turnwise.admin.words import age, clean, share, span
 from turnwise.proxy.programs.values import Outcome, Summary
 from turnwise.proxy.watch.asking import add_admin, admin_url, ask
 from turnwise.proxy.watch.words import STATE_STYLES, state, title, tokens
@@ -27,7 +27,7 @@ DESCRIPTION = (
 )
 WATCH_S = 1.0
 
-DISPENSABLE = ("quiet", "agents", "prompt", "tool calls", "age")
+DISPENSABLE = ("quiet", "agents", "prompt", "left", "tool calls", "age")
 MIN_NAME = 16
 GAP = 2
 """Cells between two columns."""
@@ -114,6 +114,7 @@ def _figures(program: Summary) -> dict[str, str]:
         "agents": str(program.agents),
         "calls": f"{program.calls}+{program.running}" if program.running else str(program.calls),
         "tool calls": f"{program.tools} ({program.waiting} open)" if program.waiting else str(program.tools),
+        "left": "" if program.remaining_s is None else span(program.remaining_s),
         "prompt": tokens(program.prompt_tokens),
         "cached": share(program.cached_tokens, program.reported_prompt_tokens),
         "age": age(program.age_s),

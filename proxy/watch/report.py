@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from turnwise.admin.words import clean, plural, share, span
+from turnwise.events import ToolHow
 from turnwise.proxy.admin.program_page import ProgramPage
 from turnwise.proxy.programs.causes import Cause
 from turnwise.proxy.watch.waterfall import FAILED, ON_PATH, STYLES, Waterfall
@@ -28,7 +29,7 @@ def shown(page: ProgramPage, *, with_gaps: bool = False) -> RenderableType:
         parts.append(_causes(page))
     else:
         parts.append(Text("no call of it has ended yet", "dim"))
-    return Group(*parts, *_prompts(page))
+    return Group(*parts, *_waits(page), *_prompts(page))
 
 
 class Legend:
@@ -103,6 +104,19 @@ def _causes(page: ProgramPage) -> Table:
             table.add_row(_word(cause), span(on_path), share(part, 1), bar, span(in_all))
     table.add_row("", Text(span(ledger.makespan_s), "bold"), "", "", "")
     return table
+
+
+def _waits(page: ProgramPage) -> list[Text]:
+    """Of each tool call whose result has not come, since when, and how long it is expected to take yet."""
+    now_s = page.ledger.makespan_s
+    lines = []
+    for wait in page.waiting:
+        step = "" if wait.step is None else f", {wait.step}"
+        how = "" if wait.how is None or wait.how is ToolHow.ASKED else f" {wait.how}"
+        left = "" if wait.remaining_s is None else f", about {span(wait.remaining_s)} left ({wait.source})"
+        since = span(max(0.0, now_s - wait.since))
+        lines.append(Text(f"waiting for {clean(wait.tool)}(): {since}{step}{how}{left}", STATE_STYLES["in tools"]))
+    return [Text(""), *lines] if lines else []
 
 
 def _prompts(page: ProgramPage) -> list[Text]:

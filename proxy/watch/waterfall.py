@@ -151,7 +151,7 @@ def _label(row: OutlineRow) -> str:
     indent = "  " * row.depth
     how = f": {clean(row.reason)}" if row.reason else ", running" if row.is_running else ""
     if row.kind is RowKind.TOOL:
-        return f"{indent}{clean(row.label)}(){how}"
+        return f"{indent}{clean(row.label)}(){''.join(f', {mark}' for mark in row.marks)}{how}"
     if row.kind is RowKind.GAP:
         cause = row.bars[0].cause.value.replace("_", " ")
         return f"{indent}({cause})" if row.label == row.bars[0].cause else f"{indent}({cause}: {clean(row.label)})"

@@ -9,7 +9,7 @@ from turnwise.index import KvIndex, Report
 from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.held import Holder
 from turnwise.proxy.member import Member
-from turnwise.proxy.programs.elsewhere import Began, Elsewhere, Finished, Over
+from turnwise.proxy.programs.elsewhere import Began, Elsewhere, Finished, Over, Ran
 from turnwise.proxy.workers.messages import Booked, Datagram, Kept, Learned, LoadOf, Settled
 from turnwise.proxy.workers.ports import NO_LOAD, Load
 from turnwise.types import CallId, PromptChain, ReplicaId
@@ -47,7 +47,7 @@ class Inbox:
         if datagram.is_whole or datagram.loads:
             self._take_loads(datagram)
         for item in datagram.news:
-            if isinstance(item, Began | Finished | Over):
+            if isinstance(item, Began | Finished | Over | Ran):
                 if self._programs is not None:
                     self._programs.heard(item, datagram.sender, now)
                 continue

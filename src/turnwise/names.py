@@ -276,6 +276,24 @@ PROGRAM_FIRST_RESULT_SECONDS = Metric(
 )
 PROGRAM_CALLS = Metric("turnwise_program_calls", "histogram", (), "Calls of a program.")
 PROGRAM_TOOL_RUNS = Metric("turnwise_program_tool_runs", "histogram", (), "Tool runs of a program.")
+TOOL_RUNS = Metric(
+    "turnwise_tool_runs_total",
+    "counter",
+    ("how",),
+    "Runs of tools: inferred, else as a gateway told: asked, early, shared, remembered; void, when their program ends.",
+)
+TOOL_SAVED_SECONDS = Metric(
+    "turnwise_tool_saved_seconds_total",
+    "counter",
+    (),
+    "Seconds that tools ran while the model that called them still wrote.",
+)
+TOOL_PREDICTION_RATIO = Metric(
+    "turnwise_tool_prediction_ratio",
+    "histogram",
+    ("how",),
+    "How long a tool ran over how long the gateway expected; 1 is right.",
+)
 PROGRAM_PATH_SECONDS = Metric(
     "turnwise_program_path_seconds_total",
     "counter",
@@ -294,6 +312,38 @@ PROGRAM_COST = Metric(
     (),
     "What that time cost by `programs.replica_price_per_hour`, as if no call shared its replica. With a price only.",
 )
+WRITTEN_TOOL_CALLS = Metric(
+    "turnwise_written_tool_calls_total",
+    "counter",
+    ("dialect", "fate"),
+    "Tool calls of which the tools gateway was told: clean, or why nothing of them may be used.",
+)
+TOOL_CALL_DRIFTS = Metric(
+    "turnwise_tool_call_drifts_total",
+    "counter",
+    ("engine", "model", "dialect"),
+    "Tool calls behind whose arguments something else was written.",
+)
+EARLY_OFF = Metric(
+    "turnwise_early_runs_off",
+    "gauge",
+    ("engine", "model", "dialect"),
+    "Who wrote such too often: no tool runs early for it until the proxy is started again.",
+)
+LINK_LISTENING = Metric("turnwise_gateway_listening", "gauge", (), "Whether the tools gateway is told of tool calls.")
+LINK_TOLD = Metric(
+    "turnwise_gateway_told_total", "counter", (), "Messages about tool calls that the tools gateway was sent."
+)
+LINK_DROPPED = Metric(
+    "turnwise_gateway_dropped_total",
+    "counter",
+    (),
+    "Messages that it was not: it did not keep up, was gone, or its turn was lost.",
+)
+LINK_LOST_TURNS = Metric(
+    "turnwise_gateway_lost_turns_total", "counter", (), "Turns of which the tools gateway was told a part, and not the rest."
+)
+LINK_HEARD = Metric("turnwise_gateway_heard_total", "counter", (), "Events of tool runs that the tools gateway told.")
 LIVE_PROGRAMS = Metric("turnwise_live_programs", "gauge", (), "Programs that have not ended.")
 IDENTIFIED_CALLS = Metric(
     "turnwise_identified_calls_total", "counter", ("basis",), "Calls by what told to which program they belong."

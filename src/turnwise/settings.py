@@ -259,8 +259,8 @@ class ToolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     ] = 4 * 1024 * 1024
     max_learned: Annotated[
         int,
-        Meta(ge=0, description="Tools, of each tenant, whose run times are learned from gaps between calls; 0 learns none."),
-    ] = 4096
+        Meta(ge=0, description="Tools, of all tenants, whose run times are learned from gaps between calls; 0 learns none."),
+    ] = 1024
 
 
 class Edits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

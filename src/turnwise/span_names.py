@@ -97,6 +97,16 @@ REPORTED_TOKENS = Attribute("turnwise.hit.reported_tokens", "integer", "route", 
 COST = Attribute("turnwise.cost_s", "number", "route", "Predicted seconds for which that replica was chosen.")
 FIRST_VISIBLE = Attribute("turnwise.time_to_first_visible", "number", "call", "Seconds to the first token that a user sees.")
 INFERRED = Attribute("turnwise.inferred", "boolean", "tool", "Whether the run is inferred from the time between two calls.")
+TOOL_HOW = Attribute(
+    "turnwise.tool.how", "string", "tool", "`asked`, `early`, `shared`, `remembered` or `void`, where the run is measured."
+)
+TOOL_JOINED = Attribute("turnwise.tool.joined", "boolean", "tool", "Whether the agent asked for it while it ran already.")
+TOOL_QUEUE_SECONDS = Attribute("turnwise.tool.queue_s", "number", "tool", "How long it waited for its turn at the gateway.")
+TOOL_RUN_SECONDS = Attribute("turnwise.tool.run_s", "number", "tool", "How long it ran.")
+TOOL_PREDICTED_SECONDS = Attribute("turnwise.tool.predicted_s", "number", "tool", "How long it was expected to run.")
+TOOL_SAVED_SECONDS = Attribute(
+    "turnwise.tool.saved_s", "number", "tool", "Of its run, what passed while the model still wrote."
+)
 
 OUTCOME = Attribute("turnwise.program.outcome", "string", "root", "How the program ended.")
 EPOCH = Attribute("turnwise.program.epoch", "integer", "root", "Which program of that name, from 0.")

@@ -115,6 +115,7 @@ class Told:
         root, trace = spans.root_span(session, name, int(began)), spans.trace_id(session, name, int(began))
         basis = Basis.NAMED if name else Basis.LINEAGE
         self.running = ()
+        self.waits = ()
         self.key = Key(ProgramId(root.hex()), name, tenant, session, 0, trace, root, None, True, began, basis)
         self.summary = Summary(
             id=self.key.id,
@@ -169,6 +170,12 @@ class ToldPrograms:
 
     def running(self, program):
         return self.told[program].running
+
+    def waits(self, program, now):
+        return self.told[program].waits
+
+    def void_runs(self, program):
+        return ()
 
     def graph(self, program):
         return self.graphs.get(self.told[program].key.name)

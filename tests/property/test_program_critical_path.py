@@ -15,12 +15,15 @@ LONGER_S = 2.0**-20
 
 
 class Plan:
-    """A random graph of calls and measured tool runs: how long each takes, what it waits for, and the pause after that."""
+    """A random graph of calls and measured tool runs: how long each takes, what it waits for, and the pause after that.
+
+    A run that is `early` begins so long after its caller began, which goes on meanwhile.
+    """
 
     def __init__(self, seed):
         rng = random.Random(seed)
         self.names, self.lengths, self.pauses, self.waits = [], {}, {}, {}
-        self.tools = {}
+        self.tools, self.early = {}, {}
         for number in range(rng.randint(2, 12)):
             name = f"c{number}"
             before = [other for other in self.names if other not in self.tools]
@@ -31,6 +34,8 @@ class Plan:
                     run = f"{caller}/{caller}-{number}{position}"
                     self._add(rng, run, [caller])
                     self.tools[run] = (caller, f"{number}{position}")
+                    if rng.random() < 0.4:
+                        self.early[run] = self.lengths[caller] * rng.uniform(0.1, 0.9)
                     runs.append(run)
             self._add(rng, name, found + runs)
 
@@ -41,10 +46,13 @@ class Plan:
         self.waits[name] = waits
 
     def times(self, longer=None):
-        """When each begins and ends, where `longer` takes a little longer than planned."""
+        """When each begins and ends, where `longer` takes a little longer than planned, before anything else begins in it."""
         found = {}
         for name in self.names:
             start = max((found[other][1] for other in self.waits[name]), default=100.0) + self.pauses[name]
+            if name in self.early:
+                (caller,) = self.waits[name]
+                start = found[caller][0] + self.early[name] + (LONGER_S if caller == longer else 0.0)
             found[name] = (start, start + self.lengths[name] + (LONGER_S if name == longer else 0.0))
         return found
 
@@ -102,13 +110,14 @@ def check(plan):
 
 
 def idle(chain, times):
-    """Time between the nodes of a chain."""
-    return math.fsum(times[right][0] - times[left][1] for left, right in pairwise(chain))
+    """Time between the nodes of a chain; none before one that began within the other."""
+    return math.fsum(max(0.0, times[right][0] - times[left][1]) for left, right in pairwise(chain))
 
 
 def slack(plan, times, name, end):
-    """How much longer a node could have taken before it passed the beginning of one that waited for it."""
-    return min([times[other][0] for other in plan.names if name in plan.waits[other]] or [end]) - times[name][1]
+    """How much longer a node could have taken before it passed the beginning of one that waited for its end."""
+    waiting = [other for other in plan.names if name in plan.waits[other] and other not in plan.early]
+    return min([times[other][0] for other in waiting] or [end]) - times[name][1]
 
 
 @pytest.mark.parametrize("seed", range(300))

@@ -140,7 +140,7 @@ def test_every_attribute_that_is_sent_is_one_of_the_names():
     prefixes = tuple(name.partition("<")[0] for name in known if "<" in name)
     failed = Attempt(0, "replica-1", "connect_failed", None, STARTED + 0.02)
     made = call(
-        runs=(ToolRun("c", "search", "tw-1", STARTED, STARTED + 1),),
+        runs=(ToolRun("c", "search", "tw-1", STARTED, STARTED + 1, is_inferred=False, predicted_s=1.0),),
         attempts=(failed,),
         cost_s=1.0,
         agent_name="a",

@@ -114,7 +114,7 @@ const BACK = {
 export function name(row) {
   if (row.kind === "gap")
     return row.label === row.bars[0].cause ? label(row.label) : `${label(row.bars[0].cause)}: ${row.label}`;
-  if (row.kind === "tool") return row.label;
+  if (row.kind === "tool") return [row.label, ...row.marks].join(", ");
   const agent = row.agent > 0 ? `${row.agent_name || "agent"} ${row.agent}, ` : "";
   return `${agent}call ${row.turn + 1}${row.is_running ? ", running" : ""}`;
 }
@@ -122,7 +122,12 @@ export function name(row) {
 function told(row) {
   const common = { Began: span(row.start_s), Took: span(row.end_s - row.start_s) };
   if (row.kind === "tool")
-    return { ...common, Times: row.is_inferred ? "inferred from the gap between two calls" : "measured by the tools gateway" };
+    return {
+      ...common,
+      Expected: row.predicted_s === null ? "" : span(row.predicted_s),
+      "While the model wrote": row.saved_s > 0 ? span(row.saved_s) : "",
+      Times: row.is_inferred ? "inferred from the gap between two calls" : "measured by the tools gateway",
+    };
   if (row.kind === "gap")
     return { ...common, "Waited for": row.is_inferred ? "not known: what ended last before it is taken" : "" };
   return {

@@ -50,6 +50,12 @@ _COST = wire.number(names.COST)
 _REPORTED = wire.integer(names.REPORTED_TOKENS)
 _FIRST_VISIBLE = wire.number(names.FIRST_VISIBLE)
 _INFERRED = wire.boolean(names.INFERRED)
+_TOOL_HOW = wire.word(names.TOOL_HOW)
+_TOOL_JOINED = wire.boolean(names.TOOL_JOINED)
+_TOOL_QUEUE = wire.number(names.TOOL_QUEUE_SECONDS)
+_TOOL_RUN = wire.number(names.TOOL_RUN_SECONDS)
+_TOOL_PREDICTED = wire.number(names.TOOL_PREDICTED_SECONDS)
+_TOOL_SAVED = wire.number(names.TOOL_SAVED_SECONDS)
 
 _VLLM = wire.word(names.PROVIDER)(names.PROVIDER_NAME)
 _TOOL_OPERATION = _OPERATION(names.TOOL)
@@ -72,7 +78,10 @@ def identity(program: str, session: str) -> bytes:
 
 def call_spans(key: Key, call: Call, wall_ns: WallClock) -> list[bytes]:
     """Make the spans of a finished call and of the tool runs whose results it brought, each a field `spans`."""
-    spans = [_tool(key, run, position, wall_ns) for position, run in enumerate(call.runs)]
+    spans = [
+        run_span(key, run, tool_run_span(run, position), wall_ns, "" if run.is_inferred else run.how.value)
+        for position, run in enumerate(call.runs)
+    ]
     chat = span_id(call.call_id, Part.CHAT)
     spans.append(_chat(key, call, chat, wall_ns))
     times, common = call.times, identity(key.id, key.session)
@@ -203,13 +212,20 @@ def _links(key: Key, call: Call) -> tuple[bytes, list[str]]:
     return made, deps
 
 
-def _tool(key: Key, run: ToolRun, position: int, wall_ns: WallClock) -> bytes:
+def run_span(key: Key, run: ToolRun, span: bytes, wall_ns: WallClock, how: str) -> bytes:
+    """The span of a tool run, a field `spans`; `how` is empty where nobody measured it."""
     attributes = identity(key.id, key.session) + _TOOL_OPERATION + _TOOL_NAME(run.name) + _INFERRED(run.is_inferred)
     if run.id:
         attributes += _TOOL_CALL_ID(run.id)
+    if how:
+        queued_s = 0.0 if run.queued_at is None else run.started_at - run.queued_at
+        attributes += _TOOL_HOW(how) + _TOOL_QUEUE(queued_s) + _TOOL_RUN(run.ended_at - run.started_at)
+        attributes += _TOOL_JOINED(run.has_joined) + _TOOL_SAVED(run.saved_s)
+        if run.predicted_s is not None:
+            attributes += _TOOL_PREDICTED(run.predicted_s)
     return wire.span(
         key.trace_id,
-        tool_run_span(run, position),
+        span,
         key.root_span,
         wire.span_name(names.TOOL, run.name),
         Kind.INTERNAL,

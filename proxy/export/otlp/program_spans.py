@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from turnwise import span_names as names
 from turnwise.proxy.export.otlp import wire
-from turnwise.proxy.export.otlp.call_spans import WallClock, identity
+from turnwise.proxy.export.otlp.call_spans import WallClock, identity, run_span
 from turnwise.proxy.export.otlp.wire import Kind
 from turnwise.proxy.programs.causes import Cause
 from turnwise.proxy.programs.ledger import Ledger, account
-from turnwise.proxy.programs.spans import Part, span_id
-from turnwise.proxy.programs.values import Ended, Key
+from turnwise.proxy.programs.spans import Part, span_id, tool_span
+from turnwise.proxy.programs.values import VOID, Ended, Key
 from turnwise.settings import ProgramSettings
 from turnwise.span_names import Attribute
 from turnwise.types import CallId
@@ -54,7 +54,12 @@ def program_spans(ended: Ended, settings: ProgramSettings, wall_ns: WallClock) -
     ledger = account(
         ended.calls, ended.key.started_at, settings.final_answer_tools, price_per_hour=settings.replica_price_per_hour
     )
-    return [*_gaps(ended.key, ledger, wall_ns), _root(ended, ledger, wall_ns)]
+    return [*_void_runs(ended, wall_ns), *_gaps(ended.key, ledger, wall_ns), _root(ended, ledger, wall_ns)]
+
+
+def _void_runs(ended: Ended, wall_ns: WallClock) -> list[bytes]:
+    """Runs of tools for answers that did not end cleanly: no call brings their results."""
+    return [run_span(ended.key, run, tool_span(run.caller, f"{run.id}/{VOID}"), wall_ns, VOID) for run in ended.voided]
 
 
 def _gaps(key: Key, ledger: Ledger, wall_ns: WallClock) -> list[bytes]:

@@ -17,16 +17,20 @@ from turnwise.index import KvIndex
 from turnwise.proxy import collector, warm
 from turnwise.proxy.admin.api import AdminApi
 from turnwise.proxy.discovery import Discovery
+from turnwise.proxy.dispatch import Combination, Dispatch
 from turnwise.proxy.export.audit import Audit
 from turnwise.proxy.export.breaks import LinterFigures
 from turnwise.proxy.export.prometheus import Gauges, Metrics
 from turnwise.proxy.export.record import Recorder
 from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.front import Front
+from turnwise.proxy.gateway import DispatchFigures, Gateway, GatewayFigures, event_of
 from turnwise.proxy.lint import Linter
 from turnwise.proxy.listening import Listening
 from turnwise.proxy.pipeline import Pipeline
 from turnwise.proxy.programs import Programs
+from turnwise.proxy.programs.elsewhere import News
+from turnwise.proxy.programs.pauses import Pauses
 from turnwise.proxy.sweep import keep_swept, keep_told
 from turnwise.proxy.wire import malloc
 from turnwise.proxy.wire.server import RunningServer, serve
@@ -35,6 +39,7 @@ from turnwise.proxy.workers.bus import Bus, bus_at
 from turnwise.proxy.workers.metrics import BusFigures
 from turnwise.proxy.workers.ports import Seat
 from turnwise.settings import Server, Settings
+from turnwise.tools_gateway.messages import ToolTold
 
 logger = logging.getLogger(__name__)
 
@@ -68,15 +73,14 @@ async def run(
     bus = None if seat is None else bus_at(seat, clock=clock, schedule=asyncio.get_running_loop().call_later)
     fleet = Fleet(settings, index, bus)
     metrics = Metrics()
-    linter = Linter.of(settings)
-    if linter is not None:
-        metrics.watch(LinterFigures(linter))
+    linter = _linter(settings, metrics)
     tell = None if bus is None else bus.told
-    programs = Programs(settings.programs, settings.traces, tell=tell) if settings.programs.enabled else None
+    programs = _programs(settings, tell)
+    gateway = _gateway(settings, programs, metrics, seat)
     listening = Listening.of(settings, os.environ, programs, clock)
     recorder = Recorder(index, fleet, metrics, Audit(), clock, bus, linter, programs, listening.listeners)
     pool = Pool(settings.upstream, clock=clock)
-    pipeline = Pipeline(settings, fleet, pool, recorder, clock)
+    pipeline = Pipeline(settings, fleet, pool, recorder, clock, _dispatch(gateway, metrics))
     front = Front(pipeline, fleet, metrics, allow_paths=settings.surface.allow_paths, clock=clock)
     application = AdminApi(settings, fleet, metrics, recorder, index, programs, clock=clock).application()
     admin = web.AppRunner(application, access_log=None, auto_decompress=False)
@@ -112,8 +116,8 @@ async def run(
                 interval_s = settings.index.state_interval_s
                 keeping = warm.keep_written(state_file, index, discovery.remembered, interval_s=interval_s)
                 background.append(group.create_task(keeping, name="state file"))
-            if bus is not None:
-                background.append(group.create_task(bus.run(), name="bus"))
+            beside = (("bus", bus), ("tools gateway", gateway))
+            background += [group.create_task(part.run(), name=name) for name, part in beside if part is not None]
             if seat is not None and seat.is_successor:
                 await _listen_once_seen(server, discovery, settings.fleet.check_timeout_s)
             collector.tune()
@@ -135,6 +139,54 @@ async def run(
         if writes:
             warm.write_last(state_file, index, discovery.remembered())
         listening.stop()
+
+
+def _linter(settings: Settings, metrics: Metrics) -> Linter | None:
+    """Who compares prompts, and its figures; None where nobody does."""
+    linter = Linter.of(settings)
+    if linter is not None:
+        metrics.watch(LinterFigures(linter))
+    return linter
+
+
+def _programs(settings: Settings, tell: Callable[[News], None] | None) -> Programs | None:
+    """Who tells programs apart; None where nobody does."""
+    if not settings.programs.enabled:
+        return None
+    return Programs(settings.programs, settings.traces, tell=tell, pauses=Pauses.of(settings.tools))
+
+
+def _gateway(settings: Settings, programs: Programs | None, metrics: Metrics, seat: Seat | None) -> Gateway | None:
+    """The link to the tools gateway; None where none is set."""
+    if not settings.tools.socket:
+        return None
+
+    def hear(told: ToolTold) -> None:
+        if programs is not None:
+            programs.tool_event(event_of(told), told.program)
+
+    name = "turnwise" if seat is None else f"turnwise worker {seat.number}"
+    gateway = Gateway(settings.tools, hear, name=f"{name}, pid {os.getpid()}")
+    metrics.watch(GatewayFigures(gateway))
+    return gateway
+
+
+def _dispatch(gateway: Gateway | None, metrics: Metrics) -> Dispatch | None:
+    """Who watches answers for tool calls; None where nobody is told of them."""
+    if gateway is None:
+        return None
+
+    def early_off(who: Combination) -> None:
+        logger.error(
+            "%s, model %s, writes something behind the arguments of tool calls (%s): nothing of it runs early any more",
+            who.engine,
+            who.model,
+            who.dialect,
+        )
+
+    dispatch = Dispatch(gateway, early_off)
+    metrics.watch(DispatchFigures(dispatch))
+    return dispatch
 
 
 async def _take_seat(bus: Bus, seat: Seat, fleet: Fleet, index: KvIndex, programs: Programs | None, metrics: Metrics) -> None:

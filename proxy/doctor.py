@@ -21,6 +21,7 @@ from turnwise.events import BlocksStored, EventSourceInfo, ReplicaFacts
 from turnwise.proxy.discovery import event_source
 from turnwise.proxy.export import otlp
 from turnwise.proxy.export.otlp.sending import Verdict
+from turnwise.proxy.gateway.probe import Silent, probe
 from turnwise.settings import Replica, Settings
 
 EVENTS_FLAG = (
@@ -73,7 +74,7 @@ def run(settings: Settings) -> int:
 
 
 async def check_all(settings: Settings) -> int:
-    """Check every replica of `settings` and where traces go, and print what is found; returns 0 if all is well, else 1."""
+    """Check every replica of `settings`, where traces go and the tools gateway, and print it; returns 0 if all is well."""
     examined = await asyncio.gather(*(examine_one(replica) for replica in settings.replicas))
     console = Console()
     for replica, (checks, _) in zip(settings.replicas, examined, strict=True):
@@ -85,6 +86,10 @@ async def check_all(settings: Settings) -> int:
         answer = await asyncio.to_thread(otlp.probe, found)
         console.print(Text(f"traces: {found.url}: {answer.why or 'takes spans'}"))
         is_well = is_well and answer.verdict is Verdict.TAKEN
+    if settings.tools.socket:
+        found_gateway, answers = await _gateway(settings.tools.socket)
+        console.print(Text(f"tools gateway: {found_gateway}"))
+        is_well = is_well and answers
     console.print("all replicas can be routed to" if is_well else "some checks failed; see the right column")
     return 0 if is_well else 1
 
@@ -128,6 +133,14 @@ async def examine(replica: Replica, adapter: EngineAdapter, http: httpx.AsyncCli
             stack.callback(heard.cancel)
             checks += [await _usage(replica, facts, http, stamp), await _stamped(heard)]
     return checks, facts
+
+
+async def _gateway(path: str) -> tuple[str, bool]:
+    """What to say of the tools gateway, and whether it answers."""
+    try:
+        return f"{path}: {await probe(path)} answers", True
+    except Silent as error:
+        return f"{path}: {error}; is `turnwise tools serve` running, with this path as its front.socket?", False
 
 
 def domains(fleet: list[tuple[str, ReplicaFacts | None]]) -> list[str]:

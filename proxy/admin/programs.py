@@ -20,6 +20,9 @@ from turnwise.settings import Settings
 STATES = ("live", "ended")
 DEFAULT_LIMIT = 100
 
+MAX_REMAINING = 256
+"""Programs of one answer of which it is told how long the tools take that they wait for: each is looked up, 10 us."""
+
 MAX_TOLD = 16
 """Programs of one name that an error tells."""
 
@@ -116,12 +119,12 @@ class ProgramsApi:
         return as_json({"program": summary.id, "outcome": outcome, "calls": summary.calls})
 
     def _listed(self, found: Iterable[Summary], now: float) -> web.Response:
-        """The answer with these; of those that wait for tools, how long yet."""
+        """The answer with these; of the first ones that wait for tools, how long yet."""
         waits = self._known().waits
-        told = [
-            replace(summary, remaining_s=remaining_s(waits(summary.id, now))) if summary.waiting else summary
-            for summary in found
-        ]
+        told = list(found)
+        for place, summary in enumerate(islice(told, MAX_REMAINING)):
+            if summary.waiting:
+                told[place] = replace(summary, remaining_s=remaining_s(waits(summary.id, now)))
         return as_json({"programs": told})
 
     def _known(self) -> Programs:

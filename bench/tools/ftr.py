@@ -19,7 +19,7 @@ TOOLS = {
 }
 
 HOW = (
-    "An embedded engine, a gateway with one MCP server on stdio, and two proxies, of which one tells the gateway what the model "
+    "An embedded engine, a gateway with one MCP server on stdio, two proxies, of which one tells the gateway what the model "
     "writes: processes of their own. An agent streams an answer that calls four tools, whose arguments close at 0.5, 1.0, 1.5 "
     "and 2.0 s of about 2 s, calls all four on the gateway when it has ended, and asks again; they take 2.0, 1.5, 1.0 and "
     "0.5 s. Off and on take turns; the ratio is that of the medians. Tools end at 2.5 s at best, and at 4.0 s without."

@@ -181,6 +181,28 @@ class Audit:
         assert set(voided.values()) <= {1}
 
 
+class Meter:
+    """Keeps what it is told."""
+
+    def __init__(self):
+        self.calls = []
+        self.faults = []
+        self.early = []
+        self.ends = []
+
+    def called(self, tool, done):
+        self.calls.append(done)
+
+    def refused(self, fault):
+        self.faults.append(fault)
+
+    def early_ended(self, tool, why):
+        self.early.append(why)
+
+    def announcement_ended(self, end):
+        self.ends.append(end)
+
+
 class World:
     """Runs with everything fake around them: `async with World([...]) as world`."""
 
@@ -197,6 +219,7 @@ class World:
         self.forecaster = Forecaster()
         self.guard = Guard()
         self.audit = Audit()
+        self.meter = Meter()
         self.told = defaultdict(list)
         self.sources = {}
         self.source = "proxy"
@@ -210,6 +233,7 @@ class World:
             forecaster=self.forecaster,
             guard=self.guard,
             audit=self.audit,
+            meter=self.meter,
             clock=self.loop.time,
             listener=self,
         )
@@ -219,8 +243,9 @@ class World:
     async def __aexit__(self, *_):
         self._sweeping.cancel()
         await self.runs.aclose()
-        stats = self.runs.stats()
-        assert (stats.running, stats.queued, stats.early_running, stats.held_bytes) == (0, 0, 0, 0)
+        assert self.runs.loads() == {}
+        assert not self.runs._budget._running
+        assert not self.runs._budget._held
         self.audit.check_balance()
 
     def tool_told(self, source, told):

@@ -2,12 +2,11 @@
 
 `tool_runs` is the front. `calls` serves agents; `announcements` takes in what proxies tell, in `turns`; `early` begins runs
 before they are asked for, as far as `rule` and `budget` allow, holds their results, and voids them. A `run` is one run of a
-tool, from the queue to its end; `flights` has those under way, so that equal calls find each other; `memory` has results that
-still serve. Everything that decides is synchronous; what waits is `run` for slots and upstreams, and `calls` for runs and turns.
+tool, from the queue to its end; `flights` has those under way, so that equal calls find each other; `memory` has results
+that still serve. Everything that decides is synchronous; what waits is `run` for slots and upstreams, and `calls` for runs and
+turns.
 """
 
-from turnwise.tools_gateway.runs.rule import NotEarly
-from turnwise.tools_gateway.runs.stats import Stats
 from turnwise.tools_gateway.runs.tool_runs import ToolRuns
 
-__all__ = ["NotEarly", "Stats", "ToolRuns"]
+__all__ = ["ToolRuns"]

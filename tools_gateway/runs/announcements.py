@@ -8,26 +8,22 @@ from turnwise.tools_gateway.messages import Announced, Filled, Settled, Void, Vo
 from turnwise.tools_gateway.runs.early import Early
 from turnwise.tools_gateway.runs.flights import Flights
 from turnwise.tools_gateway.runs.rooms import Rooms
-from turnwise.tools_gateway.runs.stats import Counts
 from turnwise.tools_gateway.runs.telling import Teller
 from turnwise.tools_gateway.runs.tenants import ProxyTenants
 from turnwise.tools_gateway.runs.turns import MAX_OPEN_S, Announcement, Turn, Turns
 from turnwise.tools_gateway.runs.values import CallKey, make_call
-from turnwise.tools_gateway.values import JsonObject, ToolFault, ToolState
+from turnwise.tools_gateway.values import AnnouncementEnd, JsonObject, ToolFault, ToolState
 
 
 class Announcements:
     """The tool calls that models write, from the first word of each to its agent's claim."""
 
-    def __init__(
-        self, rooms: Rooms, tenants: ProxyTenants, flights: Flights, *, early: Early, teller: Teller, counts: Counts
-    ) -> None:
+    def __init__(self, rooms: Rooms, tenants: ProxyTenants, flights: Flights, *, early: Early, teller: Teller) -> None:
         self._rooms = rooms
         self._tenants = tenants
         self._flights = flights
         self._early = early
         self._teller = teller
-        self._counts = counts
         self._turns = Turns()
 
     @property
@@ -50,11 +46,13 @@ class Announcements:
             self._end(crowded_out, Void.EXPIRED)
         announcement = self._turns.announce(source, told, principal, self._rooms.clock())
         tool = self._rooms.registry.resolve(told.tool, principal)
-        if announcement is None or tool is None or tool.state is not ToolState.READY:
+        if tool is None or tool.state is not ToolState.READY:
+            return
+        if announcement is None:
+            self._rooms.meter.announcement_ended(AnnouncementEnd.DROPPED)
             return
         announcement.tool = tool
         announcement.credential = self._rooms.registry.credential(tool.key.upstream, principal)
-        self._counts.announced += 1
         self._rooms.upstreams.prepare(announcement.credential)
         self._teller.announced(announcement)
 
@@ -84,6 +82,7 @@ class Announcements:
             return
         run.is_attributed = True
         self._turns.claim(announcement, run.queued_at)
+        self._rooms.meter.announcement_ended(AnnouncementEnd.CLAIMED)
         self._teller.follow(announcement, run)
 
     def voided(self, source: object, told: Voided) -> None:
@@ -107,6 +106,7 @@ class Announcements:
             elif not announcement.is_open:
                 announcement.record = ""
             _pronounce(announcement)
+        self._end_if_done(turn)
 
     def disconnected(self, source: object) -> None:
         """Give up what a proxy has not settled."""
@@ -117,8 +117,11 @@ class Announcements:
     def take(self, key: CallKey) -> Announcement | None:
         """Give an agent's call its announcement, which nobody else gets then; None where it has none."""
         announcement = self._turns.take(key, self._rooms.clock())
-        if announcement is not None and announcement.run is not None:
-            self._early.claimed(announcement)
+        if announcement is not None:
+            self._rooms.meter.announcement_ended(AnnouncementEnd.CLAIMED)
+            if announcement.run is not None:
+                self._early.claimed(announcement)
+            self._end_if_done(announcement.turn)
         return announcement
 
     async def is_good(self, announcement: Announcement) -> bool:
@@ -136,13 +139,16 @@ class Announcements:
         return not announcement.is_void
 
     def expire(self) -> None:
-        """Give up what nobody has asked for in time."""
+        """Give up what nobody has asked for in time: the time runs from the end of the turn.
+
+        A result that has waited as long for that end is given up too, for it grows stale.
+        """
         now, ttl_s = self._rooms.clock(), self._rooms.limits.claim_ttl_s
         for turn in self._turns:
             if now >= (turn.opened_at + MAX_OPEN_S if turn.settled_at is None else turn.settled_at + ttl_s):
                 self._end(turn, Void.EXPIRED)
                 continue
-            for announcement in turn.announcements.values():
+            for announcement in turn.announcements.values() if turn.settled_at is None else ():
                 run = announcement.run
                 if announcement.is_open and run is not None and run.ended_at is not None and now >= run.ended_at + ttl_s:
                     self._void(announcement, Void.EXPIRED)
@@ -157,15 +163,28 @@ class Announcements:
             self._void(announcement, why)
         self._turns.end(turn)
 
+    def _end_if_done(self, turn: Turn) -> None:
+        """Keep no turn of which no agent will take anything more."""
+        if turn.settled_at is not None and not any(
+            each.is_open and each.tool is not None for each in turn.announcements.values()
+        ):
+            self._turns.end(turn)
+
     def _void(self, announcement: Announcement, why: Void) -> None:
-        """Nothing of it is given out, unless that has happened already, or the agent runs it on its own account."""
-        is_agents = announcement.claimed_at is not None and not announcement.record
-        if announcement.is_void or is_agents:
+        """Nothing of it is given out, unless it is an agent's: claimed, and its turn ended well or its run is the agent's."""
+        is_claimed = announcement.claimed_at is not None
+        if announcement.is_void or (is_claimed and (announcement.turn.settled_at is not None or not announcement.record)):
             return
         self._turns.withdraw(announcement)
         self._early.void(announcement, why)
+        if announcement.tool is not None and not is_claimed:
+            self._rooms.meter.announcement_ended(_ENDS.get(why, AnnouncementEnd.VOID))
         self._teller.void(announcement)
         _pronounce(announcement)
+
+
+_ENDS = {Void.EXPIRED: AnnouncementEnd.EXPIRED, Void.MALFORMED: AnnouncementEnd.DROPPED}
+"""Of announcements; by every other reason they are void."""
 
 
 def _pronounce(announcement: Announcement) -> None:

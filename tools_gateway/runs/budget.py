@@ -14,16 +14,6 @@ class Budget:
         self._running: Counter[str] = Counter()
         self._held: Counter[str] = Counter()
 
-    @property
-    def num_running(self) -> int:
-        """Early runs that nobody has asked for, of all tenants."""
-        return self._running.total()
-
-    @property
-    def num_held_bytes(self) -> int:
-        """Bytes of results that wait, of all tenants."""
-        return self._held.total()
-
     def has_room(self, tenant: str) -> bool:
         """Whether one more may begin."""
         return self._running[tenant] < self._max_early and self._held[tenant] < self._max_held_bytes

@@ -6,19 +6,21 @@ import asyncio
 from difflib import get_close_matches
 from typing import NoReturn
 
+import msgspec
+
 from turnwise.tools_gateway.messages import How
 from turnwise.tools_gateway.ports import Answer, Notify
 from turnwise.tools_gateway.runs.announcements import Announcements
 from turnwise.tools_gateway.runs.early import Early
 from turnwise.tools_gateway.runs.flights import Flights
-from turnwise.tools_gateway.runs.memory import Memory
+from turnwise.tools_gateway.runs.hearers import Hearer
+from turnwise.tools_gateway.runs.memory import Memory, Remembered
 from turnwise.tools_gateway.runs.rooms import Rooms
 from turnwise.tools_gateway.runs.run import Run
-from turnwise.tools_gateway.runs.stats import Counts
 from turnwise.tools_gateway.runs.telling import Teller
 from turnwise.tools_gateway.runs.turns import Announcement
 from turnwise.tools_gateway.runs.values import Outcome, ToolCall, make_call
-from turnwise.tools_gateway.values import Caller, Fate, Fault, JsonObject, Principal, Tool, ToolFault, ToolState
+from turnwise.tools_gateway.values import PLAIN, Called, Caller, Fate, Fault, JsonObject, Principal, Tool, ToolFault, ToolState
 
 JOINED = "joined"
 """How the audit calls an agent's call that takes an early run, which has a record of its own."""
@@ -39,7 +41,6 @@ class Calls:
         announcements: Announcements,
         early: Early,
         teller: Teller,
-        counts: Counts,
     ) -> None:
         self._rooms = rooms
         self._flights = flights
@@ -47,7 +48,6 @@ class Calls:
         self._announcements = announcements
         self._early = early
         self._teller = teller
-        self._counts = counts
 
     async def call(
         self,
@@ -57,17 +57,21 @@ class Calls:
         meta: JsonObject,
         notify: Notify | None = None,
         answer: Answer | None = None,
-        caller: Caller = Caller(),  # noqa: B008 - it is frozen
+        caller: Caller = PLAIN,
     ) -> JsonObject:
         """Give the result of one call; raises `ToolFault`."""
         tool = self._admit(principal, name, arguments)
         credential = self._rooms.registry.credential(tool.key.upstream, principal)
         call = make_call(principal, tool, credential, arguments, meta, caller)
+        hearer = Hearer(notify, meta) if notify is not None else None
         if caller.goes_on:
-            return (await self._run(call, None, notify, answer, may_share=False)).give()
+            return (await self._run(call, None, hearer, answer, may_share=False)).give()
         announcement = self._announcements.take(call.key)
+        traceparent = announcement.told.traceparent if announcement is not None else ""
+        if traceparent and "traceparent" not in meta:
+            call = msgspec.structs.replace(call, meta={**meta, "traceparent": traceparent})
         if announcement is not None and announcement.run is not None:
-            outcome = await self._join(call, announcement, announcement.run, notify)
+            outcome = await self._join(call, announcement, announcement.run, hearer)
             if outcome is not None:
                 return outcome.give()
             if announcement.is_void:
@@ -75,7 +79,7 @@ class Calls:
         remembered = self._memory.get(call.key, self._rooms.clock()) if tool.marks.ttl_s else None
         if remembered is not None:
             return self._remind(call, announcement, remembered)
-        return (await self._run(call, announcement, notify, answer, may_share=tool.marks.is_shared)).give()
+        return (await self._run(call, announcement, hearer, answer, may_share=tool.marks.is_shared)).give()
 
     def _admit(self, principal: Principal, name: str, arguments: JsonObject) -> Tool:
         tool = self._rooms.registry.resolve(name, principal)
@@ -93,7 +97,7 @@ class Calls:
         return tool
 
     def _refuse(self, principal: Principal, name: str, fault: ToolFault, turn: str = "") -> NoReturn:
-        self._counts.faults[fault.fault] += 1
+        self._rooms.meter.refused(fault.fault)
         self._rooms.audit.refused(name, principal, fault.fault, turn=turn)
         raise fault
 
@@ -113,9 +117,10 @@ class Calls:
             self._refuse(call.principal, call.tool.name, ToolFault(Fault.AUDIT, message), turn)
         return record
 
-    async def _join(self, call: ToolCall, announcement: Announcement, run: Run, notify: Notify | None) -> Outcome | None:
+    async def _join(self, call: ToolCall, announcement: Announcement, run: Run, hearer: Hearer | None) -> Outcome | None:
         """Wait for an early run and for its turn; None where the agent's call needs a run of its own."""
-        run.hold(notify)
+        asked_at = self._rooms.clock()
+        run.hold(hearer)
         record, outcome = "", None
         try:
             record = self._decide(call, JOINED, announcement)
@@ -123,44 +128,44 @@ class Calls:
                 outcome = await asyncio.shield(run.outcome)
                 self._early.give_out(announcement)
         except asyncio.CancelledError:
-            self._close(call, record, How.EARLY, _CANCELLED, run)
+            self._close(call, record, How.EARLY, CANCELLED, run, asked_at)
             raise
         finally:
-            run.let_go(notify)
+            run.let_go(hearer)
             if outcome is None and not announcement.is_void:
                 self._early.abandon(announcement)
         if outcome is None or outcome.is_personal or outcome.is_passing:
-            self._end(record, _CANCELLED)
+            self._end(record, CANCELLED)
             return None
-        self._close(call, record, How.EARLY, outcome, run)
+        self._close(call, record, How.EARLY, outcome, run, asked_at)
         return outcome
 
-    def _remind(self, call: ToolCall, announcement: Announcement | None, result: JsonObject) -> JsonObject:
+    def _remind(self, call: ToolCall, announcement: Announcement | None, remembered: Remembered) -> JsonObject:
         """Serve a call with the result of an equal one."""
         record = self._decide(call, How.REMEMBERED, announcement)
-        outcome = Outcome(Fate.SUCCESS, 0.0, result)
         if announcement is not None:
             self._teller.remembered(announcement)
-        self._end(record, outcome)
-        self._counts.call_ended(call.tool.key.upstream, How.REMEMBERED, outcome)
-        return result
+        self._end(record, Outcome(Fate.SUCCESS, 0.0, remembered.result))
+        self._rooms.meter.called(call.tool, Called(How.REMEMBERED, Fate.SUCCESS, saved_s=remembered.seconds))
+        return remembered.result
 
     async def _run(
         self,
         call: ToolCall,
         announcement: Announcement | None,
-        notify: Notify | None,
+        hearer: Hearer | None,
         answer: Answer | None,
         *,
         may_share: bool,
     ) -> Outcome:
         """Serve a call with a run of its own, or with an equal call's that is under way."""
+        asked_at = self._rooms.clock()
         run = self._flights.find(call.key) if may_share else None
         how = How.ASKED if run is None else How.SHARED
         record = self._decide(call, how, announcement)
         if run is None:
             run = self._flights.begin(call, is_early=False, answer=answer)
-        run.hold(notify)
+        run.hold(hearer)
         # It may be an early run of another turn: this call stands behind it now, whatever becomes of that turn.
         run.claim()
         run.trust()
@@ -171,24 +176,24 @@ class Calls:
         try:
             outcome = await asyncio.shield(run.outcome)
         except asyncio.CancelledError:
-            self._close(call, record, how, _CANCELLED, run)
+            self._close(call, record, how, CANCELLED, run, asked_at)
             raise
         finally:
-            run.let_go(notify)
+            run.let_go(hearer)
         if how is How.SHARED and outcome.is_personal:
-            self._end(record, _CANCELLED)
-            return await self._run(call, announcement, notify, answer, may_share=False)
-        self._close(call, record, how, outcome, run)
+            self._end(record, CANCELLED)
+            return await self._run(call, announcement, hearer, answer, may_share=False)
+        self._close(call, record, how, outcome, run, asked_at)
         return outcome
 
-    def _close(self, call: ToolCall, record: str, how: How, outcome: Outcome, run: Run) -> None:
+    def _close(self, call: ToolCall, record: str, how: How, outcome: Outcome, run: Run, asked_at: float) -> None:
         """Write what came of a call, count it, and remember what may serve others."""
         self._end(record, outcome)
-        self._counts.call_ended(call.tool.key.upstream, how, outcome)
+        self._rooms.meter.called(call.tool, _called(how, outcome, run, self._rooms.clock() - asked_at))
         marks = call.tool.marks
         is_lasting = outcome.fate is Fate.SUCCESS and not outcome.asks_for_input and not call.caller.goes_on
         if marks.ttl_s and is_lasting and outcome.result is not None and run.ended_at is not None:
-            self._memory.put(call.key, outcome.result, run.ended_at + marks.ttl_s)
+            self._memory.put(call.key, outcome.result, outcome.seconds, run.ended_at + marks.ttl_s)
 
     def _end(self, record: str, outcome: Outcome) -> None:
         if record:
@@ -196,5 +201,17 @@ class Calls:
             self._rooms.audit.ended(record, outcome.fate, fault, outcome.seconds, outcome.result)
 
 
-_CANCELLED = Outcome(Fate.CANCELLED, 0.0, fault=ToolFault(Fault.CANCELLED, "The call was cancelled."))
+def _called(how: How, outcome: Outcome, run: Run, waited_s: float) -> Called:
+    """What metrics are told of a call that waited `waited_s` for a run; its times belong to the call it was begun for."""
+    fault = outcome.fault.fault if outcome.fault is not None else None
+    whole_s = run.ended_at - run.queued_at if run.ended_at is not None else 0.0
+    saved_s = max(0.0, whole_s - waited_s) if how is not How.ASKED and outcome.result is not None else 0.0
+    if how is How.SHARED:
+        return Called(how, outcome.fate, fault, saved_s=saved_s)
+    queued_s = run.started_at - run.queued_at if run.started_at is not None else None
+    run_s = outcome.seconds if run.was_asked else None
+    return Called(how, outcome.fate, fault, queued_s, run_s, run.forecast, saved_s)
+
+
+CANCELLED = Outcome(Fate.CANCELLED, 0.0, fault=ToolFault(Fault.CANCELLED, "The call was cancelled."))
 """Of a wait that came to nothing: the caller has gone, or is served otherwise."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from turnwise.tools_gateway.messages import How, Step, Void
 from turnwise.tools_gateway.runs.budget import Budget
 from turnwise.tools_gateway.runs.flights import Flights
@@ -9,31 +11,32 @@ from turnwise.tools_gateway.runs.memory import Memory, weight
 from turnwise.tools_gateway.runs.rooms import Rooms
 from turnwise.tools_gateway.runs.rule import NotEarly, why_not_early
 from turnwise.tools_gateway.runs.run import Run
-from turnwise.tools_gateway.runs.stats import Counts
 from turnwise.tools_gateway.runs.telling import Teller
 from turnwise.tools_gateway.runs.turns import Announcement
 from turnwise.tools_gateway.runs.values import ToolCall
 from turnwise.tools_gateway.values import Fate, Fault
 
+FAULT_BYTES = 256
+"""What a fault is taken to weigh while it waits for its agent."""
+
+logger = logging.getLogger(__name__)
+
 
 class Early:
     """Begins, holds, gives out and voids them; synchronous."""
 
-    def __init__(
-        self, rooms: Rooms, flights: Flights, memory: Memory, *, budget: Budget, teller: Teller, counts: Counts
-    ) -> None:
+    def __init__(self, rooms: Rooms, flights: Flights, memory: Memory, *, budget: Budget, teller: Teller) -> None:
         self._rooms = rooms
         self._flights = flights
         self._memory = memory
         self._budget = budget
         self._teller = teller
-        self._counts = counts
 
     def consider(self, announcement: Announcement, call: ToolCall) -> None:
-        """Begin a run of a call whose arguments have closed and hold, or count why not."""
+        """Begin a run of a call whose arguments have closed and hold, if it may run early."""
         why = self._begin(announcement, call)
         if why is not None:
-            self._counts.not_early[why] += 1
+            logger.debug("%s of turn %s waits for its agent: %s", call.tool.name, announcement.turn.id, why)
 
     def claimed(self, announcement: Announcement) -> None:
         """An agent has asked for it: it no longer counts as early, and its result waits for nobody."""
@@ -68,7 +71,8 @@ class Early:
             run.let_go()
             run.distrust()
         if announcement.record:
-            self._counts.voids[why] += 1
+            assert announcement.tool is not None
+            self._rooms.meter.early_ended(announcement.tool, None if why is Void.EXPIRED else why)
             self._rooms.audit.voided(announcement.record, why)
             announcement.record = ""
 
@@ -80,6 +84,10 @@ class Early:
         if tool.marks.ttl_s and self._memory.get(call.key, self._rooms.clock()) is not None:
             return NotEarly.REMEMBERED
         tenant = call.principal.tenant
+        rooms = self._rooms
+        max_running = rooms.max_running.get(call.credential.upstream, tool.marks.max_running)
+        if min(max_running, tool.marks.max_running, rooms.limits.max_tenant_running) < 2:
+            return NotEarly.SLOTS
         if not self._budget.has_room(tenant):
             return NotEarly.BUDGET
         run = self._flights.find(call.key) if tool.marks.is_shared else None
@@ -88,7 +96,6 @@ class Early:
         if not record:
             # A run that nobody asked for and of which nothing is written would be nobody's.
             return NotEarly.AUDIT
-        self._counts.early += 1
         self._budget.begin(tenant)
         announcement.is_budgeted = True
         announcement.how = how
@@ -110,7 +117,7 @@ class Early:
         self._settle_budget(announcement)
         if announcement.run is None or not announcement.is_open:
             return
-        num_bytes = weight(outcome.result) if outcome.result is not None else 0
+        num_bytes = weight(outcome.result) if outcome.result is not None else FAULT_BYTES
         tenant = announcement.principal.tenant
         if outcome.is_personal or outcome.is_passing or not self._budget.hold(tenant, num_bytes):
             # An agent that asks fares better with a run of its own; the record tells of the turn's end all the same.

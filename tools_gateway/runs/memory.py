@@ -13,10 +13,16 @@ ENTRY_BYTES = 512
 """What an entry is taken to weigh besides its result, so that many small ones are bounded too."""
 
 
-class _Remembered(msgspec.Struct, frozen=True):
+class Remembered(msgspec.Struct, frozen=True):
+    """One result."""
+
     result: JsonObject
+    """The very object that the run gave."""
+    seconds: float
+    """That its run took."""
     good_until: float
     num_bytes: int
+    """Of the whole entry."""
 
 
 class Memory:
@@ -24,14 +30,14 @@ class Memory:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._results: OrderedDict[CallKey, _Remembered] = OrderedDict()
+        self._results: OrderedDict[CallKey, Remembered] = OrderedDict()
         self.num_bytes = 0
 
     def __len__(self) -> int:
         return len(self._results)
 
-    def get(self, key: CallKey, now: float) -> JsonObject | None:
-        """The result of an equal call while it is good; the very object that was remembered."""
+    def get(self, key: CallKey, now: float) -> Remembered | None:
+        """The result of an equal call while it is good."""
         known = self._results.get(key)
         if known is None:
             return None
@@ -39,16 +45,16 @@ class Memory:
             self._drop(key)
             return None
         self._results.move_to_end(key)
-        return known.result
+        return known
 
-    def put(self, key: CallKey, result: JsonObject, good_until: float) -> None:
+    def put(self, key: CallKey, result: JsonObject, seconds: float, good_until: float) -> None:
         """Remember a result; one that is larger than a quarter of the bound would push out too much and is left out."""
         num_bytes = weight(result) + ENTRY_BYTES
         if num_bytes > self._max_bytes // 4:
             return
         if key in self._results:
             self._drop(key)
-        self._results[key] = _Remembered(result, good_until, num_bytes)
+        self._results[key] = Remembered(result, seconds, good_until, num_bytes)
         self.num_bytes += num_bytes
         while self.num_bytes > self._max_bytes:
             self._drop(next(iter(self._results)))

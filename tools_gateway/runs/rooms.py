@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from turnwise.tools_gateway.ports import Audit, Forecaster, Guard, Registry, Upstreams
+from turnwise.tools_gateway.ports import Audit, Forecaster, Guard, Meter, Registry, Upstreams
 from turnwise.tools_gateway.schedule import Slots
 from turnwise.tools_gateway.settings import Limits
 from turnwise.tools_gateway.values import UpstreamName
@@ -19,6 +19,7 @@ class Rooms(NamedTuple):
     forecaster: Forecaster
     guard: Guard
     audit: Audit
+    meter: Meter
     slots: Slots
     limits: Limits
     max_running: dict[UpstreamName, int]

@@ -9,7 +9,7 @@ from turnwise.tools_gateway.values import JsonObject, Tool
 
 
 class NotEarly(StrEnum):
-    """Why a call was not run early; a metric label."""
+    """Why a call is not run early."""
 
     UNMARKED = "unmarked"
     """The operator did not say that it may, or not all that it takes."""
@@ -21,6 +21,8 @@ class NotEarly(StrEnum):
     """A call before it in the turn may have side effects, or nobody told of one."""
     EMPTY = "empty"
     """It has no arguments although the tool has some to give: engines are known to lose them (vLLM 55082)."""
+    SLOTS = "slots"
+    """Its tool, upstream or tenant runs one at a time, and that slot is for those who ask."""
     BUDGET = "budget"
     """The tenant has as many early runs as it may, or as many results that wait."""
     REMEMBERED = "remembered"

@@ -7,7 +7,8 @@ import logging
 from collections.abc import Callable
 
 from turnwise.tools_gateway.messages import Step
-from turnwise.tools_gateway.ports import Answer, Notify
+from turnwise.tools_gateway.ports import Answer
+from turnwise.tools_gateway.runs.hearers import PROGRESS, Hearer
 from turnwise.tools_gateway.runs.rooms import Rooms
 from turnwise.tools_gateway.runs.values import Outcome, ToolCall
 from turnwise.tools_gateway.schedule import Ticket, is_hopeless
@@ -20,8 +21,6 @@ RETRY_PAUSES_S = (0.1, 0.4)
 
 TOLD_S = 0.25
 """Least pause between two tellings of progress; what a tool tells its own caller is all passed on."""
-
-PROGRESS = "notifications/progress"
 
 Follower = Callable[["Run", Step], None]
 """Hears how far a run has come."""
@@ -38,7 +37,8 @@ class Run:
         self.started_at: float | None = None
         """When it had its slot."""
         self.ended_at: float | None = None
-        self.predicted_s = forecast.p50_s if forecast.num_samples else None
+        self.forecast = forecast
+        """As it was when the run began."""
         self.is_claimed = not is_early
         """Whether an agent's call stands behind it."""
         self.is_attributed = is_early
@@ -52,7 +52,7 @@ class Run:
         self._asked_at: float | None = None
         """When the upstream was asked last."""
         self._num_holders = 0
-        self._notifies: list[Notify] = []
+        self._hearers: list[Hearer] = []
         self._followers: list[Follower] = []
         self._patience: asyncio.Timeout | None = None
         self._last_at = self.queued_at + max(marks.deadline_s, rooms.limits.max_run_s)
@@ -72,9 +72,19 @@ class Run:
         self.task.add_done_callback(self._close)
 
     @property
+    def predicted_s(self) -> float | None:
+        """How long it was expected to take when it began; None where nothing was known."""
+        return self.forecast.p50_s if self.forecast.num_samples else None
+
+    @property
     def is_over(self) -> bool:
         """Whether it has its outcome."""
         return self.outcome.done()
+
+    @property
+    def was_asked(self) -> bool:
+        """Whether its upstream was asked."""
+        return self._asked_at is not None
 
     @property
     def is_wanted(self) -> bool:
@@ -88,17 +98,17 @@ class Run:
             return Step.FINISHED
         return Step.QUEUED if self.started_at is None else Step.STARTED
 
-    def hold(self, notify: Notify | None = None) -> None:
-        """Want its outcome; `notify` is told what the upstream tells of it."""
+    def hold(self, hearer: Hearer | None = None) -> None:
+        """Want its outcome; `hearer` is told what the upstream tells of it."""
         self._num_holders += 1
-        if notify is not None:
-            self._notifies.append(notify)
+        if hearer is not None:
+            self._hearers.append(hearer)
 
-    def let_go(self, notify: Notify | None = None) -> None:
+    def let_go(self, hearer: Hearer | None = None) -> None:
         """Want it no longer; the last one to go cancels it."""
         self._num_holders -= 1
-        if notify is not None:
-            self._notifies.remove(notify)
+        if hearer is not None:
+            self._hearers.remove(hearer)
         if not self._num_holders and not self.is_over:
             self.task.cancel()
 
@@ -214,12 +224,8 @@ class Run:
         """Pass on what the upstream tells of this run; progress buys it time."""
         if method == PROGRESS:
             self._extend()
-        for notify in tuple(self._notifies):
-            try:
-                await notify(method, params)
-            except Exception:
-                # One that has gone away takes nothing from the run, nor from the others that wait for it.
-                logger.debug("a caller of %s could not be told of its progress", self.call.tool.name, exc_info=True)
+        for hearer in tuple(self._hearers):
+            await hearer.tell(method, params)
 
     def _extend(self) -> None:
         now = self._rooms.clock()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from turnwise.tools_gateway.messages import Announced, Filled, Settled, Voided
-from turnwise.tools_gateway.ports import Answer, Audit, Forecaster, Guard, Listener, Notify, Registry, Upstreams
+from turnwise.tools_gateway.ports import Answer, Audit, Forecaster, Guard, Listener, Meter, Notify, Registry, Upstreams
 from turnwise.tools_gateway.runs.announcements import Announcements
 from turnwise.tools_gateway.runs.budget import Budget
 from turnwise.tools_gateway.runs.calls import Calls
@@ -14,12 +14,11 @@ from turnwise.tools_gateway.runs.early import Early
 from turnwise.tools_gateway.runs.flights import Flights
 from turnwise.tools_gateway.runs.memory import Memory
 from turnwise.tools_gateway.runs.rooms import Rooms
-from turnwise.tools_gateway.runs.stats import Counts, Stats
 from turnwise.tools_gateway.runs.telling import Teller
 from turnwise.tools_gateway.runs.tenants import ProxyTenants
 from turnwise.tools_gateway.schedule import Schedule, Slots
 from turnwise.tools_gateway.settings import Settings
-from turnwise.tools_gateway.values import Caller, JsonObject, Principal, UpstreamName
+from turnwise.tools_gateway.values import PLAIN, Caller, JsonObject, Load, Principal, ToolKey, UpstreamName
 
 SWEEP_S = 0.5
 """Pause between two looks for what nobody has asked for in time."""
@@ -40,25 +39,23 @@ class ToolRuns:
         forecaster: Forecaster,
         guard: Guard,
         audit: Audit,
+        meter: Meter,
         clock: Callable[[], float],
         listener: Listener | None = None,
     ) -> None:
         limits = settings.limits
         self._slots = Slots(Schedule(max_queued=limits.max_queued, max_tenant_running=limits.max_tenant_running))
         max_running = {UpstreamName(upstream.name): upstream.max_running for upstream in settings.upstreams}
-        rooms = Rooms(upstreams, registry, forecaster, guard, audit, self._slots, limits, max_running, clock)
+        rooms = Rooms(upstreams, registry, forecaster, guard, audit, meter, self._slots, limits, max_running, clock)
         self._clock = clock
-        self._counts = counts = Counts()
         self._teller = teller = Teller(forecaster, clock)
         self._flights = flights = Flights(rooms)
         self._memory = memory = Memory(limits.max_memory_bytes)
         self._budget = Budget(max_early=limits.max_early, max_held_bytes=limits.max_held_bytes)
-        early = Early(rooms, flights, memory, budget=self._budget, teller=teller, counts=counts)
+        early = Early(rooms, flights, memory, budget=self._budget, teller=teller)
         tenants = ProxyTenants(settings.tenants)
-        self._announcements = Announcements(rooms, tenants, flights, early=early, teller=teller, counts=counts)
-        self._calls = Calls(
-            rooms, flights, memory, announcements=self._announcements, early=early, teller=teller, counts=counts
-        )
+        self._announcements = Announcements(rooms, tenants, flights, early=early, teller=teller)
+        self._calls = Calls(rooms, flights, memory, announcements=self._announcements, early=early, teller=teller)
         self.listen(listener)
 
     def listen(self, listener: Listener | None) -> None:
@@ -73,7 +70,7 @@ class ToolRuns:
         meta: JsonObject,
         notify: Notify | None = None,
         answer: Answer | None = None,
-        caller: Caller = Caller(),  # noqa: B008 - it is frozen
+        caller: Caller = PLAIN,
     ) -> JsonObject:
         """Give the result of one tool call, from a run of its own or one under way; raises `ToolFault`.
 
@@ -101,24 +98,13 @@ class ToolRuns:
         """A proxy has gone: what it did not settle is void."""
         self._announcements.disconnected(source)
 
-    def stats(self) -> Stats:
-        """Counts since the start, and how things stand."""
-        counts = self._counts
-        return Stats(
-            calls=dict(counts.calls),
-            faults=dict(counts.faults),
-            announced=counts.announced,
-            early=counts.early,
-            voids=dict(counts.voids),
-            not_early=dict(counts.not_early),
-            running=self._slots.num_running,
-            queued=self._slots.num_queued,
-            early_running=self._budget.num_running,
-            held_bytes=self._budget.num_held_bytes,
-            remembered=len(self._memory),
-            memory_bytes=self._memory.num_bytes,
-            turns=self._announcements.num_turns,
-        )
+    def loads(self) -> Mapping[ToolKey, Load]:
+        """How many runs of each tool run or wait, of tools that have any."""
+        return self._slots.loads()
+
+    def memory_bytes(self) -> int:
+        """What remembered results take."""
+        return self._memory.num_bytes
 
     async def keep_swept(self) -> None:
         """Give up what nobody has asked for in time, until cancelled."""

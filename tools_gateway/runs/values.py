@@ -8,6 +8,7 @@ from hashlib import blake2b
 import msgspec
 
 from turnwise.tools_gateway.values import (
+    PLAIN,
     Caller,
     Credential,
     Fate,
@@ -46,7 +47,7 @@ class ToolCall(msgspec.Struct, frozen=True):
     num_bytes: int
     """Of the canonical arguments."""
     meta: JsonObject
-    caller: Caller = Caller()
+    caller: Caller = PLAIN
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -89,7 +90,7 @@ def make_call(
     credential: Credential,
     arguments: JsonObject,
     meta: JsonObject,
-    caller: Caller = Caller(),  # noqa: B008 - it is frozen
+    caller: Caller = PLAIN,
 ) -> ToolCall:
     """A call with its key; `arguments` have been checked."""
     text = canonical(arguments)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
+from collections.abc import Mapping
 from typing import TypeVar
 
 from turnwise.tools_gateway.schedule.order import rank
-from turnwise.tools_gateway.values import Credential, Fault, ToolFault, ToolKey
+from turnwise.tools_gateway.values import Credential, Fault, Load, ToolFault, ToolKey
 
 Key = TypeVar("Key", str, ToolKey)
 
@@ -61,8 +62,6 @@ class Schedule:
         self._max_tenant_running = max_tenant_running
         self._lanes: dict[Credential, _Lane] = {}
         self._tenants: Counter[str] = Counter()
-        self.num_running = 0
-        self.num_queued = 0
 
     def enter(self, ticket: Ticket) -> bool:
         """Take a slot, or a place in the queue; says whether it runs. Raises `ToolFault` where the queue is full.
@@ -79,7 +78,6 @@ class Schedule:
             raise ToolFault(Fault.QUEUE_FULL, f"Too many calls wait for {ticket.credential.upstream} already. Try again later.")
         ticket.has_waited = True
         insort(lane.waiting, ticket, key=_place)
-        self.num_queued += 1
         return False
 
     def leave(self, ticket: Ticket) -> list[Ticket]:
@@ -87,7 +85,6 @@ class Schedule:
         lane = self._lanes[ticket.credential]
         if ticket in lane.waiting:
             lane.waiting.remove(ticket)
-            self.num_queued -= 1
             self._forget(ticket.credential, lane)
             return []
         # Early runs stop one slot short of the tenant's bound, so another lane may go on from there already.
@@ -95,7 +92,6 @@ class Schedule:
         _take_one(self._tenants, ticket.tenant)
         _take_one(lane.tools, ticket.tool)
         lane.num_running -= 1
-        self.num_running -= 1
         lanes = list(self._lanes.values()) if was_full else [lane]
         started = [each for some in lanes for each in self._fill(some)]
         self._forget(ticket.credential, lane)
@@ -115,6 +111,15 @@ class Schedule:
         insort(lane.waiting, ticket, key=_place)
         return self._fill(lane)
 
+    def loads(self) -> Mapping[ToolKey, Load]:
+        """How many runs of each tool have a slot or wait for one, of tools that have any."""
+        running: Counter[ToolKey] = Counter()
+        queued: Counter[ToolKey] = Counter()
+        for lane in self._lanes.values():
+            running.update(lane.tools)
+            queued.update(ticket.tool for ticket in lane.waiting)
+        return {tool: Load(running[tool], queued[tool]) for tool in running.keys() | queued.keys()}
+
     def _fill(self, lane: _Lane) -> list[Ticket]:
         """Let those begin who may, in their order."""
         started = []
@@ -123,7 +128,6 @@ class Schedule:
                 break
             if self._may_run(lane, ticket):
                 lane.waiting.remove(ticket)
-                self.num_queued -= 1
                 self._start(lane, ticket)
                 started.append(ticket)
         return started
@@ -140,7 +144,6 @@ class Schedule:
         lane.num_running += 1
         lane.tools[ticket.tool] += 1
         self._tenants[ticket.tenant] += 1
-        self.num_running += 1
 
     def _forget(self, credential: Credential, lane: _Lane) -> None:
         if not lane.num_running and not lane.waiting:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from turnwise.tools_gateway.schedule.lanes import Schedule, Ticket
+from turnwise.tools_gateway.values import Load, ToolKey
 
 
 class Slots:
@@ -15,15 +16,9 @@ class Slots:
         self._schedule = schedule
         self._waiting: dict[Ticket, asyncio.Future[None]] = {}
 
-    @property
-    def num_running(self) -> int:
-        """Runs that have a slot."""
-        return self._schedule.num_running
-
-    @property
-    def num_queued(self) -> int:
-        """Runs that wait for one."""
-        return self._schedule.num_queued
+    def loads(self) -> Mapping[ToolKey, Load]:
+        """How many runs of each tool have a slot or wait for one, of tools that have any."""
+        return self._schedule.loads()
 
     async def enter(self, ticket: Ticket) -> None:
         """Come back when the ticket has a slot, which `leave` gives back; raises `ToolFault` where the queue is full."""

@@ -12,14 +12,15 @@ _MARKS = (
 """Zero width, bidirectional, fillers, tags: Default_Ignorable_Code_Point of Unicode 16 and what orders text, without joiners
 and variation selectors."""
 _JOINERS = "\u200c\u200d\ufe00-\ufe0f"
-"""They belong to letters of many scripts and to emoji, where one stands behind one of these."""
+"""Joiners and variation selectors: part of letters of many scripts and of emoji, where one stands behind one of these."""
 _JOINED = (
     "\u00a9\u00ae\u0590-\u1fff\u203c-\u3163\u3165-\ud7ff\uf900-\ufdff\ufe10-\ufefe\U0001f000-\U0001faff\U00020000-\U0003ffff"
 )
 
+_KEYCAP = "(?<=[0-9#*])\ufe0f"
 _ESCAPE = "\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|[@-Z\\\\^_])"
-_ANYWHERE = re.compile(f"{_ESCAPE}|[{_CONTROL}{_MARKS}]|(?<![{_JOINED}\ufe0f])[{_JOINERS}]")
-_IN_ASCII = re.compile("\x1b(?:\\[[0-?]*[ -/]*[@-~])?|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_ANYWHERE = re.compile(f"{_ESCAPE}|[{_CONTROL}{_MARKS}]|(?<![{_JOINED}\ufe0f])(?!{_KEYCAP})[{_JOINERS}]")
+_IN_ASCII = re.compile(f"{_ESCAPE}|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _HIDDEN = re.compile(f"[{_CONTROL}{_MARKS}{_JOINERS}]")
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 

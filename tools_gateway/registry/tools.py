@@ -3,36 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from turnwise.tools_gateway.invisible import made_visible
 from turnwise.tools_gateway.registry.access import Access
-from turnwise.tools_gateway.registry.definitions import cleaned, name_of, pin_of
-from turnwise.tools_gateway.registry.names import public_name
+from turnwise.tools_gateway.registry.definitions import cleaned
+from turnwise.tools_gateway.registry.names import NameMap, public_name
 from turnwise.tools_gateway.registry.pins import Pin, Pins, identity, owned
 from turnwise.tools_gateway.registry.schemas import Sloppy
+from turnwise.tools_gateway.registry.views import MAX_TOOLS, View, view_of
 from turnwise.tools_gateway.settings import Settings, ToolMarks, UpstreamSettings
 from turnwise.tools_gateway.values import Credential, JsonObject, Marks, Principal, Tool, ToolKey, ToolState, UpstreamName
 
-MAX_TOOLS = 512
-"""Of one upstream; those after are left out."""
 MAX_VIEWS = 4096
 """Sessions of one upstream whose lists are kept apart; the oldest is forgotten for one more."""
 MAX_OFFERS = 1024
 """Principals for whom the list stands ready."""
-
-
-class _View(msgspec.Struct, frozen=True):
-    """What an upstream said of its tools in one session."""
-
-    tenant: str
-    definitions: Mapping[str, JsonObject]
-    pins: Mapping[str, str]
-    faults: Mapping[str, str]
-    """Why a tool cannot be taken, by name."""
-    num_nameless: int
 
 
 class _Offer(msgspec.Struct, frozen=True):
@@ -48,7 +36,7 @@ class _Upstream:
         self.name = UpstreamName(settings.name)
         self.prefix = f"{settings.name}__" if settings.prefix is None else settings.prefix
         self.identity = identity(settings)
-        self.views: dict[str, _View] = {}
+        self.views: dict[str, View] = {}
 
 
 class ToolRegistry:
@@ -66,8 +54,6 @@ class ToolRegistry:
         self._access = Access(settings)
         self._aliases = settings.aliases
         self._pins = pins or Pins()
-        self._names: dict[str, ToolKey] = {}
-        self._alias_names: dict[str, str] = {}
         self._offers: dict[Principal, _Offer] = {}
         self._cleaned: dict[tuple[ToolKey, str], JsonObject | Sloppy] = {}
         self._tenants = ("", *(tenant.name for tenant in settings.tenants))
@@ -78,7 +64,7 @@ class ToolRegistry:
     def resolve(self, name: str, principal: Principal) -> Tool | None:
         """The tool of a public name, or of an alias that a model may write; None where this principal has none."""
         by_name = self._offer(principal).by_name
-        return by_name.get(name) or by_name.get(self._alias_names.get(name, ""))
+        return by_name.get(name) or by_name.get(self._names.by_alias.get(name, ""))
 
     def tools(self, principal: Principal) -> Sequence[Tool]:
         """Those that this principal may call: by the order of upstreams in the file, then by their own names."""
@@ -108,7 +94,7 @@ class ToolRegistry:
         place = self._upstreams[upstream]
         tenant = self._whose(credential)
         known = place.views.get(credential.id)
-        view = _view(definitions, "" if place.settings.shared else tenant)
+        view = view_of(definitions, "" if place.settings.shared else tenant)
         if view == known:
             return False
         before = self._ready(place, known, tenant)
@@ -130,7 +116,7 @@ class ToolRegistry:
     def seen(self) -> Mapping[str, list[JsonObject]]:
         """What each upstream said last, by its identity in the tenant's session."""
         return {
-            owned(place.identity, view.tenant): list(view.definitions.values())
+            owned(place.identity, view.tenant): list(view.given)
             for place in self._upstreams.values()
             for view in place.views.values()
         }
@@ -164,9 +150,9 @@ class ToolRegistry:
             num_nameless = max((view.num_nameless for view in place.views.values()), default=0)
             if num_nameless:
                 found.append(f"{place.name} lists {num_nameless} tools without a usable name, or beyond the first {MAX_TOOLS}")
-            for tool in sorted(self._tool_names(place)):
+            for tool in self._tool_names(place):
                 key = ToolKey(place.name, tool)
-                other = self._names[public_name(place.prefix, key)]
+                other = self._names.by_name[public_name(place.prefix, key)]
                 if other != key:
                     found.append(
                         f"{place.name} has {made_visible(tool)}, whose public name is that of {other.tool}: not offered"
@@ -177,26 +163,20 @@ class ToolRegistry:
         """The tenant of a credential."""
         return self._by_file.get(credential.id) or self._passing.get(credential.id, "")
 
-    def _ready(self, place: _Upstream, view: _View | None, tenant: str = "") -> list[Tool]:
+    def _ready(self, place: _Upstream, view: View | None, tenant: str = "") -> list[Tool]:
         return [tool for tool in self._judged(place, view, tenant) if tool.state is ToolState.READY]
 
     def _make_anew(self) -> None:
         """Make the exact maps anew: name to tool, and alias to name."""
         self._offers.clear()
-        self._names.clear()
-        for place in self._upstreams.values():
-            for tool in sorted(self._tool_names(place)):
-                # A name that is taken stays its tool's: no other can change what it means.
-                self._names.setdefault(public_name(place.prefix, ToolKey(place.name, tool)), ToolKey(place.name, tool))
-        aliases: Counter[str] = Counter()
-        names: dict[str, str] = {}
-        for name in self._names:
-            for pattern in self._aliases:
-                alias = pattern.replace("{tool}", name)
-                aliases[alias] += 1
-                names[alias] = name
-        # An alias that could mean two tools means none.
-        self._alias_names = {alias: name for alias, name in names.items() if aliases[alias] == 1 and alias not in self._names}
+        self._names = NameMap(
+            [
+                (place.prefix, ToolKey(place.name, tool))
+                for place in self._upstreams.values()
+                for tool in self._tool_names(place)
+            ],
+            self._aliases,
+        )
         live = {(ToolKey(place.name, name), pin) for place in self._upstreams.values() for name, pin in self._all_pins(place)}
         self._cleaned = {of: kept for of, kept in self._cleaned.items() if of in live}
 
@@ -210,11 +190,11 @@ class ToolRegistry:
         own = f"{place.identity}@"
         return (tools for of, tools in self._pins.upstreams.items() if of == place.identity or of.startswith(own))
 
-    def _tool_names(self, place: _Upstream) -> set[str]:
+    def _tool_names(self, place: _Upstream) -> list[str]:
         names = {name for tools in self._pins_of(place) for name in tools}
         for view in place.views.values():
             names |= view.definitions.keys()
-        return names
+        return sorted(names)
 
     def _offer(self, principal: Principal) -> _Offer:
         offer = self._offers.get(principal)
@@ -229,11 +209,11 @@ class ToolRegistry:
         for name, place in self._upstreams.items():
             credential = self.credential(name, principal)
             for tool in self._judged(place, place.views.get(credential.id), principal.tenant):
-                if self._names.get(tool.name) == tool.key and self._access.allows(principal, tool.name):
+                if self._names.by_name.get(tool.name) == tool.key and self._access.allows(principal, tool.name):
                     by_name[tool.name] = tool
         return _Offer(tuple(tool for tool in by_name.values() if tool.state is ToolState.READY), by_name)
 
-    def _judged(self, place: _Upstream, view: _View | None, tenant: str = "") -> Iterator[Tool]:
+    def _judged(self, place: _Upstream, view: View | None, tenant: str = "") -> Iterator[Tool]:
         """All tools of an upstream as one session sees them; before it has seen any, what is approved stands."""
         if view is not None:
             tenant = view.tenant
@@ -245,7 +225,7 @@ class ToolRegistry:
             if marks.enabled:
                 yield self._judge(place, name, view, pins.get(name), _marks(marks, place.settings))
 
-    def _judge(self, place: _Upstream, name: str, view: _View | None, pin: Pin | None, marks: Marks) -> Tool:
+    def _judge(self, place: _Upstream, name: str, view: View | None, pin: Pin | None, marks: Marks) -> Tool:
         key = ToolKey(place.name, name)
         public = public_name(place.prefix, key)
         given = view.definitions.get(name) if view else None
@@ -296,29 +276,3 @@ def _marks(marks: ToolMarks, upstream: UpstreamSettings) -> Marks:
         deadline_s=upstream.deadline_s if marks.deadline_s is None else marks.deadline_s,
         max_running=upstream.max_running if marks.max_running is None else marks.max_running,
     )
-
-
-def _view(definitions: Iterable[JsonObject], tenant: str) -> _View:
-    """What a list says, each tool for itself: one that cannot be taken takes no other with it."""
-    found: dict[str, JsonObject] = {}
-    pins: dict[str, str] = {}
-    faults: dict[str, str] = {}
-    num_nameless = 0
-    for definition in definitions:
-        try:
-            name = name_of(definition)
-        except (Sloppy, AttributeError):
-            num_nameless += 1
-            continue
-        if name in found:
-            faults[name] = "it is listed twice"
-            continue
-        if len(found) >= MAX_TOOLS:
-            num_nameless += 1
-            continue
-        found[name] = definition
-        try:
-            pins[name] = pin_of(definition)
-        except Sloppy as error:
-            faults[name] = str(error)
-    return _View(tenant=tenant, definitions=found, pins=pins, faults=faults, num_nameless=num_nameless)

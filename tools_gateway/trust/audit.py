@@ -140,7 +140,9 @@ def _more(left: Iterator[int]) -> bool:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text)} characters)"
+    # What a model wrote may hold halves of characters, which no file does.
+    shown = text[:MAX_TEXT].encode("utf-8", "replace").decode()
+    return shown if len(text) <= MAX_TEXT else f"{shown}… ({len(text)} characters)"
 
 
 def _encoded(value: JsonObject) -> bytes:

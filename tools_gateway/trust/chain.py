@@ -178,3 +178,15 @@ def _record(line: bytes) -> dict[str, Any] | None:
         return None
     is_one = isinstance(record, dict) and isinstance(record.get("n"), int) and isinstance(record.get("before"), str)
     return record if is_one and isinstance(record, dict) and line.endswith(b"\n") else None
+
+
+def head(folder: Path) -> str:
+    """The hash of the last line of a folder."""
+    for file in (folder / NAME, *reversed(_rotated(folder))):
+        if file.exists() and file.stat().st_size:
+            last = b""
+            with file.open("rb") as lines:
+                for line in lines:
+                    last = line
+            return sha256(last).hexdigest()
+    return START

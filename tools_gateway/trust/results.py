@@ -16,9 +16,11 @@ UNTRUSTED = "turnwise/untrusted"
 CUT = "turnwise/cut"
 """Member of `_meta` of a result that was too large: how many bytes it had."""
 _OURS = "turnwise/"
+MAX_META_SHARE = 8
+"""What a cut result says in `_meta` may be this part of it; what is longer is left out."""
 _MARKER_BYTES = 200
 """Room that the marker of a cut result takes."""
-_ENCODED = frozenset(("image", "audio"))
+_ENCODED = ("image", "audio")
 """Kinds of blocks whose `data` is base64."""
 
 
@@ -46,8 +48,10 @@ def cleaned(result: JsonObject, *, max_bytes: int, max_depth: int, are_secrets_r
     )
     marks[UNTRUSTED] = True
     if len(encoded) > max_bytes:
+        if len(msgspec.json.encode(marks)) > max_bytes // MAX_META_SHARE:
+            marks = {UNTRUSTED: True}
         marks[CUT] = len(encoded)
-        result = _cut(result, len(encoded), max_bytes)
+        result = _cut(result, len(encoded), max_bytes, max_bytes - len(msgspec.json.encode(marks)) - _MARKER_BYTES)
     return {**result, "_meta": marks}
 
 
@@ -72,9 +76,8 @@ def _block(block: Any, change: Callable[[str], str]) -> Any:
     return {key: value if key == "data" else _each(value, change, "") for key, value in block.items()}
 
 
-def _cut(result: JsonObject, size: int, max_bytes: int) -> JsonObject:
-    """The beginning of a result that is too large."""
-    room = max_bytes - _MARKER_BYTES
+def _cut(result: JsonObject, size: int, max_bytes: int, room: int) -> JsonObject:
+    """The beginning of a result of `size` bytes, in a `room` of bytes without marker and `_meta`."""
     kept = dict(result)
     kept.pop("_meta", None)
     content = kept.pop("content", None)

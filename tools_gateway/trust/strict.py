@@ -54,7 +54,7 @@ def read(raw: bytes, *, max_bytes: int, max_depth: int) -> Any:
 def is_deeper(value: Any, depth: int) -> bool:
     """Whether objects and arrays are nested deeper than this."""
     level = [value]
-    for _ in range(depth + 1):
+    for _ in range(depth):
         level = [
             child
             for node in level
@@ -63,7 +63,7 @@ def is_deeper(value: Any, depth: int) -> bool:
         ]
         if not level:
             return False
-    return any(isinstance(node, dict | list) for node in level) or depth == 0
+    return any(isinstance(node, dict | list) for node in level)
 
 
 def step(path: str, name: object) -> str:

@@ -1,0 +1,28 @@
+"""Arguments that several commands take, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from turnwise.tools_gateway import settings_sources
+from turnwise.tools_gateway.settings import Settings
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Take the operator's file, and single settings over it."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the operator's file, TOML (docs/tools.md)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="any setting of a section, e.g. front.port=8091; may be given several times",
+    )
+
+
+def load_settings(args: argparse.Namespace) -> Settings:
+    """The settings in force; raises `SettingsError` naming source and key."""
+    return settings_sources.load(args.config, os.environ, args.overrides)

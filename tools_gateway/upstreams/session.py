@@ -191,13 +191,14 @@ class Session:
             log.exception("the session of %s ended by a bug", self._name)
             why = f"{self._name} cannot be used for a bug of the gateway"
         finally:
-            self._connection = None
+            self._connection, self._state = None, State.DOWN
+            if why:
+                log.log(logging.DEBUG if why == self._why else logging.WARNING, "down: %s", ascii(why)[1:-1])
+                self._why = why
             if connection is not None:
                 if why:
                     connection.give_up(why)
                 await connection.aclose()
-        log.log(logging.DEBUG if why == self._why else logging.WARNING, "down: %s", ascii(why)[1:-1])
-        self._why = why
         self._pace.lost(0.0 if stood_from is None else self._clock() - stood_from)
         if stood_from is None:
             self._judge(State.DOWN)

@@ -149,7 +149,7 @@ class GatewayUpstreams:
             Pace(None if upstream.url else self._budget),
             clock=self._clock,
             rng=self._rng,
-            on_tools=lambda definitions: self._on_tools(key.credential.upstream, definitions, key.credential),
+            on_tools=lambda definitions: self._listed(key, definitions),
             told=partial(self._told, key.credential),
         )
         capabilities = msgspec.json.decode(key.declared) if key.declared else {}
@@ -158,6 +158,11 @@ class GatewayUpstreams:
         self._owners[session] = owner
         owner.add_done_callback(lambda _: self._owners.pop(session))
         return session
+
+    def _listed(self, key: _Key, definitions: list[JsonObject]) -> None:
+        """Hand on what an upstream lists; what it lists to clients that declare more than the gateway is left."""
+        if not key.declared:
+            self._on_tools(key.credential.upstream, definitions, key.credential)
 
     def _told(self, credential: Credential, method: str, params: JsonObject) -> None:
         """Hand on what an upstream says outside of any request."""

@@ -1,0 +1,244 @@
+"""Upstreams that are programs: what they are given, how they break, and that nobody else notices."""
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.integration.tools_upstreams_world import SCRIPTED, World, is_alive, running, scripted, turn
+
+from turnwise.tools_gateway.settings import Limits, Settings, TenantSettings, UpstreamSettings
+from turnwise.tools_gateway.upstreams import State
+from turnwise.tools_gateway.values import Fault
+
+
+async def test_both_revisions_are_spoken():
+    async with running(scripted("new"), scripted("old", "2025-11-25")) as world:
+        await world.up("new", "old")
+        assert [world.facts(name)[0].era for name in ("new", "old")] == ["2026-07-28", "2025-11-25"]
+        for name in ("new", "old"):
+            assert await world.call(name, "echo", {"a": [1]}) == {"a": [1]}
+            assert world.tools[world.credential(name)] == ["echo", "surroundings"]
+
+
+async def test_a_program_is_given_nothing_that_the_operator_did_not_name():
+    environ = {"TOKEN": "named", "GATEWAY_SECRET": "not named", "PATH": "/elsewhere"}
+    kept = os.open(os.devnull, os.O_RDONLY)
+    os.set_inheritable(kept, True)
+    async with running(scripted("one", env={"FIXED": "1"}, env_from=("TOKEN", "ABSENT")), environ=environ) as world:
+        found = await world.call("one", "surroundings")
+    os.close(kept)
+    given = {name: value for name, value in found["environment"].items() if name != "LC_CTYPE"}
+    assert given == {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "LANG": "C.UTF-8",
+        "HOME": found["folder"],
+        "TMPDIR": found["folder"],
+        "TOKEN": "named",
+        "FIXED": "1",
+    }
+    assert set(found["descriptors"]) == {"0", "1", "2"}
+    assert found["leads_group"]
+    assert not os.access(found["folder"], os.F_OK)
+
+
+async def test_a_program_works_where_the_operator_says(tmp_path):
+    async with running(scripted("one", cwd=str(tmp_path))) as world:
+        assert (await world.call("one", "surroundings"))["folder"] == str(tmp_path)
+    assert tmp_path.exists()
+
+
+async def test_a_program_that_cannot_be_started_says_so_and_touches_nobody():
+    async with running(UpstreamSettings(name="none", command=("/no/such/program",)), scripted("one")) as world:
+        await world.up("one")
+        fault = await world.fault("none", "echo")
+        assert fault.fault is Fault.UPSTREAM_DOWN
+        assert "cannot be started" in fault.message
+
+
+async def test_a_crash_fails_what_was_asked_and_is_healed():
+    async with running(scripted("one"), scripted("two")) as world:
+        before = await world.up("one", "two")
+        fault = await world.fault("one", "crash")
+        assert fault.fault is Fault.UPSTREAM_BROKE
+        assert "status 3" in fault.message
+        await world.up("one", but_not=before.pid)
+        assert await world.call("one", "echo", {"n": 1}) == {"n": 1}
+        assert world.facts("two")[0].num_dials == 1
+
+
+async def test_a_crash_takes_with_it_what_the_program_started():
+    async with running(scripted("one")) as world:
+        child = (await world.call("one", "child"))["pid"]
+        before = await world.up("one")
+        await world.fault("one", "crash")
+        await world.up("one", but_not=before.pid)
+        assert not is_alive(child)
+
+
+async def test_an_idempotent_call_is_made_again_in_the_next_program():
+    async with running(scripted("one")) as world:
+        pid = (await world.up("one")).pid
+        hung = asyncio.create_task(world.call("one", "hang", is_idempotent=True))
+        await turn()
+        os.kill(pid, signal.SIGKILL)
+        after = await world.up("one", but_not=pid)
+        while not world.facts("one")[0].in_flight:
+            await turn()
+        assert not hung.done()
+        os.kill(after.pid, signal.SIGKILL)
+        await asyncio.wait((hung,))
+        assert hung.exception().fault is Fault.UPSTREAM_BROKE
+
+
+async def test_a_result_of_a_gigabyte_is_refused_in_bounded_memory():
+    async with running(scripted("one"), scripted("two")) as world:
+        before = await world.up("one", "two")
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        large = asyncio.create_task(world.fault("one", "large", {"megabytes": 1000}))
+        while not large.done():
+            assert await world.call("two", "echo", {"n": 1}) == {"n": 1}
+        assert large.result().fault is Fault.TOO_LARGE
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used < 64 * 1024
+        await world.up("one", but_not=before.pid)
+
+
+async def test_noise_on_the_output_is_read_past():
+    async with running(scripted("one")) as world:
+        assert await world.call("one", "noise", {"n": 1}) == {"n": 1}
+        assert world.facts("one")[0].num_dials == 1
+
+
+async def test_a_flood_is_read_slowly_and_touches_nobody():
+    async with running(scripted("one"), scripted("two")) as world:
+        await world.up("one", "two")
+        flooded = asyncio.create_task(world.fault("one", "flood", within_s=0.5))
+        while not flooded.done():
+            assert await world.call("two", "echo", {"n": 1}) == {"n": 1}
+        assert flooded.result().fault is Fault.DEADLINE
+
+
+async def test_a_program_that_hangs_ends_a_call_at_its_deadline_and_is_started_again():
+    async with running(scripted("one"), scripted("two")) as world:
+        before = await world.up("one", "two")
+        assert (await world.fault("one", "hang", within_s=0.05)).fault is Fault.DEADLINE
+        await world.up("one", but_not=before.pid)
+        assert await world.call("one", "echo", {"n": 1}) == {"n": 1}
+        assert world.facts("two")[0].num_dials == 1
+
+
+async def test_secrets_that_a_program_was_given_do_not_reach_the_log(caplog):
+    caplog.set_level(logging.INFO)
+    async with running(scripted("one", env_from=("TOKEN",)), environ={"TOKEN": "canary-7"}) as world:
+        await world.call("one", "complain", {"text": "my token is canary-7\x1b[31m"})
+        while "my token" not in caplog.text:
+            await turn()
+    assert "canary-7" not in caplog.text
+    assert "[secret]" in caplog.text
+    assert "\x1b" not in caplog.text
+
+
+async def test_each_tenant_has_a_program_of_its_own():
+    tenants = (TenantSettings(name="alice"), TenantSettings(name="bob"))
+    async with running(scripted("one"), scripted("all", shared=True), tenants=tenants) as world:
+        pids = {
+            name: [(await world.call(name, "surroundings", tenant=tenant))["pid"] for tenant in ("alice", "bob")]
+            for name in ("one", "all")
+        }
+        assert len(set(pids["one"])) == 2
+        assert len(set(pids["all"])) == 1
+        await world.fault("one", "crash", tenant="alice")
+        assert (await world.call("one", "surroundings", tenant="bob"))["pid"] == pids["one"][1]
+
+
+async def test_sessions_are_bounded_and_the_idle_one_makes_room():
+    limits = Limits(max_upstream_sessions=2)
+    async with running(scripted("one"), limits=limits, tenants=(TenantSettings(name="alice"),)) as world:
+        await world.call("one", "echo", tenant="alice")
+        busy = asyncio.create_task(world.call("one", "hang", tenant="bob"))
+        await world.up("one")
+        await world.call("one", "echo", tenant="carol")
+        assert len(world.facts("one")) == 2
+        busy_too = asyncio.create_task(world.call("one", "hang", tenant="carol"))
+        await turn()
+        assert (await world.fault("one", "echo", tenant="dave")).fault is Fault.UPSTREAM_DOWN
+        for task in (busy, busy_too):
+            task.cancel()
+        await asyncio.wait((busy, busy_too))
+
+
+async def test_sessions_of_tenants_end_when_nobody_uses_them_and_others_do_not():
+    now = 0.0
+    settings = Settings(
+        upstreams=(scripted("one"), scripted("all", shared=True)),
+        tenants=(TenantSettings(name="alice"),),
+        limits=Limits(upstream_idle_s=100.0),
+    )
+    world = World(settings, clock=lambda: now)
+    owner = asyncio.create_task(world.upstreams.run())
+    await world.up("one", "all")
+    pid = world.facts("one")[0].pid
+    now = 101.0
+    world.upstreams._end_idle()
+    assert [facts.upstream for facts in world.upstreams.facts()] == ["all"]
+    while is_alive(pid):
+        await turn()
+    owner.cancel()
+    await asyncio.wait((owner,))
+
+
+async def test_no_program_and_no_descriptor_is_left_of_many_restarts():
+    async with running(scripted("one"), budget=None) as world:
+        pid, pids = (await world.up("one")).pid, set()
+        num_open = num_descriptors()
+        for _ in range(5):
+            os.kill(pid, signal.SIGKILL)
+            pids.add(pid)
+            pid = (await world.up("one", but_not=pid)).pid
+        assert not [pid for pid in pids if is_alive(pid)]
+        assert num_descriptors() == num_open
+
+
+async def test_a_program_that_dies_as_it_starts_is_left_alone_for_a_while():
+    dead = UpstreamSettings(name="dead", command=(sys.executable, "-I", "-c", "raise SystemExit(7)"))
+    async with running(dead, budget=3) as world:
+        while world.facts("dead")[0].state is not State.BROKEN:
+            await turn()
+        facts = world.facts("dead")[0]
+        assert facts.num_dials == 3
+        assert facts.next_dial_s > 20
+        assert "status 7" in (await world.fault("dead", "echo")).message
+
+
+def test_no_program_outlives_a_gateway_that_is_killed():
+    gateway = f"""
+import asyncio, random, time
+from turnwise.tools_gateway.settings import Settings, UpstreamSettings
+from turnwise.tools_gateway.upstreams import GatewayUpstreams
+
+async def main():
+    upstream = UpstreamSettings(name="one", command=({sys.executable!r}, "-I", "-S", {SCRIPTED!r}))
+    def on_tools(*_):
+        asyncio.get_running_loop().call_soon(lambda: print(upstreams.facts()[0].pid, flush=True))
+    upstreams = GatewayUpstreams(
+        Settings(upstreams=(upstream,)), {{}}, on_tools=on_tools, clock=time.monotonic, rng=random.Random(1)
+    )
+    await upstreams.run()
+
+asyncio.run(main())
+"""
+    with subprocess.Popen([sys.executable, "-c", gateway], stdout=subprocess.PIPE) as process:
+        pid = int(process.stdout.readline())
+        assert is_alive(pid)
+        process.kill()
+    # It ends here: the bound of the whole run stops a test that waits for ever.
+    while is_alive(pid):
+        os.sched_yield()
+
+
+def num_descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))

@@ -1,0 +1,271 @@
+import asyncio
+import math
+from random import Random
+
+import pytest
+
+from turnwise.tools_gateway.upstreams import State
+from turnwise.tools_gateway.upstreams.connection import Unanswered, Unsent
+from turnwise.tools_gateway.upstreams.greeting import Greeting
+from turnwise.tools_gateway.upstreams.jsonrpc import LEGACY, MODERN
+from turnwise.tools_gateway.upstreams.pace import Pace
+from turnwise.tools_gateway.upstreams.session import Session
+from turnwise.tools_gateway.values import Credential, Fault, Request, ToolFault
+
+DOWN = ToolFault(Fault.UPSTREAM_DOWN, "one cannot be reached")
+
+
+class Connection:
+    """A way to an upstream that answers what it is told to."""
+
+    pid = None
+
+    def __init__(self, session, *, version=MODERN, pages=None, answers=None, uris=()):
+        self.greeting = Greeting(version, {"capabilities": {"tools": {"listChanged": True}, "resources": {}}})
+        self.pages = pages if pages is not None else [{"tools": [{"name": "echo"}]}]
+        self.answers = answers or {}
+        self.session, self.lost, self.asked, self.watched, self.is_closed = session, None, [], [], False
+
+    def accept(self, definitions):
+        return definitions
+
+    async def ask(self, request, notify=None, answer=None):
+        self.asked.append((request.method, request.params))
+        if request.method == "tools/list":
+            return self.pages[int(request.params.get("cursor", 0))]
+        said = self.answers.get(request.method, {"said": request.method})
+        if callable(said):
+            return await said()
+        if isinstance(said, ToolFault):
+            raise said
+        return said
+
+    async def check(self):
+        await self.ask(Request("check", {}, math.inf))
+
+    async def watch(self, uris):
+        self.watched.append(list(uris))
+        self.session.news("notifications/subscriptions/acknowledged", {})
+        await asyncio.Event().wait()
+
+    def give_up(self, why):
+        if self.lost is None:
+            self.lose(why)
+
+    def lose(self, why):
+        self.lost = ToolFault(Fault.UPSTREAM_DOWN, why)
+        self.session.lost()
+
+    async def aclose(self):
+        self.is_closed = True
+
+
+class Dial:
+    """Gives connections, or raises, one after another; then waits to be told what."""
+
+    def __init__(self):
+        self.given = asyncio.Queue()
+        self.is_closed = False
+
+    async def __call__(self):
+        item = await self.given.get()
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+    async def aclose(self):
+        self.is_closed = True
+
+
+class World:
+    """One session with its owner; waits for what happens, never for time."""
+
+    def __init__(self):
+        self.now, self.dial, self.listed, self.told = 0.0, Dial(), asyncio.Queue(), []
+        self.session = Session(
+            Credential("one", "secret-digest"),
+            Pace(budget=None),
+            clock=lambda: self.now,
+            rng=Random(1),
+            on_tools=self.listed.put_nowait,
+            told=lambda method, params: self.told.append((method, params)),
+        )
+        self.owner = asyncio.create_task(self.session.run(self.dial))
+
+    async def up(self, **options):
+        connection = Connection(self.session, **options)
+        self.dial.given.put_nowait(connection)
+        await self.listed.get()
+        return connection
+
+    def ask(self, method="tools/call", params=None, *, deadline=math.inf, is_idempotent=False):
+        request = Request(method, params or {}, deadline, is_idempotent=is_idempotent)
+        return asyncio.create_task(self.session.ask(request, None, None))
+
+    async def until(self, holds):
+        async with asyncio.timeout(20):
+            while True:
+                if holds():
+                    return
+                await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def world():
+    world = World()
+    yield world
+    world.owner.cancel()
+    await asyncio.wait((world.owner,))
+    assert world.dial.is_closed
+
+
+def fault_of(task):
+    return task.exception().fault
+
+
+async def test_a_request_waits_for_the_first_connection(world):
+    task = world.ask()
+    await world.up()
+    assert await task == {"said": "tools/call"}
+
+
+async def test_a_request_fails_at_once_while_the_upstream_is_down(world):
+    world.dial.given.put_nowait(DOWN)
+    first = world.ask()
+    with pytest.raises(ToolFault, match="cannot be reached"):
+        await first
+    second = world.ask()
+    with pytest.raises(ToolFault) as caught:
+        await second
+    assert caught.value.fault is Fault.UPSTREAM_DOWN
+    assert world.session.facts().num_faults == 2
+
+
+async def test_all_pages_of_tools_are_handed_on(world):
+    pages = [{"tools": [{"name": "a"}], "nextCursor": "1"}, {"tools": [{"name": "b"}]}]
+    world.dial.given.put_nowait(Connection(world.session, pages=pages))
+    assert await world.listed.get() == [{"name": "a"}, {"name": "b"}]
+
+
+async def test_pages_without_end_are_taken_for_broken(world):
+    endless = Connection(world.session, pages=[{"tools": [], "nextCursor": "0"}])
+    world.dial.given.put_nowait(endless)
+    await world.until(lambda: endless.is_closed)
+    assert world.listed.empty()
+    assert "without end" in world.session._why
+
+
+@pytest.mark.parametrize("page", [{}, {"tools": 7}, {"tools": [7]}, {"tools": [{"name": 7}]}])
+async def test_a_list_of_what_are_no_tools_is_taken_for_broken(world, page):
+    sloppy = Connection(world.session, pages=[page])
+    world.dial.given.put_nowait(sloppy)
+    await world.until(lambda: sloppy.is_closed)
+    assert "no tools" in world.session._why
+
+
+async def test_a_changed_list_is_asked_for_again(world):
+    connection = await world.up()
+    connection.pages = [{"tools": []}]
+    world.session.news("notifications/tools/list_changed", {})
+    assert await world.listed.get() == []
+    assert world.told == []
+
+
+async def test_other_news_are_handed_on(world):
+    await world.up()
+    world.session.news("notifications/resources/list_changed", {"a": 1})
+    assert world.told == [("notifications/resources/list_changed", {"a": 1})]
+
+
+async def test_a_lost_connection_is_followed_by_the_next_and_closed(world):
+    before = await world.up()
+    before.lose("it is gone")
+    await world.up()
+    assert before.is_closed
+    assert await world.ask() == {"said": "tools/call"}
+    assert world.session.facts().state is State.UP
+    assert world.session.facts().num_dials == 2
+
+
+async def test_a_request_that_was_not_taken_is_sent_to_the_next_connection(world):
+    gone = await world.up()
+
+    async def end():
+        gone.lose("the session has ended")
+        raise Unsent(Fault.UPSTREAM_DOWN, "the session has ended")
+
+    gone.answers["tools/call"] = end
+    task = world.ask()
+    await world.up()
+    assert await task == {"said": "tools/call"}
+
+
+@pytest.mark.parametrize("is_idempotent", [True, False])
+async def test_a_request_without_an_answer_is_sent_again_only_where_twice_is_once(world, is_idempotent):
+    gone = await world.up()
+
+    async def end():
+        gone.lose("it is gone")
+        raise Unanswered(Fault.UPSTREAM_BROKE, "it is gone")
+
+    gone.answers["tools/call"] = end
+    task = world.ask(is_idempotent=is_idempotent)
+    after = await world.up()
+    await asyncio.wait((task,))
+    assert (task.exception() is None) is is_idempotent
+    assert [method for method, _ in after.asked].count("tools/call") == is_idempotent
+
+
+async def test_a_request_past_its_deadline_ends_and_the_upstream_is_looked_after(world):
+    connection = await world.up(answers={"tools/call": asyncio.Event().wait, "check": {}})
+    task = world.ask(deadline=0.0)
+    await asyncio.wait((task,))
+    assert fault_of(task) is Fault.DEADLINE
+    await world.until(lambda: ("check", {}) in connection.asked)
+    assert connection.lost is None
+    assert world.session.facts().in_flight == 0
+
+
+async def test_an_upstream_that_fails_the_check_is_given_up(world):
+    hung = await world.up(answers={"tools/call": asyncio.Event().wait, "check": ToolFault(Fault.UPSTREAM_BROKE, "not a word")})
+    task = world.ask(deadline=0.0)
+    await asyncio.wait((task,))
+    await world.up()
+    assert hung.lost is not None
+    assert hung.is_closed
+
+
+async def test_subscriptions_go_on_over_the_next_connection_of_the_newer_revision(world):
+    first = await world.up()
+    await world.ask("resources/subscribe", {"uri": "file:///a"})
+    assert first.watched == [[], ["file:///a"]]
+    first.lose("gone")
+    second = await world.up()
+    await world.until(lambda: second.watched)
+    assert second.watched == [["file:///a"]]
+    await world.ask("resources/unsubscribe", {"uri": "file:///a"})
+    assert second.watched[-1] == []
+
+
+async def test_subscriptions_are_made_again_in_a_new_session_of_an_older_revision(world):
+    first = await world.up(version=LEGACY)
+    await world.ask("resources/subscribe", {"uri": "file:///a"})
+    first.lose("gone")
+    second = await world.up(version=LEGACY)
+    await world.until(lambda: ("resources/subscribe", {"uri": "file:///a"}) in second.asked)
+
+
+async def test_a_bug_in_whoever_hears_of_tools_ends_one_connection_and_not_the_session(world, caplog):
+    put, world.session._on_tools = world.session._on_tools, lambda definitions: 1 / 0
+    broken = Connection(world.session)
+    world.dial.given.put_nowait(broken)
+    await world.until(lambda: broken.is_closed)
+    world.session._on_tools = put
+    await world.up()
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_facts_tell_sessions_apart_and_no_secret(world):
+    await world.up()
+    facts = world.session.facts()
+    assert (facts.upstream, facts.credential, facts.era) == ("one", "secret-d", MODERN)

@@ -102,6 +102,7 @@ async def grow(ctx: Context) -> str:
     """Offer one more tool, and say so."""
     server.add_tool(lambda: "new", name="grown", description="Was not there before.")
     await ctx.session.send_tool_list_changed()
+    await ctx.notify_tools_changed()
     return "grown"
 
 

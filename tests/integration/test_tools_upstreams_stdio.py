@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from tests.integration.tools_upstreams_world import SCRIPTED, World, is_alive, running, scripted, turn
@@ -235,9 +236,10 @@ asyncio.run(main())
         pid = int(process.stdout.readline())
         assert is_alive(pid)
         process.kill()
-    # It ends here: the bound of the whole run stops a test that waits for ever.
-    while is_alive(pid):
+    given_up = time.monotonic() + 20.0
+    while is_alive(pid) and time.monotonic() < given_up:
         os.sched_yield()
+    assert not is_alive(pid)
 
 
 def num_descriptors():

@@ -16,6 +16,7 @@ from turnwise.tools_gateway.upstreams import jsonrpc
 from turnwise.tools_gateway.upstreams.addresses import CheckedResolver, check_url
 from turnwise.tools_gateway.upstreams.connection import Unanswered, Unsent
 from turnwise.tools_gateway.upstreams.jsonrpc import Message
+from turnwise.tools_gateway.upstreams.lines import NOISE_A_SECOND, Allowance, weight
 from turnwise.tools_gateway.upstreams.sse import Events
 from turnwise.tools_gateway.values import Fault, ToolFault
 
@@ -173,9 +174,9 @@ class Exchange:
         raise ToolFault(fault, f"{who} answered with HTTP {status}")
 
     async def _events(self, response: aiohttp.ClientResponse, hear: Hear) -> Message:
-        """The answer at the end of a stream; what comes before goes to `hear`."""
-        events = Events(self._max_bytes)
-        who = self._upstream.name
+        """The answer at the end of a stream; what comes before goes to `hear`, and no faster than so much a second."""
+        events, noise, wasted = Events(self._max_bytes), Allowance(NOISE_A_SECOND), 0
+        who, clock = self._upstream.name, asyncio.get_running_loop().time
         async for chunk in response.content.iter_any():
             try:
                 found = events.feed(chunk)
@@ -187,7 +188,11 @@ class Exchange:
                 if not message.method:
                     await self._drain(response)
                     return message
+                wasted += weight(data)
                 await hear(message)
+            if pause_s := noise.take(events.wasted + wasted, clock()):
+                await asyncio.sleep(pause_s)
+            events.wasted = wasted = 0
         raise ToolFault(Fault.UPSTREAM_BROKE, f"{who} ended a stream without an answer")
 
     async def _drain(self, response: aiohttp.ClientResponse) -> None:

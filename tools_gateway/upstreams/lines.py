@@ -1,6 +1,17 @@
-"""Bytes of a pipe as lines, within a bound; and how much of what nobody needs is taken in a second."""
+"""Bytes of a pipe as lines, within a bound; and how much of what is no answer is taken in a second."""
 
 from __future__ import annotations
+
+
+NOISE_A_SECOND = 256 * 1024
+"""Weight of what an upstream may say in a second that is no answer, notifications among it; then it is read no further."""
+
+_EACH = 64
+
+
+def weight(message: bytes) -> int:
+    """What a message that is no answer counts for: short ones cost as much to look at."""
+    return len(message) + _EACH
 
 
 class LineTooLongError(Exception):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from turnwise.tools_gateway.upstreams.lines import weight
+
 
 class Events:
     """Splits a stream into the data of its events; raises `ValueError` past `max_bytes` of one."""
@@ -11,6 +13,8 @@ class Events:
         self._line = bytearray()
         self._data: list[bytes] = []
         self._size = 0
+        self.wasted = 0
+        """Weight of the lines so far that hold no data."""
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The data of the events that have ended; events without data are left out."""
@@ -38,6 +42,8 @@ class Events:
             self._bound(0)
             if value:
                 self._data.append(value)
+        else:
+            self.wasted += weight(line)
 
     def _bound(self, more: int) -> None:
         """Raise `ValueError` where an event is too large."""

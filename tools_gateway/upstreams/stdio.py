@@ -11,7 +11,7 @@ from turnwise.tools_gateway.upstreams import jsonrpc
 from turnwise.tools_gateway.upstreams.dialogue import Dialogue, News
 from turnwise.tools_gateway.upstreams.greeting import Greeting, greet
 from turnwise.tools_gateway.upstreams.jsonrpc import LEGACY, MODERN
-from turnwise.tools_gateway.upstreams.lines import Allowance, Lines, LineTooLongError
+from turnwise.tools_gateway.upstreams.lines import NOISE_A_SECOND, Allowance, Lines, LineTooLongError, weight
 from turnwise.tools_gateway.upstreams.process import GRACE_S, STDERR, STDOUT, Process
 from turnwise.tools_gateway.values import Fault, JsonObject, Request, ToolFault
 
@@ -19,12 +19,6 @@ log = logging.getLogger(__name__)
 
 MIN_LINE_BYTES, LINES_A_RESULT = 4 * 1024 * 1024, 4
 """Longest line: room for a result that is cut later, and for its escapes."""
-
-NOISE_A_SECOND = 256 * 1024
-"""Bytes a program may write in a second that are no answer, notifications among them; then it is not read until the next."""
-
-LINE_COST = 64
-"""Bytes that such a line counts for besides its own: short ones cost as much to look at."""
 
 MAX_NOISY_SECONDS = 5
 """In a row, until it is taken for broken."""
@@ -178,7 +172,7 @@ class StdioConnection:
                 self._dialogue.fail(error.head, Fault.TOO_LARGE, f"the result of {who} is too large")
                 self.give_up(f"{who} wrote a line that is too long")
                 return
-            noise = [len(line) + LINE_COST for line in lines if not (line[:1] == b"{" and self._dialogue.receive(line))]
+            noise = [weight(line) for line in lines if not (line[:1] == b"{" and self._dialogue.receive(line))]
             if len(noise) < len(lines):
                 self._num_noisy = 0
             self._weigh(sum(noise))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 NOISE_A_SECOND = 256 * 1024
 """Weight of what an upstream may say in a second that is no answer, notifications among it; then it is read no further."""
 

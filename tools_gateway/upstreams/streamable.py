@@ -114,12 +114,13 @@ class HttpConnection:
     async def watch(self, uris: Sequence[str]) -> bool:
         """Keep the stream of news open; raises `ToolFault` where it breaks or is not offered."""
         version = self.greeting.version
+        if not jsonrpc.is_modern(version):
+            if self._session_id:
+                await self._exchange.follow(self._headers("", {}, version), self._hear_news)
+            return bool(self._session_id)
         if not uris and not self.greeting.can_change:
             return False
-        if jsonrpc.is_modern(version):
-            await self._say("subscriptions/listen", self.greeting.wanted(uris), version, notify=self._told)
-        elif self._session_id:
-            await self._exchange.follow(self._headers("", {}, version), self._hear_news)
+        await self._say("subscriptions/listen", self.greeting.wanted(uris), version, notify=self._told)
         return True
 
     def give_up(self, why: str) -> None:

@@ -196,6 +196,22 @@ async def test_an_upstream_that_goes_away_fails_at_once_touches_nobody_and_is_fo
                 assert await world.call("gone", "echo", {"n": 1}) == {"n": 1}
 
 
+async def test_a_flood_is_read_slowly_and_touches_nobody():
+    num_told = 0
+
+    async def notify(method, params):
+        nonlocal num_told
+        num_told += 1
+
+    async with Endpoint().serving() as endpoint, running(web(endpoint), scripted("one")) as world:
+        await world.up("web", "one")
+        flooded = asyncio.create_task(world.fault("web", "flood", within_s=0.5, notify=notify))
+        while not flooded.done():
+            assert await world.call("one", "echo", {"n": 1}) == {"n": 1}
+        assert flooded.result().fault is Fault.DEADLINE
+        assert 0 < num_told < 10_000
+
+
 async def test_connections_are_kept_between_calls():
     async with Endpoint().serving() as endpoint, running(web(endpoint)) as world:
         await world.up("web")

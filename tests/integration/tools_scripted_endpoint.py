@@ -121,6 +121,14 @@ class Endpoint:
         finally:
             self.cancelled.set()
 
+    async def flood(self, request, message):
+        response = await events(request)
+        try:
+            while True:
+                await response.write(b'data: {"jsonrpc":"2.0","method":"notifications/message","params":{}}\n\n' * 1000)
+        finally:
+            self.cancelled.set()
+
     async def stop_short(self, request, message):
         response = await events(request)
         await response.write(b": bye\n\n")

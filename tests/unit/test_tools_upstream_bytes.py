@@ -58,3 +58,12 @@ def test_what_nobody_needs_is_taken_up_to_so_much_a_second():
     assert allowance.take(100, 10.0) == 0.0
     assert allowance.take(1, 10.25) == 0.75
     assert allowance.take(100, 11.0) == 0.0
+
+
+def test_what_a_stream_says_besides_its_events_is_weighed():
+    events = Events(100)
+    events.feed(b": still there\n\n" * 10)
+    assert events.wasted > 10 * len(b": still there")
+    before = events.wasted
+    events.feed(b"data: {}\n")
+    assert events.wasted == before

@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from turnwise.tools_gateway.upstreams.greeting import greet
@@ -30,7 +32,7 @@ INITIALIZED = {"protocolVersion": LEGACY, "capabilities": {}}
 
 async def test_a_server_that_discovers_is_spoken_to_in_the_newer_revision():
     say, asked = server(server_discover=DISCOVERED)
-    greeting = await greet(say, "auto", {})
+    greeting = await greet(say, "auto", {}, 20.0)
     assert (greeting.version, greeting.capabilities) == (MODERN, {"tools": {}})
     assert asked == [("server/discover", MODERN)]
 
@@ -38,7 +40,7 @@ async def test_a_server_that_discovers_is_spoken_to_in_the_newer_revision():
 @pytest.mark.parametrize("answer", [refused(), refused(-32022), {"supportedVersions": [LEGACY]}, {}, {"supportedVersions": 7}])
 async def test_a_server_that_does_not_offer_the_newer_revision_is_shaken_hands_with(answer):
     say, asked = server(server_discover=answer, initialize=INITIALIZED)
-    greeting = await greet(say, "auto", {})
+    greeting = await greet(say, "auto", {}, 20.0)
     assert greeting.version == LEGACY
     assert [method for method, _ in asked] == ["server/discover", "initialize"]
 
@@ -46,13 +48,13 @@ async def test_a_server_that_does_not_offer_the_newer_revision_is_shaken_hands_w
 async def test_an_outage_is_no_word_about_the_revision():
     say, asked = server(server_discover=ToolFault(Fault.UPSTREAM_BROKE, "gone"))
     with pytest.raises(ToolFault, match="gone"):
-        await greet(say, "auto", {})
+        await greet(say, "auto", {}, 20.0)
     assert len(asked) == 1
 
 
 async def test_a_handshake_refused_for_the_newer_revision_asks_again():
     say, asked = server(server_discover=[refused(), DISCOVERED], initialize=refused(-32022))
-    assert (await greet(say, "auto", {})).version == MODERN
+    assert (await greet(say, "auto", {}, 20.0)).version == MODERN
     assert len(asked) == 3
 
 
@@ -60,10 +62,22 @@ async def test_a_handshake_refused_for_the_newer_revision_asks_again():
 async def test_a_handshake_in_a_revision_that_nobody_shakes_hands_in_is_refused(version):
     say, _ = server(initialize={"protocolVersion": version})
     with pytest.raises(ToolFault, match="does not"):
-        await greet(say, LEGACY, {})
+        await greet(say, LEGACY, {}, 20.0)
 
 
 async def test_a_revision_that_the_operator_names_is_not_asked_for():
     say, asked = server(initialize=INITIALIZED)
-    await greet(say, LEGACY, {})
+    await greet(say, LEGACY, {}, 20.0)
     assert asked == [("initialize", LEGACY)]
+
+
+async def test_a_program_that_does_not_answer_what_it_does_not_know_is_shaken_hands_with():
+    say, asked = server(initialize=INITIALIZED)
+
+    async def silent(method, params, version):
+        if method == "server/discover":
+            asked.append((method, version))
+            await asyncio.Event().wait()
+        return await say(method, params, version)
+
+    assert (await greet(silent, "auto", {}, 0.0)).version == LEGACY

@@ -14,7 +14,7 @@ from turnwise.tools_gateway.upstreams.jsonrpc import CLIENT_INFO, LEGACY, MODERN
 from turnwise.tools_gateway.values import Fault, JsonObject, ToolFault
 
 PROBE_S = 5.0
-"""For how long `server/discover` is waited for: some older servers do not answer what they do not know."""
+"""For how long a program is waited for to answer `server/discover`: some older ones do not answer what they do not know."""
 
 Say = Callable[[str, JsonObject, str], Awaitable[JsonObject]]
 """Sends one request in a revision and gives its result; raises `ToolFault`."""
@@ -50,16 +50,17 @@ class Greeting(msgspec.Struct, frozen=True):
         return {"notifications": {**lists, "resourceSubscriptions": list(uris)} if uris else lists}
 
 
-async def greet(say: Say, era: Era, capabilities: JsonObject) -> Greeting:
+async def greet(say: Say, era: Era, capabilities: JsonObject, probe_s: float | None) -> Greeting:
     """Agree on a revision; after the handshake `notifications/initialized` is still to be sent. Raises `ToolFault`.
 
-    `capabilities` are declared for as long as the connection stands, which only the older revisions know.
+    `capabilities` are declared for as long as the connection stands, which only the older revisions know. Without `probe_s` no
+    answer says nothing of the revision.
     """
     if era == MODERN:
         return Greeting(MODERN, await _discover(say))
     if era == "auto":
         try:
-            about = await asyncio.wait_for(_discover(say), PROBE_S)
+            about = await asyncio.wait_for(_discover(say), probe_s)
         except TimeoutError:
             pass
         except ToolFault as fault:

@@ -9,7 +9,7 @@ from turnwise.tools_gateway.ports import Answer, Notify
 from turnwise.tools_gateway.settings import Era, UpstreamSettings
 from turnwise.tools_gateway.upstreams import jsonrpc
 from turnwise.tools_gateway.upstreams.dialogue import Dialogue, News
-from turnwise.tools_gateway.upstreams.greeting import Greeting, greet
+from turnwise.tools_gateway.upstreams.greeting import PROBE_S, Greeting, greet
 from turnwise.tools_gateway.upstreams.jsonrpc import LEGACY, MODERN
 from turnwise.tools_gateway.upstreams.lines import NOISE_A_SECOND, Allowance, Lines, LineTooLongError, weight
 from turnwise.tools_gateway.upstreams.process import GRACE_S, STDERR, STDOUT, Process
@@ -101,7 +101,7 @@ class StdioConnection:
     async def open(self, era: Era, capabilities: JsonObject) -> None:
         """Start and greet it; raises `ToolFault` and `OSError`."""
         await self._process.start(self._upstream, self._passed)
-        self.greeting = await greet(self._dialogue.ask, era, capabilities)
+        self.greeting = await greet(self._dialogue.ask, era, capabilities, PROBE_S)
         if not jsonrpc.is_modern(self.greeting.version):
             self._dialogue.tell("notifications/initialized", {})
 

@@ -77,7 +77,7 @@ class HttpConnection:
 
     async def open(self, era: Era, capabilities: JsonObject) -> None:
         """Greet it; raises `ToolFault`."""
-        self.greeting = await greet(self._say, era, capabilities)
+        self.greeting = await greet(self._say, era, capabilities, None)
         if not jsonrpc.is_modern(self.greeting.version):
             await self._tell("notifications/initialized", {})
 

@@ -12,8 +12,8 @@ from turnwise.tools_gateway.values import Fault, JsonObject, Request, ToolFault
 
 log = logging.getLogger(__name__)
 
-AGAIN_S = 5.0
-"""After a stream of news has ended."""
+AGAIN_S, MAX_AGAIN_S = 5.0, 300.0
+"""After a stream of news has ended, and at most where streams keep ending: some servers end each at once."""
 
 ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 SUBSCRIBE, UNSUBSCRIBE = "resources/subscribe", "resources/unsubscribe"
@@ -77,8 +77,13 @@ class Watching:
     async def _watch(self, connection: Connection) -> None:
         """Keep news coming; each time they did not, something may have changed unseen."""
         try:
-            while await self._has_watched(connection):
-                await asyncio.sleep(AGAIN_S)
+            clock, pause_s = asyncio.get_running_loop().time, AGAIN_S
+            while True:
+                began = clock()
+                if not await self._has_watched(connection):
+                    return
+                pause_s = AGAIN_S if clock() - began > MAX_AGAIN_S else min(2 * pause_s, MAX_AGAIN_S)
+                await asyncio.sleep(pause_s)
                 self._missed()
         except Exception:
             log.exception("watching %s ended by a bug", self._name)

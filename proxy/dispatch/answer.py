@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from turnwise.dialects.calling import Place
+from turnwise.dialects.calling_frame import Place
 from turnwise.proxy.dispatch.call import State, WrittenCall
 from turnwise.tools_gateway.messages import Announced, Filled, Settled, Void, Voided
 from turnwise.types import CallId

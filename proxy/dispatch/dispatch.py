@@ -130,7 +130,7 @@ class Watch:
         self._beside = beside
         self._is_tainted: bool | None = None
         self._calls = AnswerCalls(request.call_id, self._announce, teller.tell)
-        self._watcher = watcher(self._calls)
+        self._watcher = watcher(self._calls, is_one_of_several=request.num_choices > 1)
 
     def on_head(self, status: int, *, is_stream: bool) -> None:
         """See `Watcher.on_head`."""

@@ -137,6 +137,8 @@ class Writer:
         self.draw = draw
         self.at_0 = draw.random() < 0.2
         self.repeats_name = draw.random() < 0.2
+        self.is_steady = draw.random() < 0.5
+        """Whether an engine of chat writes all its events in one way, as most do."""
 
     def chat(self, number, made):
         draw, index = self.draw, 0 if self.at_0 else number
@@ -158,18 +160,19 @@ class Writer:
             split = first and text == "" and len(texts) > 1 and not self.at_0 and draw.random() < 0.3
             if split:
                 yield self.chunk(piece("", name="", index=index, call_id=made.id)), ""
-            call_id = made.id if first or draw.random() < 0.2 else None
+            call_id = made.id if first or (not self.is_steady and draw.random() < 0.2) else None
             yield self.chunk(piece(text, name=name, index=index, call_id=call_id)), text
 
     def chunk(self, given):
-        delta = {"tool_calls": [given], **({"content": None} if self.draw.random() < 0.3 else {})}
+        delta = {"tool_calls": [given], **({"content": None} if not self.is_steady and self.draw.random() < 0.3 else {})}
         chunk = {"id": "c", "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
         return b"data: " + self.encode(chunk) + b"\n\n"
 
     def encode(self, payload):
         if isinstance(payload["choices"][0]["delta"]["tool_calls"][0]["function"].get("arguments"), msgspec.Raw):
             return msgspec.json.encode(payload)
-        return json.dumps(payload, separators=self.draw.choice([(",", ":"), (", ", ": ")])).encode()
+        separators = (",", ":") if self.is_steady else self.draw.choice([(",", ":"), (", ", ": ")])
+        return json.dumps(payload, separators=separators).encode()
 
     def messages(self, number, made):
         yield tool_use(made.name, number, made.id), ""

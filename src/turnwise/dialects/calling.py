@@ -10,14 +10,15 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import msgspec
 
 from turnwise.dialects.answer import UNREADABLE
+from turnwise.dialects.calling_frame import Frame, Place, Recorder, Said
 from turnwise.dialects.events import DONE, EVENT_ENDS, payloads
 from turnwise.dialects.lines import Lines
 from turnwise.dialects.tap import MAX_DOCUMENT_BYTES, MAX_UNREAD, MAX_UNREAD_BYTES
 
 E = TypeVar("E")
 
-Place = int | str
-"""Where a call stands among those of its choice, as the API counts or names them."""
+MAX_MISSES = 4
+"""Frames learned in a row that fitted no later event; then the stream has none, and each event is read by itself."""
 
 NOTHING = msgspec.Raw(b"")
 """A member that is not there."""
@@ -62,12 +63,13 @@ class Hearer(Protocol):
 class CallWatcher(Lines, ABC):
     """Watches one answer for tool calls; told is the same however the bytes are cut, and garbage at worst breaks the answer.
 
-    Reads of whole events without `mark` cost one search for it: they are put by, and searched a few at a time for how the
-    answer ends. The others are parsed. An answer of status 400 or above has no calls.
+    Reads of whole events without `mark` cost one search for it: the last of them are kept, for how an answer ends stands in its
+    last events; with `is_one_of_several` none is dropped unread, since each choice has an end of its own. The others are
+    parsed, but for those that repeat the frame of the one before. An answer of status 400 or above has no calls.
     """
 
     mark: ClassVar[bytes]
-    """What every event has that begins a call; it cannot stand in a text, where its quotes would be escaped."""
+    """What every event has that begins a call; in a text its quote would be escaped. Found sooner without a quote before it."""
     end_marks: ClassVar[tuple[bytes, ...]]
     """What every event has that tells how the answer ends, one of them."""
 
@@ -79,9 +81,21 @@ class CallWatcher(Lines, ABC):
     """Whether something could not be read, was too long, or told of an error."""
     _is_done = False
     """Whether the answer said that nothing follows."""
+    _is_resting = False
+    """Whether reads of whole events without a mark may wait."""
+    _frame: Frame | None = None
+    """That of the event before, where that was the only one of its read and brought a piece of arguments alone."""
+    _said: Said | None = None
+    """What the event that is being read has said last."""
+    _num_said = 0
+    """How many pieces of calls were said."""
+    _num_misses = 0
 
-    def __init__(self, hearer: Hearer) -> None:
+    def __init__(self, hearer: Hearer, *, is_one_of_several: bool = False) -> None:
         self._hearer = hearer
+        self._drops = not is_one_of_several
+        self._before: list[bytes] = []
+        """Reads put by before those of `_unread`, `MAX_UNREAD` at most."""
         self._unread: list[bytes] = []
         self._ending: Ending | None = None
 
@@ -96,7 +110,7 @@ class CallWatcher(Lines, ABC):
     @property
     def ending(self) -> Ending:
         """How the answer has ended, as far as it says; `BROKEN` until it has said so, and where not all of it was read."""
-        if self._unread:
+        if self._unread or self._before:
             self._read_unread(0.0)
         if self._is_lost or not self._is_done or self._ending is None:
             return Ending.BROKEN
@@ -106,13 +120,23 @@ class CallWatcher(Lines, ABC):
         """The answer's head has come."""
         self._is_watching = status < 400
         self._is_stream = is_stream
+        self._is_resting = is_stream and self._is_watching
 
     def feed(self, data: bytes, now: float) -> None:
         """Body bytes of one read."""
-        if self.mark not in data and data.endswith(EVENT_ENDS) and self._can_wait(data):
-            self._unread.append(data)
-            if len(self._unread) >= MAX_UNREAD:
-                self._read_unread(now)
+        frame = self._frame
+        if frame is not None:
+            text = frame.piece(data)
+            if text is not None:
+                self._hearer.said(frame.choice, frame.place, "", "", text, now)
+                return
+            self._frame = None
+            self._num_misses = 0 if frame.has_met else self._num_misses + 1
+        if self._is_resting and self.mark not in data and data.endswith(EVENT_ENDS) and len(data) <= MAX_UNREAD_BYTES:
+            unread = self._unread
+            unread.append(data)
+            if len(unread) >= MAX_UNREAD:
+                self._put_by(now)
         elif self._is_watching:
             self._feed_any(data, now)
 
@@ -120,7 +144,7 @@ class CallWatcher(Lines, ABC):
         """The body is complete."""
         if not self._is_watching:
             return
-        if self._unread:
+        if self._unread or self._before:
             self._read_unread(now)
         rest, self._held = bytes(self._held), b""
         if self._is_stream:
@@ -129,28 +153,50 @@ class CallWatcher(Lines, ABC):
             self._is_done = True
             self._try(self._read_document, rest, now)
 
-    def _can_wait(self, data: bytes) -> bool:
-        return (
-            self._is_stream
-            and self._is_watching
-            and not (self._is_open or self._held or self._is_overlong)
-            and len(data) <= MAX_UNREAD_BYTES
-        )
-
     def _feed_any(self, data: bytes, now: float) -> None:
-        if self._unread:
+        if self._unread or self._before:
             self._read_unread(now)
         if not self._is_stream:
             self._hold(data, MAX_DOCUMENT_BYTES)
-        elif self._held or self._is_overlong or not data.endswith(EVENT_ENDS):
+            return
+        if self._held or self._is_overlong or not data.endswith(EVENT_ENDS):
             self._read(self._lines(data), now)
         else:
+            num_said, self._said = self._num_said, None
             self._read(data, now)
+            if self._said is not None and self._num_said == num_said + 1 and self._num_misses < MAX_MISSES:
+                self._learn(data, self._said)
+        self._is_resting = not (self._is_open or self._held or self._is_overlong)
+
+    def _learn(self, data: bytes, said: Said) -> None:
+        """Learn the frame of a read that said this, if it says a probe in its place."""
+        frame = Frame.around(data, said)
+        if frame is None:
+            return
+        hearer, was_lost = self._hearer, self._is_lost
+        self._hearer = recorder = Recorder()
+        self._read(frame.probe(), 0.0)  # which is no event at all where the piece was found in another place
+        self._hearer, self._is_lost = hearer, was_lost
+        if recorder.is_probe(frame.choice, frame.place):
+            self._frame = frame
+
+    def _say(self, choice: int, place: Place, call_id: str, name: str, text: str, now: float) -> None:
+        """Tell of a piece of a call."""
+        self._num_said += 1
+        self._said = (choice, place, text) if text and not (call_id or name) else None
+        self._hearer.said(choice, place, call_id, name, text, now)
+
+    def _put_by(self, now: float) -> None:
+        """Make room for further reads."""
+        if self._drops:
+            self._before, self._unread = self._unread, []
+        else:
+            self._read_unread(now)
 
     def _read_unread(self, now: float) -> None:
         """Look for the answer's end in what was put by."""
-        data = b"".join(self._unread)
-        self._unread.clear()
+        data = b"".join((*self._before, *self._unread))
+        self._before, self._unread = [], []
         if self._has_end(data):
             self._read(data, now)
 

@@ -79,7 +79,7 @@ _DOCUMENT = msgspec.json.Decoder(_Document)
 class ChatCalls(CallWatcher):
     """The tool calls of a chat answer. Nothing there says that a call ends but the next one, or the end of all."""
 
-    mark = b'"tool_calls"'
+    mark = b'tool_calls"'
     end_marks = (
         b'"finish_reason":"', b'"finish_reason": "', b"[DONE]", b'"error"', b'"refusal":"', b'"refusal": "',
     )  # fmt: skip
@@ -100,7 +100,7 @@ class ChatCalls(CallWatcher):
             text = function.arguments
             if text is not None and type(text) is not str:
                 text = _written(payload, number, position)
-            self._hearer.said(choice, place_of(call.index), text_of(call.id), text_of(function.name), text or "", now)
+            self._say(choice, place_of(call.index), text_of(call.id), text_of(function.name), text or "", now)
 
     def _read_document(self, document: bytes, now: float) -> None:
         whole = _DOCUMENT.decode(document)
@@ -110,7 +110,7 @@ class ChatCalls(CallWatcher):
             for place, call in enumerate(choice.message.tool_calls or ()):
                 arguments = arguments_of(call.function.arguments)
                 self._hearer.began(number, place, text_of(call.id), text_of(call.function.name))
-                self._hearer.said(number, place, "", "", arguments, now)
+                self._say(number, place, "", "", arguments, now)
                 self._hearer.closed(number, place, now)
             self._read_end(choice, choice.message.refusal)
 

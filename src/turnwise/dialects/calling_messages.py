@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from turnwise.dialects.calling import NOTHING, CallWatcher, Ending, Hearer, Place, arguments_of, decode, place_of, text_of
+from turnwise.dialects.calling import NOTHING, CallWatcher, Ending, Hearer, arguments_of, decode, place_of, text_of
+from turnwise.dialects.calling_frame import Place
 
 _ENDINGS = {
     "tool_use": Ending.CLEAN,
@@ -54,11 +55,11 @@ _DOCUMENT = msgspec.json.Decoder(_Document)
 class MessagesCalls(CallWatcher):
     """The tool calls of an answer of messages: blocks of type `tool_use`, and no others that take input."""
 
-    mark = b'"tool_use"'
+    mark = b'tool_use"'
     end_marks = (b'"message_delta"', b'"message_stop"', b'"error"')
 
-    def __init__(self, hearer: Hearer) -> None:
-        super().__init__(hearer)
+    def __init__(self, hearer: Hearer, *, is_one_of_several: bool = False) -> None:
+        super().__init__(hearer, is_one_of_several=is_one_of_several)
         self._open: dict[Place, None] = {}
         """Blocks that are being written, the newest last; servers that leave out the index write one at a time."""
 
@@ -69,7 +70,7 @@ class MessagesCalls(CallWatcher):
             if delta is not None and delta.type == "input_json_delta":
                 place = place_of(event.index, next(reversed(self._open), 0))
                 if place in self._open:
-                    self._hearer.said(0, place, "", "", text_of(delta.partial_json), now)
+                    self._say(0, place, "", "", text_of(delta.partial_json), now)
         elif kind == "content_block_start":
             if block is not None and block.type == "tool_use":
                 self._begin(place_of(event.index), block, now)
@@ -90,7 +91,7 @@ class MessagesCalls(CallWatcher):
         self._hearer.began(0, place, text_of(block.id), text_of(block.name))
         arguments = arguments_of(block.input)
         if arguments and bytes(block.input) not in _NO_INPUT:
-            self._hearer.said(0, place, "", "", arguments, now)
+            self._say(0, place, "", "", arguments, now)
 
     def _close(self, place: Place, now: float) -> None:
         if place in self._open:

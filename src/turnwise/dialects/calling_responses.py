@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from turnwise.dialects.calling import CallWatcher, Ending, Place, decode, place_of, text_of
+from turnwise.dialects.calling import CallWatcher, Ending, decode, place_of, text_of
+from turnwise.dialects.calling_frame import Place
 
 _UNFINISHED = ("queued", "in_progress")
 _CUTS = {"max_output_tokens": Ending.LENGTH, "max_tokens": Ending.LENGTH, "content_filter": Ending.FILTERED}
@@ -59,7 +60,7 @@ class ResponsesCalls(CallWatcher):
         kind, item = text_of(event.type), event.item
         place = place_of(event.output_index, event.item_id)
         if kind == "response.function_call_arguments.delta":
-            self._hearer.said(0, place, "", "", text_of(event.delta), now)
+            self._say(0, place, "", "", text_of(event.delta), now)
         elif kind == "response.function_call_arguments.done":
             self._hearer.closed(0, place, now, text=_final(event.arguments))
         elif item is not None and item.type == "function_call":
@@ -76,7 +77,7 @@ class ResponsesCalls(CallWatcher):
 
     def _begin(self, place: Place, item: _Item, now: float) -> None:
         self._hearer.began(0, place, text_of(item.call_id), text_of(item.name))
-        self._hearer.said(0, place, "", "", text_of(item.arguments), now)
+        self._say(0, place, "", "", text_of(item.arguments), now)
 
     def _close(self, place: Place, item: _Item, now: float) -> None:
         if item.status not in (None, "completed"):

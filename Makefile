@@ -37,7 +37,7 @@ check: $(VENV)/dev ## Lint, check types and import rules, and try the wheel outs
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest -q tests/wheel
 
-fuzz: $(VENV)/dev ## Throw 10,000 malformed and oddly split requests at the wire (TURNWISE_FUZZ_CASES sets the number).
+fuzz: $(VENV)/dev ## Throw 10,000 malformed and oddly split requests at the wire, and 20,000 answers with tool calls in each API at what dispatches them (TURNWISE_FUZZ_CASES sets the first number).
 	@TURNWISE_FUZZ_CASES=$${TURNWISE_FUZZ_CASES:-10000} $(BIN)/pytest -q -m "$(BY_DEFAULT)" -k fuzz tests
 
 clients: ## Install the agent clients that test-clients runs into the cache folder (850 MB, once).

@@ -53,12 +53,12 @@ class Agent:
         answers = await asyncio.gather(*(self._call(call) for call in asked.calls))
         tools_s = time.monotonic() - began
         turns += [{"role": "assistant", "content": None, "tool_calls": asked.calls}, *(answer for answer, _ in answers)]
+        ftr_s = None
         async for chunk in self._stream(goal, turns, "0"):
-            if any(choice["delta"].get("content") for choice in chunk["choices"]):
-                break
-        else:
+            if ftr_s is None and any(choice["delta"].get("content") for choice in chunk["choices"]):
+                ftr_s = time.monotonic() - began
+        if ftr_s is None:
             raise RuntimeError("the final answer has no text")
-        ftr_s = time.monotonic() - began
         return Run(asked.closed, turn_s, tuple(seconds for _, seconds in answers), tools_s, ftr_s)
 
     async def _call(self, call: Mapping[str, Any]) -> tuple[dict[str, Any], float]:

@@ -111,9 +111,9 @@ class ProgramTotals(Collector):
         yield histogram(names.PROGRAM_FIRST_RESULT_SECONDS, {(): self._first_results})
         yield histogram(names.PROGRAM_CALLS, {(): self._calls})
         yield histogram(names.PROGRAM_TOOL_RUNS, {(): self._tool_runs})
-        yield counter(names.TOOL_RUNS, {(how,): count for how, count in self._runs.items()})
-        yield counter(names.TOOL_SAVED_SECONDS, {(): self._saved_s})
-        yield histogram(names.TOOL_PREDICTION_RATIO, {(how.value,): found for how, found in self._predicted.items()})
+        yield counter(names.RUNS_BY_HOW, {(how,): count for how, count in self._runs.items()})
+        yield counter(names.RUNS_SAVED_SECONDS, {(): self._saved_s})
+        yield histogram(names.RUNS_PREDICTION_RATIO, {(how.value,): found for how, found in self._predicted.items()})
         yield counter(names.PROGRAM_PATH_SECONDS, {(cause.value,): seconds for cause, seconds in self._path.items()})
         yield histogram(names.PROGRAM_ENGINE_SECONDS, {(): self._engine})
         if self._price_per_hour:

@@ -20,6 +20,9 @@ KEPT_NODES = 2
 A call takes half a kilobyte as long as it can be followed.
 """
 
+BEGUN = frozenset({ToolStep.STARTED, ToolStep.PROGRESSED, ToolStep.FINISHED})
+"""Steps from which on a run has begun."""
+
 MAX_TOLD = 128
 """Tool calls of one answer whose runs are kept as told."""
 
@@ -96,10 +99,13 @@ class Node:
         """A gateway tells of a run of one of its tool calls; of `MAX_TOLD` of them it is kept."""
         if self.measured is None:
             self.measured = {}
-        if event.step is ToolStep.VOID:
-            self.measured.pop(event.tool_call_id, None)
-        elif len(self.measured) < MAX_TOLD or event.tool_call_id in self.measured:
+        if len(self.measured) < MAX_TOLD or event.tool_call_id in self.measured:
             self.measured[event.tool_call_id] = event
+
+    def voided(self, tool_call_id: str) -> ToolEvent | None:
+        """Nothing of a tool call may be used; what was last told of its run, None where that had not begun."""
+        known = None if self.measured is None else self.measured.pop(tool_call_id, None)
+        return known if known is not None and known.step in BEGUN else None
 
     def waiting(self) -> Iterator[Waiting]:
         """Its tool calls whose results have not come, those that a gateway was told of before the answer's end included."""

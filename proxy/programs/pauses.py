@@ -11,6 +11,7 @@ from typing import Self
 import msgspec
 
 from turnwise.events import ToolHow, ToolStep
+from turnwise.proxy.programs.lines import BEGUN
 from turnwise.proxy.programs.values import Call, Waiting
 from turnwise.settings import ToolSettings
 from turnwise.tools_gateway.forecast import RunTable
@@ -84,7 +85,8 @@ class Pauses:
         if told is not None and told.step is ToolStep.FINISHED:
             return Left(0.0, Source.MEASURED)
         if told is not None and told.remaining_s is not None:
-            return Left(max(0.0, told.remaining_s - (now - told.told_at)), Source.MEASURED)
+            passed_s = now - told.told_at if told.step in BEGUN else 0.0
+            return Left(max(0.0, told.remaining_s - passed_s), Source.MEASURED)
         key, elapsed_s = _key(tenant, waiting.tool), max(0.0, now - waiting.since)
         for source, keys in self._keys.items():
             if key in keys:

@@ -105,9 +105,11 @@ class Program:
         node = self.node(event.turn)
         if node is None:
             return False
-        node.told(event)
-        if event.step is ToolStep.VOID and event.started_at < event.ended_at:
-            self.record.voided(event)
+        if event.step is not ToolStep.VOID:
+            node.told(event)
+        elif (known := node.voided(event.tool_call_id)) is not None:
+            ended_at = known.ended_at if known.step is ToolStep.FINISHED else event.told_at
+            self.record.voided(known, ended_at)
         return True
 
     def waits(self) -> Iterator[Waiting]:

@@ -125,15 +125,15 @@ class Record:
             self._packed = b""
             self._num_loose = 0
 
-    def voided(self, event: ToolEvent) -> None:
-        """A tool ran for an answer that did not end cleanly."""
+    def voided(self, event: ToolEvent, ended_at: float) -> None:
+        """A tool ran for an answer that did not end cleanly; `event` is what was told of it before."""
         if len(self.void_runs) < MAX_VOID_RUNS:
             run = ToolRun(
                 event.tool_call_id,
                 event.tool,
                 event.turn,
                 event.started_at,
-                event.ended_at,
+                ended_at,
                 event.queued_at,
                 is_inferred=False,
                 is_ok=False,

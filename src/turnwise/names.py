@@ -276,19 +276,19 @@ PROGRAM_FIRST_RESULT_SECONDS = Metric(
 )
 PROGRAM_CALLS = Metric("turnwise_program_calls", "histogram", (), "Calls of a program.")
 PROGRAM_TOOL_RUNS = Metric("turnwise_program_tool_runs", "histogram", (), "Tool runs of a program.")
-TOOL_RUNS = Metric(
+RUNS_BY_HOW = Metric(
     "turnwise_tool_runs_total",
     "counter",
     ("how",),
     "Runs of tools: inferred, else as a gateway told: asked, early, shared, remembered; void, when their program ends.",
 )
-TOOL_SAVED_SECONDS = Metric(
+RUNS_SAVED_SECONDS = Metric(
     "turnwise_tool_saved_seconds_total",
     "counter",
     (),
     "Seconds that tools ran while the model that called them still wrote.",
 )
-TOOL_PREDICTION_RATIO = Metric(
+RUNS_PREDICTION_RATIO = Metric(
     "turnwise_tool_prediction_ratio",
     "histogram",
     ("how",),
@@ -331,9 +331,7 @@ EARLY_OFF = Metric(
     "Who wrote such too often: no tool runs early for it until the proxy is started again.",
 )
 LINK_LISTENING = Metric("turnwise_gateway_listening", "gauge", (), "Whether the tools gateway is told of tool calls.")
-LINK_TOLD = Metric(
-    "turnwise_gateway_told_total", "counter", (), "Messages about tool calls that the tools gateway was sent."
-)
+LINK_TOLD = Metric("turnwise_gateway_told_total", "counter", (), "Messages about tool calls that the tools gateway was sent.")
 LINK_DROPPED = Metric(
     "turnwise_gateway_dropped_total",
     "counter",

@@ -19,7 +19,8 @@ from turnwise.engines.sim.server import serve_sim
 from turnwise.events import EventSourceInfo, ReplicaFacts
 from turnwise.proxy import doctor
 from turnwise.proxy.__main__ import main
-from turnwise.settings import Replica, Settings, TraceSettings
+from turnwise.settings import Replica, Settings, ToolSettings, TraceSettings
+from turnwise.tools_gateway.link import Link
 
 
 @pytest.fixture(autouse=True)
@@ -157,6 +158,21 @@ async def test_the_doctor_says_when_nobody_is_there():
     checks, facts = await doctor.examine_one(Replica(url="http://127.0.0.1:9", name="r"))
     assert [(check.name, check.mark) for check in checks] == [("reachable", doctor.Mark.FAIL)]
     assert facts is None
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_the_doctor_says_whether_the_tools_gateway_answers(is_there, tmp_path, capsys):
+    path = str(tmp_path / "tools.sock")
+    async with contextlib.AsyncExitStack() as stack:
+        if is_there:
+            link = Link(path, "the gateway")
+            await link.open(None)
+            stack.push_async_callback(link.close)
+        address = await stack.enter_async_context(serve_sim(SimEngine(SimOptions())))
+        settings = Settings(replicas=(Replica(url=address.url, name="r"),), tools=ToolSettings(socket=path))
+        assert await doctor.check_all(settings) == (0 if is_there else 1)
+    said = " ".join(capsys.readouterr().out.split())
+    assert ("the gateway answers" if is_there else "is `turnwise tools serve` running") in said
 
 
 async def test_the_doctor_takes_a_base_url_that_ends_in_a_slash():

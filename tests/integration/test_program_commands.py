@@ -11,18 +11,22 @@ from rich.console import Console
 from tests.integration.test_programs_api import WALL, admin
 from tests.page.stories import NOW, Story, Told, ToldPrograms, secrets, several
 
+from turnwise.events import ToolEvent, ToolHow, ToolStep
 from turnwise.proxy.__main__ import main
 from turnwise.proxy.admin.program_page import GraphPage, Held, HeldPrompt, program_page
-from turnwise.proxy.programs.values import Outcome, Running
+from turnwise.proxy.programs.pauses import Left, Source
+from turnwise.proxy.programs.values import Outcome, Running, ToolRun, Waiting
 from turnwise.proxy.watch import programs as listing
 from turnwise.proxy.watch import report
 from turnwise.settings import Settings
 from turnwise.types import CallId, HitSource, ReplicaId
 
 
-def page(told=None, graph=None):
+def page(told=None, graph=None, waits=(), voided=()):
     told = told or Told("migrate-config", 940.0, session="s-39", outcome=Outcome.ANSWERED)
-    return program_page(told.summary, told.key, told.calls, graph or GraphPage(), Settings(), NOW, WALL)
+    return program_page(
+        told.summary, told.key, told.calls, graph or GraphPage(), Settings(), NOW, WALL, waits=waits, voided=voided
+    )
 
 
 def printed(renderable, width, **options):
@@ -200,6 +204,40 @@ def test_the_list_fits_its_width_and_tells_what_each_is_doing(width):
     assert "5+2" in lines[1]
     assert ("2 (2 open)" in lines[2]) == (width == 140)
     assert lines[-1] == "3 live, 3 ended; turnwise program ID shows one"
+
+
+def test_how_a_tool_run_came_about_stands_behind_its_name():
+    story = Story(940.0)
+    story.call("a", 0.0, 0.1, 1.0, tools=("look", "find"))
+    early = {"is_inferred": False, "how": ToolHow.EARLY, "claimed_at": 941.5}
+    story.call("b", 2.5, 0.1, 1.0, ("continue", "a"), runs=[("a", 0, "look", 0.5, 2.0, early), ("a", 1, "find", 1.1, 2.0)])
+    void = ToolRun("void", "fetch\x1b", CallId("a"), 940.25, 940.75, is_inferred=False, is_ok=False)
+    made = page(Told("", 940.0, calls=tuple(story.calls)), voided=(void,))
+    text = printed(report.shown(made), 140)
+    assert "look(), early, joined " in text
+    assert "find() " in text
+    assert "fetch\N{REPLACEMENT CHARACTER}(), void " in text
+    assert [row.id for row in made.rows if "void" in row.marks] == ["a/void/void"]
+
+
+def test_tools_that_are_waited_for_say_how_far_they_are_and_how_long_they_will_take():
+    told = ToolEvent("c", NOW - 1, NOW - 1, NOW - 1, how=ToolHow.EARLY, step=ToolStep.STARTED, remaining_s=2.5)
+    waits = (
+        (Waiting("c", "look", 0, 10, NOW - 1.25, told), Left(2.5, Source.MEASURED)),
+        (Waiting("d", "find", 0, 10, NOW - 0.5), Left(0.25, Source.INFERRED)),
+        (Waiting("e", "fetch\x1b", 0, 10, NOW - 0.5), None),
+    )
+    waiting = Told("", 940.0, waiting=3)
+    made = page(waiting, waits=waits)
+    assert made.program.remaining_s == 2.5
+    lines = lines_of(printed(report.shown(made), 140))
+    assert [line for line in lines if line.startswith("waiting for")] == [
+        "waiting for look(): 1.25 s, started early, about 2.50 s left (measured)",
+        "waiting for find(): 500 ms, about 250 ms left (inferred)",
+        "waiting for fetch\N{REPLACEMENT CHARACTER}(): 500 ms",
+    ]
+    waiting.waits = waits
+    assert "2.50 s" in printed(listing.shown([made.program]), 160)
 
 
 def test_an_empty_list_says_what_to_do():

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from aiohttp.test_utils import TestServer, make_mocked_request
 from tests.page.stories import HOSTILE, NOW, Told, ToldPrograms, secrets, several
-from tests.unit.agents import World, calls, user
+from tests.unit.agents import World, calls, result, says, user
 
 from turnwise.engines.sim.tool_choice import HEADER_TOOL_CALLS
 from turnwise.index import KvIndex
@@ -20,7 +20,8 @@ from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.export.record import Recorder
 from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.programs import Programs
-from turnwise.proxy.programs.values import Outcome, Summary
+from turnwise.proxy.programs.pauses import Left, Pauses, Source
+from turnwise.proxy.programs.values import Outcome, Summary, Waiting
 from turnwise.proxy.workers.pages import merged_programs
 from turnwise.settings import Replica, Settings
 
@@ -41,6 +42,42 @@ async def admin(programs):
         httpx.AsyncClient(base_url=str(server.make_url("")), trust_env=False) as http,
     ):
         yield http
+
+
+async def test_programs_that_wait_for_tools_say_how_long_yet():
+    programs = several()
+    waiting = next(one for one in programs.told.values() if one.summary.waiting)
+    waiting.waits = ((Waiting("c", "look", 0, 10, NOW - 1.25), Left(2.5, Source.INFERRED)),)
+    async with admin(programs) as http:
+        found = (await http.get("/programs")).json()["programs"]
+        one = (await http.get(f"/programs/{waiting.key.id}")).json()
+    assert {row["id"]: row["remaining_s"] for row in found if row["remaining_s"] is not None} == {waiting.key.id: 2.5}
+    (wait,) = one["waiting"]
+    assert (wait["tool"], wait["step"], wait["remaining_s"], wait["source"]) == ("look", None, 2.5, "inferred")
+    assert wait["since"] == pytest.approx(NOW - 1.25 - one["program"]["started_at"] + WALL - NOW)
+
+
+async def test_tools_are_told_by_tenant_with_how_long_they_take():
+    world = World()
+    world.programs.pauses = Pauses(8)
+    for tenant in ("a", "b"):
+        turns = [user("Go.")]
+        turn = world.call(*turns, answer=calls(("c", "ls")), headers={"x-api-key": tenant})
+        world.call(*turns, calls(("c", "ls")), result("c"), answer=says("Done."), headers={"x-api-key": tenant})
+    async with admin(world.programs) as http:
+        every = (await http.get("/tools")).json()["tools"]
+        own = (await http.get("/v1/tools", params={"tenant": turn.key.tenant})).json()["tools"]
+        wrong = await http.get("/tools", params={"tenent": "b"})
+    assert len(every) == 2
+    (tool,) = own
+    assert (tool["tenant"], tool["tool"], tool["source"], tool["n"]) == (turn.key.tenant, "ls", "inferred", 1)
+    assert tool["p50_s"] <= tool["p90_s"] <= tool["p99_s"]
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "tenent")
+
+
+async def test_where_programs_are_not_told_apart_no_tool_is_known():
+    async with admin(None) as http:
+        assert (await http.get("/tools")).json() == {"tools": []}
 
 
 async def listed(http, **query):

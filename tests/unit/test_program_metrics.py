@@ -7,6 +7,7 @@ from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from tests.unit.told_calls import ran, told
 
+from turnwise.events import ToolHow
 from turnwise.proxy.export.programs import ProgramTotals
 from turnwise.proxy.programs.values import Basis, Ended, Key, Outcome
 from turnwise.settings import ProgramSettings
@@ -51,6 +52,27 @@ def test_a_program_is_counted_in_every_family_that_it_has_something_to_say_of(to
     assert page["turnwise_program_tool_runs_sum",] == 1
     assert page["turnwise_program_path_seconds_total", ("cause", "tool_run")] == 2.0
     assert page["turnwise_program_engine_seconds_sum",] == pytest.approx(3 * 0.896)
+
+
+def test_runs_of_tools_are_counted_by_how_with_what_early_ones_saved_and_how_right_the_forecast_was(totals):
+    told = {"is_inferred": False, "predicted_s": 2.0}
+    runs = (
+        ran("a", 11.0, 13.0),
+        ran("a", 11.0, 13.0, number=1, **told),
+        ran("a", 10.5, 11.5, number=2, how=ToolHow.EARLY, saved_s=0.5, **told),
+        ran("a", 11.0, 12.0, number=3, how=ToolHow.SHARED, **told),
+        ran("a", 11.0, 12.0, number=4, is_conversation=True),
+        ran("a", 11.0, 12.0, number=5, is_ok=False, **told),
+    )
+    totals.call_ended(KEY, msgspec.structs.replace(CALLS[1], runs=runs))
+    totals.program_ended(Ended(KEY, Outcome.ANSWERED, CALLS, 15.0, voided=runs[:1]))
+    page = values(totals)
+    counted = {labels[0][1]: value for (name, *labels), value in page.items() if name == "turnwise_tool_runs_total"}
+    assert counted == {"inferred": 1, "asked": 2, "early": 1, "shared": 1, "void": 1}
+    assert page["turnwise_tool_saved_seconds_total",] == 0.5
+    assert page["turnwise_tool_prediction_ratio_sum", ("how", "asked")] == 1.0
+    assert page["turnwise_tool_prediction_ratio_sum", ("how", "early")] == 0.5
+    assert page["turnwise_tool_prediction_ratio_count", ("how", "asked")] == 1
 
 
 def test_the_seconds_of_all_causes_sum_to_the_makespans(totals):

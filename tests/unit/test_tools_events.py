@@ -127,7 +127,7 @@ def test_a_void_run_is_shown_and_told_with_its_program_and_is_nothings_reason():
     first = world.begin(GO)
     tell(world, first, 1.25, 1.25, 1.25, how=ToolHow.EARLY, step=ToolStep.STARTED)
     world.end(first, LS, status=500)
-    assert tell(world, first, 1.25, 1.25, 2.5, how=ToolHow.EARLY, step=ToolStep.VOID) is Told.TAKEN
+    assert tell(world, first, 2.5, 2.5, 2.5, how=ToolHow.EARLY, step=ToolStep.VOID) is Told.TAKEN
     assert world.programs.waits(first.key.id, 2.5) == ()
     again = world.begin(GO)
     world.end(again, says("It is empty."))
@@ -156,8 +156,10 @@ def test_runs_that_are_kept_are_bounded():
     world = World()
     first = world.begin(GO)
     for number in range(2 * MAX_TOLD):
-        tell(world, first, 1.0, 1.0, 1.5, tool_call_id=f"call_{number}")
+        tell(world, first, 1.0, 1.0, 1.5, tool_call_id=f"void_{number}")
         tell(world, first, 1.0, 1.0, 1.5, tool_call_id=f"void_{number}", step=ToolStep.VOID)
+    for number in range(2 * MAX_TOLD):
+        tell(world, first, 1.0, 1.0, 1.5, tool_call_id=f"call_{number}")
     assert len(world.programs.waits(first.key.id, 2.0)) == MAX_TOLD
     assert len(world.programs.void_runs(first.key.id)) == MAX_VOID_RUNS
 
@@ -185,6 +187,15 @@ def test_a_tool_call_that_waits_tells_how_far_its_run_has_come_while_it_is_writt
     assert world.programs.waits(first.key.id, 3.0) == ()
 
 
+def test_the_rest_of_a_run_that_has_not_begun_does_not_pass():
+    world = World()
+    world.programs.pauses = Pauses(8)
+    first = world.begin(GO)
+    tell(world, first, 1.5, 1.5, 1.5, step=ToolStep.ANNOUNCED, remaining_s=2.0)
+    ((_, left),) = world.programs.waits(first.key.id, 3.5)
+    assert left == Left(2.0, Source.MEASURED)
+
+
 def test_what_is_told_of_calls_that_are_not_known_is_left():
     world = World()
     first = world.begin(GO)
@@ -202,7 +213,8 @@ def test_any_worker_knows_the_runs_that_one_was_told_of():
     world.programs = one
     first = world.begin(GO)
     assert tell(world, first, 1.25, 1.5, 2.5, how=ToolHow.EARLY) is Told.TAKEN
-    assert tell(world, first, 1.0, 1.0, 1.5, tool_call_id="gone", step=ToolStep.VOID) is Told.TAKEN
+    assert tell(world, first, 1.0, 1.0, 1.5, tool_call_id="gone") is Told.TAKEN
+    assert tell(world, first, 1.75, 1.75, 1.75, tool_call_id="gone", step=ToolStep.VOID) is Told.TAKEN
     world.end(first, LS)
     world.programs = two
     (run,) = answered(world, (GO, LS, result("call_1"))).runs

@@ -62,11 +62,12 @@ def test_a_change_by_a_factor_of_ten_is_followed_within_fifty_runs(factor):
     assert forecast.p50_s == pytest.approx(factor, rel=0.3)
 
 
-def test_after_a_change_nothing_of_before_is_left_in_the_band():
+@pytest.mark.parametrize("factor", [10.0, 0.1])
+def test_after_a_change_nothing_of_before_is_left_in_the_band(factor):
     table = observed(lognormal(3, 300, 1.0, 0.02))
-    observed(lognormal(4, 12, 0.1, 0.02), table=table)
+    observed(lognormal(4, 12, factor, 0.02), table=table)
     forecast = table.forecast(KEY, 10)
-    assert forecast.p90_s < 0.2
+    assert factor / 2 < forecast.p10_s < forecast.p90_s < factor * 2
     assert forecast.num_samples == 12
 
 
@@ -100,6 +101,13 @@ def test_a_timeout_tells_of_a_run_that_is_longer_than_that():
     forecast, whole = table.forecast(KEY, 10), observed(values).forecast(KEY, 10)
     assert forecast.p50_s == pytest.approx(whole.p50_s, rel=0.02)
     assert forecast.p90_s == pytest.approx(deadline)
+
+
+def test_a_tool_that_times_out_now_and_then_is_not_taken_for_changed():
+    table = RunTable()
+    for value in lognormal(12, 3000, 1.0, 1.0):
+        table.observe(KEY, 10, min(value, 1.5), Fate.TIMEOUT if value > 1.5 else Fate.SUCCESS, 0.0)
+    assert table.forecast(KEY, 10).num_samples == 200
 
 
 def test_runs_that_nobody_waited_for_do_not_shorten_the_forecast():

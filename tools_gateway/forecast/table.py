@@ -45,7 +45,7 @@ class ToolTimes(msgspec.Struct, frozen=True, gc=False):
 
 
 class RunTable:
-    """Learns from runs and tells how long the next will take; 5 us for either (bench/tools/prediction.py).
+    """Learns from runs, in 5 us, and tells how long the next will take, in 3 or, while a tool is new, 22 (bench.tools).
 
     A forecast rests on the newest runs of the tool with arguments of that size; where these are few, on the tool's at any size
     too, then on first runs of other tools of its upstream, then of any.

@@ -183,6 +183,17 @@ def test_few_runs_move_the_guess_and_keep_a_band_around_it():
     assert forecast.p90_s > 6.0
 
 
+def test_the_guess_weighs_less_with_each_run():
+    widths = []
+    for num in (1, 3, 10, 23, 24):
+        forecast = observed([5.0] * num).forecast(KEY, 10)
+        widths.append(forecast.p99_s - forecast.p10_s)
+    assert widths == sorted(widths, reverse=True)
+    assert widths[0] > 5.0
+    assert widths[-2] < 5.0
+    assert widths[-1] == 0.0
+
+
 def test_arguments_of_another_size_have_times_of_their_own():
     table = RunTable()
     for at in range(100):

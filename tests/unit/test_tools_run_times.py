@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+import stat
 
 import msgspec
 import pytest
@@ -34,6 +35,11 @@ def test_a_gateway_that_starts_again_knows_what_it_knew(tmp_path):
     again.read()
     assert table.forecast(KEY, 10) == before.forecast(KEY, 10)
     assert table.told(KEY).last_run_at == pytest.approx(17.0)
+
+
+def test_nobody_else_reads_which_tools_there_are(tmp_path):
+    learned(tmp_path)[1].write_last()
+    assert stat.S_IMODE((tmp_path / run_times.NAME).stat().st_mode) == 0o600
 
 
 def test_nothing_is_kept_without_a_folder(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from turnwise.admin.words import plural
 from turnwise.tools_gateway.forecast import RunTable
 from turnwise.tools_gateway.forecast.state import VERSION, TableState
 
@@ -22,6 +23,7 @@ MAGIC = b"turnwise run times\n"
 MAX_BYTES = 32 * 1024 * 1024
 """Of a file that is read: twice what a full table takes."""
 
+MODE = 0o600
 INTERVAL_S = 60.0
 
 
@@ -59,7 +61,7 @@ class RunTimesFile:
             logger.warning("%s cannot be used and is put aside as %s: %s", self._path, aside.name, error)
             self._put_aside(aside)
         else:
-            logger.info("%s tells how long %d tools run", self._path, self._table.num_tools)
+            logger.info("%s tells how long %s took", self._path, plural(self._table.num_tools, "tool"))
 
     async def keep_written(self, interval_s: float = INTERVAL_S) -> None:
         """Write the file every so many seconds in which something was learned, until cancelled."""
@@ -109,7 +111,7 @@ def _write(path: Path, data: bytes) -> None:
     """Put `data` in the place of the file, whole or not at all; warns where that cannot be."""
     half = path.with_suffix(f".{os.getpid()}")
     try:
-        with half.open("wb") as file:
+        with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, MODE), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

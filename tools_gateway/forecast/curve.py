@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 from math import exp, log
@@ -24,6 +24,9 @@ class Curve(Protocol):
 
     def below(self, seconds: float) -> float:
         """The share of runs that are over by then; 1 only where none was seen to last longer."""
+
+    def around(self, seconds: float) -> tuple[float, float]:
+        """Between which shares the place of a run of this length lies: what is over before it, and what with the next one."""
 
 
 class Ranks:
@@ -62,6 +65,11 @@ class Ranks:
         low, high = values[after - 1], values[after]
         return (after + (seconds - low) / (high - low)) / (len(values) + 1)
 
+    def around(self, seconds: float) -> tuple[float, float]:
+        """As `Curve` says."""
+        values, total = self._values, len(self._values) + 1
+        return bisect_left(values, seconds) / total, (bisect_right(values, seconds) + 1) / total
+
 
 class Steps:
     """Values of any weight."""
@@ -94,6 +102,11 @@ class Steps:
         begin = self._shares[after - 1]
         return begin + (self._shares[after] - begin) * (seconds - low) / (high - low)
 
+    def around(self, seconds: float) -> tuple[float, float]:
+        """As `Curve` says."""
+        before, after = bisect_left(self._times, seconds), bisect_right(self._times, seconds)
+        return self._shares[before - 1] if before else 0.0, self._shares[after] if after < len(self._shares) else 1.0
+
 
 def censored(ended: Sequence[float], cut: Sequence[float]) -> Steps:
     """What runs that ended and runs that were cut off tell together; both sorted, not both empty.
@@ -101,16 +114,17 @@ def censored(ended: Sequence[float], cut: Sequence[float]) -> Steps:
     Kaplan and Meier 1958, with one run more at risk throughout, which makes it `Ranks` where nothing was cut off; the longest
     stands for what outlasts all (Efron 1967).
     """
-    times: list[float] = []
+    times: list[float] = [*ended]
     shares: list[float] = []
-    lasting, gone = 1.0, 0
-    at_risk = len(ended) + len(cut) + 1
-    for value in ended:
-        while gone < len(cut) and cut[gone] < value:
-            gone += 1
-        lasting *= 1 - 1 / (at_risk - len(times) - gone)
-        times.append(value)
-        shares.append(1 - lasting)
+    lasting = 1.0
+    while len(shares) < len(ended):
+        # Until the next run was cut off each end takes an equal part of what lasts.
+        begin = len(shares)
+        gone = bisect_left(cut, ended[begin])
+        end = bisect_right(ended, cut[gone], begin) if gone < len(cut) else len(ended)
+        part = lasting / (len(ended) + len(cut) + 1 - begin - gone)
+        shares += [1 - lasting + part * place for place in range(1, end - begin + 1)]
+        lasting -= part * (end - begin)
     if cut and (not times or cut[-1] > times[-1]):
         times.append(cut[-1])
         shares.append(1.0 if not shares else (1 + shares[-1]) / 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, insort
 from collections.abc import Sequence
 from math import inf, log
 from statistics import NormalDist
@@ -32,6 +32,7 @@ do not change alarmed once in 30,000 runs; a change by a factor of ten was found
 SHORTEST_S = 1e-6
 
 _NORMAL = NormalDist()
+_LEAST_SHARE = 1 / (2 * KEPT + 2)
 
 
 class Shift(msgspec.Struct, frozen=True, gc=False):
@@ -119,12 +120,9 @@ class Window:
 
     def _watch(self, seconds: float, *, is_cut: bool) -> bool:
         """Add a value's score to the sums; says whether they tell of a change."""
-        below = bisect_left(self._ended, seconds) + bisect_left(self._cut, seconds)
-        upto = bisect_right(self._ended, seconds) + bisect_right(self._cut, seconds)
-        share = (below + upto + 1) / (2 * len(self._newest) + 2)
-        if is_cut:
-            share = (share + 1) / 2
-        score = _NORMAL.inv_cdf(share)
+        low, high = self._own().around(seconds)
+        share = (low + (1.0 if is_cut else high)) / 2
+        score = _NORMAL.inv_cdf(min(max(share, _LEAST_SHARE), 1 - _LEAST_SHARE))
         self._up = max(0.0, self._up + score - SLACK)
         self._down = max(0.0, self._down - score - SLACK)
         self._num_up = self._num_up + 1 if self._up else 0

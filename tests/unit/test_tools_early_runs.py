@@ -121,22 +121,23 @@ def test_an_unmarked_tool_is_prepared_and_not_run_before_the_agent_asks():
 
 
 @pytest.mark.parametrize(
-    ("fields", "marks"),
+    ("fields", "marks", "why"),
     [
-        ({"not_early": WhyNotEarly.SEVERAL_CHOICES}, {}),
-        ({"is_tainted": True}, {"is_open_world": True}),
-        ({}, {"is_read_only": False}),
-        ({}, {"is_idempotent": False}),
-        ({}, {"is_early": False}),
+        ({"not_early": WhyNotEarly.SEVERAL_CHOICES}, {}, "forbidden"),
+        ({"is_tainted": True}, {"is_open_world": True}, "tainted"),
+        ({}, {"is_read_only": False}, "unmarked"),
+        ({}, {"is_idempotent": False}, "unmarked"),
+        ({}, {"is_early": False}, "unmarked"),
     ],
 )
-def test_no_tool_runs_early_against_its_marks_or_the_proxys_word(fields, marks):
+def test_no_tool_runs_early_against_its_marks_or_the_proxys_word_and_that_is_counted(fields, marks, why):
     async def scenario(world):
         world.write("look", {"n": 1}, **fields)
         await asyncio.sleep(2)
 
     world, _ = virtually(scenario, [tool("look", msgspec.structs.replace(EARLY, **marks))])
     assert world.upstreams.asked == []
+    assert world.meter.not_early_why == [why]
 
 
 @pytest.mark.parametrize("first", ["write", "nobody_knows_it"])

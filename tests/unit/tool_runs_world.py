@@ -188,6 +188,7 @@ class Meter:
         self.calls = []
         self.faults = []
         self.early = []
+        self.not_early_why = []
         self.ends = []
 
     def called(self, tool, done):
@@ -198,6 +199,9 @@ class Meter:
 
     def early_ended(self, tool, why):
         self.early.append(why)
+
+    def not_early(self, tool, why):
+        self.not_early_why.append(why)
 
     def announcement_ended(self, end):
         self.ends.append(end)

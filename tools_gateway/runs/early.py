@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 from turnwise.tools_gateway.messages import How, Step, Void
 from turnwise.tools_gateway.runs.budget import Budget
 from turnwise.tools_gateway.runs.flights import Flights
@@ -19,8 +17,6 @@ from turnwise.tools_gateway.values import Fate, Fault
 FAULT_BYTES = 256
 """What a fault is taken to weigh while it waits for its agent."""
 
-logger = logging.getLogger(__name__)
-
 
 class Early:
     """Begins, holds, gives out and voids them; synchronous."""
@@ -33,10 +29,10 @@ class Early:
         self._teller = teller
 
     def consider(self, announcement: Announcement, call: ToolCall) -> None:
-        """Begin a run of a call whose arguments have closed and hold, if it may run early."""
+        """Begin a run of a call whose arguments have closed and hold, or count why not."""
         why = self._begin(announcement, call)
         if why is not None:
-            logger.debug("%s of turn %s waits for its agent: %s", call.tool.name, announcement.turn.id, why)
+            self._rooms.meter.not_early(call.tool, why)
 
     def claimed(self, announcement: Announcement) -> None:
         """An agent has asked for it: it no longer counts as early, and its result waits for nobody."""

@@ -137,7 +137,7 @@ async def standing() -> AsyncIterator[Ten]:
         endpoints = [Server(f"endpoint{number}", Path(folder), port) for number, port in enumerate(free_ports(HALF))]
         servers = programs + endpoints
         settings = Settings(upstreams=tuple(server.settings() for server in servers))
-        upstreams = GatewayUpstreams(settings, {}, on_tools=_learn, clock=time.monotonic, rng=random.Random(1), budget=None)
+        upstreams = GatewayUpstreams(settings, {}, on_tools=_learn, clock=time.monotonic, rng=random.Random(1))
         owner: asyncio.Task[None] | None = None
         try:
             for server in servers:

@@ -14,6 +14,7 @@ from tests.integration.tools_upstreams_world import SCRIPTED, World, is_alive, r
 
 from turnwise.tools_gateway.settings import Limits, Settings, TenantSettings, UpstreamSettings
 from turnwise.tools_gateway.upstreams import State
+from turnwise.tools_gateway.upstreams.pace import MAX_S
 from turnwise.tools_gateway.values import Fault
 
 
@@ -211,7 +212,7 @@ async def test_a_program_that_dies_as_it_starts_is_left_alone_for_a_while():
             await turn()
         facts = world.facts("dead")[0]
         assert facts.num_dials == 3
-        assert facts.next_dial_s > 20
+        assert facts.next_dial_s > MAX_S
         assert "status 7" in (await world.fault("dead", "echo")).message
 
 

@@ -53,11 +53,18 @@ def test_an_event_past_the_bound_is_refused(chunk):
         feed_all(events, [chunk] * 10)
 
 
-def test_what_nobody_needs_is_taken_up_to_so_much_a_second():
+def test_what_is_no_answer_is_taken_up_to_so_much_a_second():
     allowance = Allowance(100)
     assert allowance.take(100, 10.0) == 0.0
-    assert allowance.take(1, 10.25) == 0.75
-    assert allowance.take(100, 11.0) == 0.0
+    assert allowance.take(25, 10.0) == 0.25
+    assert allowance.take(0, 10.25) == 0.0
+    assert allowance.take(100, 11.25) == 0.0
+
+
+def test_a_flood_is_not_held_against_an_upstream_for_ever():
+    allowance = Allowance(100)
+    assert allowance.take(10**9, 10.0) < 10.0
+    assert allowance.take(0, 20.0) == 0.0
 
 
 def test_what_a_stream_says_besides_its_events_is_weighed():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-NOISE_A_SECOND = 256 * 1024
-"""Weight of what an upstream may say in a second that is no answer, notifications among it; then it is read no further."""
+NOISE_A_SECOND = 64 * 1024
+"""Weight of what an upstream may say that is no answer, notifications among it: 5 ms of the loop that all of them share."""
 
 _EACH = 64
+_MOST_OWED_S = 5.0
 
 
 def weight(message: bytes) -> int:
@@ -49,15 +50,15 @@ class Lines:
 
 
 class Allowance:
-    """So much a second, whole seconds counted apart."""
+    """So much a second on the average, and what a second gives at once."""
 
     def __init__(self, a_second: int) -> None:
         self._a_second = a_second
-        self._began, self._taken = 0.0, 0
+        self._level, self._at = 0.0, 0.0
 
     def take(self, amount: int, now: float) -> float:
         """Take some; returns seconds until there is more where it is used up, else 0."""
-        if now - self._began >= 1.0:
-            self._began, self._taken = now, 0
-        self._taken += amount
-        return self._began + 1.0 - now if self._taken > self._a_second else 0.0
+        self._level = max(0.0, self._level - (now - self._at) * self._a_second)
+        self._level = min(self._level + amount, _MOST_OWED_S * self._a_second)
+        self._at = now
+        return max(0.0, self._level / self._a_second - 1.0)

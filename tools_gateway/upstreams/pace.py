@@ -14,8 +14,8 @@ STABLE_S = 10.0
 BUDGET, WINDOW_S = 12, 60.0
 """Programs started in a minute: one that dies as it starts would otherwise take a core for itself."""
 
-SPENT_S = 30.0
-"""Between starts past the budget."""
+SPENT_S = 4.0
+"""Between starts past the budget: as seldom as a return that is noticed within 5 s allows."""
 
 
 class Pace:

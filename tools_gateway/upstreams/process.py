@@ -62,7 +62,7 @@ class Process(asyncio.SubprocessProtocol):
             raise
 
     def write(self, line: bytes) -> bool:
-        """Write one line without its end; False where the program does not read what it is sent."""
+        """Write one line without its end; False where the program has closed its input, or does not read what it is sent."""
         if self._pipe is None or self._pipe.is_closing() or self._pipe.get_write_buffer_size() > MAX_UNSENT_BYTES:
             return False
         self._pipe.write(line + b"\n")

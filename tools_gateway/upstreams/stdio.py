@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 MIN_LINE_BYTES, LINES_A_RESULT = 4 * 1024 * 1024, 4
 """Longest line: room for a result that is cut later, and for its escapes."""
 
-MAX_NOISY_SECONDS = 5
-"""In a row, until it is taken for broken."""
+MAX_PAUSES = 5
+"""In a row in which nothing was read of a program that wrote too much; then it is taken for broken."""
 
 LOGGED_LINES, LOGGED_CHARACTERS, LOG_A_SECOND = 10, 400, 1024 * 1024
 """Of what it writes to its error output: lines logged in a second, characters of each, and bytes read in a second."""
@@ -82,7 +82,7 @@ class StdioConnection:
         self._process = Process(self._hear, self._ended)
         self._dialogue = Dialogue(upstream.name, self._write, news)
         self._lines = Lines(max(MIN_LINE_BYTES, LINES_A_RESULT * upstream.max_result_bytes))
-        self._noise, self._num_noisy = Allowance(NOISE_A_SECOND), 0
+        self._noise, self._num_pauses = Allowance(NOISE_A_SECOND), 0
         self._errors, self._logged = Allowance(LOG_A_SECOND), Allowance(LOGGED_LINES)
         self._secrets = [secret for secret in passed.values() if secret]
         self._last_words = ""
@@ -156,7 +156,7 @@ class StdioConnection:
     def _write(self, line: bytes) -> None:
         """Send one line; raises `ToolFault`."""
         if not self._process.write(line):
-            self.give_up(f"{self._upstream.name} does not read what it is sent")
+            self.give_up(f"{self._upstream.name} takes no more requests")
             assert self.lost is not None
             raise self.lost
 
@@ -174,14 +174,14 @@ class StdioConnection:
                 return
             noise = [weight(line) for line in lines if not (line[:1] == b"{" and self._dialogue.receive(line))]
             if len(noise) < len(lines):
-                self._num_noisy = 0
+                self._num_pauses = 0
             self._weigh(sum(noise))
 
     def _weigh(self, noise: int) -> None:
         """Slow down a program that writes more than answers, and give up one that writes nothing else."""
         if noise and (pause_s := self._noise.take(noise, self._clock())):
-            self._num_noisy += 1
-            if self._num_noisy >= MAX_NOISY_SECONDS:
+            self._num_pauses += 1
+            if self._num_pauses >= MAX_PAUSES:
                 self.give_up(f"{self._upstream.name} floods its output")
             else:
                 self._process.pause(STDOUT, pause_s)

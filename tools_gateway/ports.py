@@ -44,7 +44,8 @@ class Upstreams(Protocol):
     ) -> JsonObject:
         """Send one request and give its result as it came; raises `ToolFault`.
 
-        Being cancelled cancels the request upstream. Never waits for a connection: an upstream that is down fails at once.
+        Being cancelled cancels the request upstream. Waits for no connection but a session's first, and for that some seconds
+        at most: an upstream that is down fails at once.
         Without `answer`, an upstream that asks something of the client is told that nobody can. `resources/subscribe` and
         `resources/unsubscribe` may be asked of sessions of either revision: on the newer, their listen stream takes the URI up.
         """

@@ -28,6 +28,7 @@ BROKEN_S, SOUND_S = 1.0, 10.0
 """For how long a call is waited for, of the server that is broken and of the others."""
 
 NUM_RESTARTS, SETTLE_S = 1000, 2.0
+DESCRIPTORS = "/proc/self/fd"
 SMALL = Path(__file__).with_name("small_server.py")
 KILLED, HUNG, REFUSING, LEAKING = "killed", "hung", "refusing", "leaking"
 CASES = tuple((fault, is_program) for fault in (KILLED, HUNG, REFUSING, LEAKING) for is_program in (True, False))
@@ -159,7 +160,7 @@ async def _restart() -> dict[str, int]:
     upstream = UpstreamSettings(name="small", command=(sys.executable, "-I", "-S", str(SMALL)))
     dial = StdioDial(upstream, {}, news=_unheard, lost=_unheard, clock=time.monotonic, capabilities={})
     await (await dial()).aclose()  # what the loop itself keeps for programs is open from now on
-    before = _descriptors()
+    before = _entries(DESCRIPTORS)
     pids: set[int] = set()
     for number in range(NUM_RESTARTS):
         connection = await dial()
@@ -175,27 +176,27 @@ async def _restart() -> dict[str, int]:
         await asyncio.sleep(SETTLE_S / 100)
     return {
         "processes": _running(pids),
-        "descriptors": max(0, _descriptors() - before),
-        "folders": len(os.listdir(tempfile.gettempdir())),  # noqa: PTH208 - a folder in memory, and nobody waits
+        "descriptors": max(0, _entries(DESCRIPTORS) - before),
+        "folders": _entries(tempfile.gettempdir()),
     }
 
 
 def _running(sessions: set[int]) -> int:
-    """Processes of these sessions, each of which one program led; those that only wait to be counted run no more."""
-    found = [_state(path) for path in Path("/proc").iterdir() if path.name.isdigit()]
-    return sum(session in sessions and state not in {"Z", "X"} for state, session in found)
+    """Processes of these sessions, each of which one program led; what has ended counts while it is ours to be waited for."""
+    return sum(_is_of(sessions, path) for path in Path("/proc").iterdir() if path.name.isdigit())
 
 
-def _state(process: Path) -> tuple[str, int]:
-    """The state and the session of a process; none where it has just ended."""
-    with suppress(OSError):
-        state, _, _, session, *_ = (process / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        return state, int(session)
-    return "", 0
+def _is_of(sessions: set[int], process: Path) -> bool:
+    """Whether a process is left of one of these sessions."""
+    try:
+        state, parent, _, session, *_ = (process / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return False
+    return int(session) in sessions and (state not in {"Z", "X"} or int(parent) == os.getpid())
 
 
-def _descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
+def _entries(folder: str) -> int:
+    return len(list(Path(folder).iterdir()))
 
 
 def _unheard(*_: object) -> None:

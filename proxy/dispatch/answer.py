@@ -14,6 +14,9 @@ from turnwise.types import CallId
 MAX_CALLS = 128
 """Tool calls of one answer of which anything is told; those behind run when the agent asks, as any that was not announced."""
 
+MAX_CHARS = 4 * 1024 * 1024
+"""Arguments of all calls of one answer that are kept; what is longer is void from there on."""
+
 NO_ARGUMENTS = msgspec.Raw(b"{}")
 """What a call says that ends without a piece of arguments; whether its tool takes none, the gateway knows."""
 
@@ -38,6 +41,7 @@ class AnswerCalls:
         self._newest: dict[int, WrittenCall] = {}
         """The newest call of each choice, where calls have no end of their own."""
         self._all: list[WrittenCall] = []
+        self._room = MAX_CHARS
         self.num_announced = 0
         self.num_filled = 0
         self.voids: list[Void] = []
@@ -124,7 +128,8 @@ class AnswerCalls:
         if call.state is State.NAMED and not self._name(call, now):
             return
         was_open = call.state is State.OPEN
-        why = call.add(text)
+        self._room -= len(text)
+        why = Void.MALFORMED if self._room < 0 else call.add(text)
         if why is not None:
             self._void(call, why, now)
         elif was_open and call.state is State.CLOSED:
@@ -161,7 +166,7 @@ class AnswerCalls:
         if why is None or call.is_over:
             return
         is_told = call.state is not State.NAMED
-        call.state = State.VOID
+        call.void()
         if is_told:
             self.voids.append(why)
             self._tell(Voided(self._turn, call.index, why, now))

@@ -62,20 +62,25 @@ class WrittenCall:
     def add(self, text: str) -> Void | None:
         """Take in a piece of its arguments, which is not empty; `state` then says whether it closed them."""
         self._pieces.append(text)
+        self._num_chars += len(text)
+        if self._num_chars > strict.MAX_BYTES:
+            return Void.MALFORMED
         if self.state is State.CLOSED:
             return Void.DRIFT if text.strip(SPACE) else None
-        self._num_chars += len(text)
         end = self._scanner.feed(text)
         if end:
             self.state = State.CLOSED
             return Void.DRIFT if text[end:].strip(SPACE) else None
-        if self._scanner.is_broken or self._num_chars > strict.MAX_BYTES:
-            return Void.MALFORMED
-        return None
+        return Void.MALFORMED if self._scanner.is_broken else None
 
     def repeats(self, text: str) -> bool:
         """Whether a text is what has come of its arguments."""
         return text == strict.whole(self._pieces)
+
+    def void(self) -> None:
+        """Forget what has come of it; nothing that comes matters."""
+        self.state = State.VOID
+        self._pieces.clear()
 
     def arguments(self) -> msgspec.Raw | None:
         """Its arguments by the strict reading, once they have closed."""

@@ -120,6 +120,18 @@ def test_arguments_beyond_a_megabyte_void_their_call_and_are_not_kept():
     assert (ear.filled, ear.voided) == ([], [(0, "malformed")])
 
 
+def test_spaces_behind_the_close_are_not_kept_without_bound():
+    reads = [chunk(piece(" " * 100_000)) for _ in range(20)]
+    assert hear(CHAT, chunk(piece('{"x":1}', name="f", call_id="a")), *reads, END).voided == [(0, "malformed")]
+
+
+def test_arguments_of_all_calls_together_are_bounded():
+    text = '{"x":"' + "y" * 900_000 + '"}'
+    ear = hear(CHAT, *(chunk(piece(text, name="f", index=index, call_id=f"id{index}")) for index in range(8)), END)
+    assert [index for index, _ in ear.filled] == [0, 1, 2, 3]
+    assert ear.voided == [(index, "malformed") for index in range(4, 8)]
+
+
 def test_calls_beyond_the_bound_are_not_told_of():
     reads = [chunk(piece("{}", name="f", index=index, call_id=f"id{index}")) for index in range(MAX_CALLS + 10)]
     assert len(hear(CHAT, *reads, END).announced) == MAX_CALLS

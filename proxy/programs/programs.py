@@ -207,6 +207,8 @@ class Programs:
         A bounded amount of work at a time, and empty where nothing is left to do.
         """
         self._backlog.work()
+        if self.pauses is not None:
+            self.pauses.work()
         self.elsewhere.expire(now)
         return [self._ended(program) for program in self._population.sweep(now)]
 

@@ -15,7 +15,7 @@ from turnwise.proxy.gateway import event_of
 from turnwise.proxy.programs.causes import Cause
 from turnwise.proxy.programs.ledger import account
 from turnwise.proxy.programs.lines import MAX_TOLD
-from turnwise.proxy.programs.pauses import Left, Pauses, Source
+from turnwise.proxy.programs.pauses import AT_ONCE, Left, Pauses, Source
 from turnwise.proxy.programs.record import MAX_VOID_RUNS
 from turnwise.proxy.programs.values import VOID, Told, ToolRun, Waiting
 from turnwise.proxy.programs.waterfall import waterfall
@@ -237,6 +237,7 @@ def bring(pauses: Pauses, *seconds: float, tenant: str = "t", tool: str = "ls", 
     for one in seconds:
         made = ToolRun("c", tool, CallId("caller"), 10.0, 10.0 + one, **run)
         pauses.learn(tenant, msgspec.structs.replace(record, runs=(made,)))
+    pauses.work()
 
 
 def waits_for(tool: str, since: float, told: ToolEvent | None = None) -> Waiting:
@@ -285,6 +286,14 @@ def test_tools_that_are_known_are_bounded_and_those_that_ran_last_stay():
         bring(pauses, 1.0, tool=f"tool {number}")
         bring(pauses, 1.0, tool="used")
     assert [pause.tool for pause in pauses.listing()] == ["tool 97", "tool 98", "tool 99", "used"]
+
+
+def test_of_many_calls_between_two_looks_the_newest_are_learned_from():
+    pauses = Pauses(8)
+    bring(pauses, *[50.0] * 100, *[2.0] * AT_ONCE)
+    (known,) = pauses.listing()
+    assert known.n == AT_ONCE
+    assert known.p99_s < 10.0
 
 
 def test_a_program_learns_of_its_own_gaps():

@@ -99,7 +99,11 @@ class Gateway:
         """Keep the connection until cancelled."""
         pause_s = FIRST_PAUSE_S
         while True:
-            has_listened, is_refused = await self._attend()
+            has_listened, is_refused = False, True
+            try:
+                has_listened, is_refused = await self._attend()
+            except Exception:  # the top of the task: calls go on whatever the link does
+                logger.exception("a bug in the link to the tools gateway at %s", self._path)
             if has_listened:
                 pause_s = FIRST_PAUSE_S
             await asyncio.sleep(REFUSED_PAUSE_S if is_refused else pause_s)

@@ -390,3 +390,10 @@ async def test_probing_names_the_gateway_or_says_what_is_wrong(path: str, runs: 
     await link.open(runs)  # type: ignore[arg-type]
     assert await probe(path) == "the gateway"
     await link.close()
+
+
+async def test_a_path_at_which_nothing_can_be_is_complained_of_and_tried_again_without_end(caplog: pytest.LogCaptureFixture):
+    async with connected(gateway("/" + "x" * 4096)) as proxy:
+        await settled_loop(lambda: bool(caplog.records))
+        assert not proxy.is_listening
+    assert "calls of tools go on" in caplog.text

@@ -30,7 +30,8 @@ class Front(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         tuple[str, ...], Meta(description="`Host` values that are answered besides those of a loopback address, port included.")
     ] = ()
     allow_origins: Annotated[
-        tuple[str, ...], Meta(description="`Origin` values that are answered; requests without one always.")
+        tuple[str, ...],
+        Meta(description="`Origin` values that are answered besides those of loopback addresses; requests without one always."),
     ] = ()
 
 

@@ -131,6 +131,16 @@ def test_a_name_that_somebody_chose_to_confuse_is_shown_as_it_is():
     assert len(refusal(json.dumps({"query": "a", "x" * 3000: 1}).encode()).message) <= 400
 
 
+def test_what_is_wrong_below_branches_is_told_for_as_much_as_can_be_told_in_no_time():
+    wrong = {"type": "array", "items": {"type": "integer"}}
+    branches = tool({"type": "object", "properties": {"a": {"anyOf": [wrong, wrong, wrong]}}})
+    told = settings(upstream(trusted=True))
+    assert "`a`: the value is not valid" in refusal(json.dumps({"a": ["x"] * 10}).encode(), branches, told).message
+    large = json.dumps({"a": ["x"] * 50_000}).encode()
+    assert refusal(large, branches, told).message.endswith("cannot be used: they do not match its schema.")
+    assert "`a[0]`" in refusal(large, tool({"type": "object", "properties": {"a": wrong}}), told).message
+
+
 def test_parsed_arguments_are_held_to_the_same_bounds():
     deep = []
     for _ in range(9):

@@ -7,7 +7,7 @@ from tests.unit.tools_registry import ME, A, B, credential, definition, pinned, 
 
 from turnwise.tools_gateway.registry import ToolRegistry
 from turnwise.tools_gateway.registry.names import public_name
-from turnwise.tools_gateway.registry.pins import Pins, Seen, check_pins, identity
+from turnwise.tools_gateway.registry.pins import Pins, check_pins, identity
 from turnwise.tools_gateway.registry.views import MAX_TOOLS
 from turnwise.tools_gateway.settings import Auth, TenantSettings, ToolMarks
 from turnwise.tools_gateway.values import Marks, Principal, ToolKey, ToolState
@@ -312,17 +312,27 @@ def test_what_was_seen_before_a_restart_is_judged_as_then():
     before.learn(A, [definition("x"), definition("y")], credential(A, "t"))
     before.learn(A, [definition("x", description="Other.")], credential(A, "u"))
     after = registry(told, pinned(of, definition("x")))
-    after.restore(Seen(upstreams=before.seen()).upstreams)
+    after.restore(before.seen())
     for tenant in "tu":
         assert states(after, Principal(tenant)) == states(before, Principal(tenant))
 
 
-def test_states_are_counted_for_metrics():
-    of = upstream()
-    tools = registry(settings(of), pinned(of, definition("x"), definition("y")))
-    assert tools.counts() == {(A, ToolState.READY): 2}
-    tools.learn(A, [definition("x"), definition("z")])
-    assert tools.counts() == {(A, ToolState.READY): 1, (A, ToolState.GONE): 1, (A, ToolState.QUARANTINED): 1}
+def test_lists_that_sessions_have_alike_are_kept_once_and_those_of_strangers_not_at_all():
+    told = settings(upstream(), tenants=("t", "u", "v"))
+    before = registry(told)
+    for tenant in ("", "t", "u"):
+        before.learn(A, [definition("x"), definition("y")], credential(A, tenant))
+    before.learn(A, [definition("x"), definition("x")], credential(A, "v"))
+    before.credential(A, Principal("stranger"))
+    for stranger in ("stranger", "another"):
+        before.learn(A, [definition("z")], credential(A, stranger))
+    seen = before.seen()
+    assert (len(seen.upstreams), len(seen.alike)) == (2, 2)
+    after = registry(told)
+    after.restore(seen)
+    for tenant in "tuv":
+        assert states(after, Principal(tenant)) == states(before, Principal(tenant)) != {}
+    assert seen.of("absent") is None
 
 
 def test_pins_whose_definition_somebody_changed_are_refused():

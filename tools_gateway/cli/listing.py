@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     settings = load_settings(args)
     folder = StateFolder(settings.trust.state_dir)
     registry = ToolRegistry(settings, lambda upstream, tenant: Credential(upstream, f"{upstream}@{tenant}"), folder.pins())
-    registry.restore(folder.seen().upstreams)
+    registry.restore(folder.seen())
     tenant = args.tenant or (settings.tenants[0].name if settings.tenants else "")
     tools = registry.known(Principal(tenant, frozenset((EVERY_SCOPE,))))
     if args.json:

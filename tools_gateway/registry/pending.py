@@ -91,10 +91,10 @@ def _of_upstream(upstream: UpstreamSettings, pins: Pins, seen: Seen, tenant: str
 
 def _definitions(of: str, seen: Seen, tenant: str) -> Mapping[str, JsonObject]:
     """By the tool's own name, of the sessions in question."""
-    owners = [owned(of, tenant)] if tenant else sorted(owner for owner in seen.upstreams if owner.partition("@")[0] == of)
+    owners = [owned(of, tenant)] if tenant else seen.owners(of)
     found: dict[str, JsonObject] = {}
     for owner in owners:
-        for definition in seen.upstreams.get(owner, ()):
+        for definition in seen.of(owner) or ():
             try:
                 found.setdefault(name_of(definition), definition)
             except Sloppy:

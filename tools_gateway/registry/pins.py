@@ -46,6 +46,16 @@ class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     version: int = VERSION
     upstreams: Mapping[str, list[JsonObject]] = {}
+    alike: Mapping[str, str] = {}
+    """Sessions that were told the same as another, and which: the lists of many tenants are most often one."""
+
+    def owners(self, of: str) -> list[str]:
+        """The sessions of an upstream, that without a tenant first."""
+        return sorted(owner for owner in (*self.upstreams, *self.alike) if owner.partition("@")[0] == of)
+
+    def of(self, owner: str) -> list[JsonObject] | None:
+        """What one session was told; None where it was never asked."""
+        return self.upstreams.get(self.alike.get(owner, owner))
 
 
 def identity(upstream: UpstreamSettings) -> str:

@@ -146,7 +146,7 @@ class _Graph:
             elif key == "patternProperties" and isinstance(value, dict):
                 node.weight += PATTERN_WEIGHT * len(value)
             elif key in {"enum", "required", "const"}:
-                node.weight += _num_values(value) // 8
+                node.weight += _num_values(value) // 4
         if not _UNEVALUATED.isdisjoint(node.schema):
             node.here *= 2  # its checker goes through them again to see what they looked at
 

@@ -35,6 +35,8 @@ class Checker(msgspec.Struct, frozen=True):
     validator: jsonschema_rs.Validator
     cost: int
     """Most looks at one place: times the number of values, this bounds a check."""
+    has_branches: bool
+    """Whether saying what is wrong collects all that is wrong below `anyOf` and `oneOf`."""
 
 
 def check_schema(schema: JsonObject, where: str) -> None:
@@ -51,16 +53,17 @@ def checker(schema: JsonObject) -> Checker:
     A pattern that cannot be matched in linear time within `PATTERN_BYTES` is left to the upstream.
     """
     try:
-        size = len(msgspec.json.encode(schema))
+        encoded = msgspec.json.encode(schema)
         if _is_deeper(schema, MAX_DEPTH):
             raise Sloppy(f"is nested deeper than {MAX_DEPTH}")
-        if size > MAX_BYTES:
+        if len(encoded) > MAX_BYTES:
             raise Sloppy(f"is larger than {MAX_BYTES} bytes")
         bound = cost(schema)
         try:
-            return Checker(_compiled(schema), bound)
+            validator = _compiled(schema)
         except jsonschema_rs.ValidationError:
-            return Checker(_compiled(_without_hard_patterns(schema)), bound)
+            validator = _compiled(_without_hard_patterns(schema))
+        return Checker(validator, bound, has_branches=b'"anyOf"' in encoded or b'"oneOf"' in encoded)
     except TooIntricate as error:
         raise Sloppy(str(error)) from None
     except jsonschema_rs.ValidationError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
@@ -11,7 +10,7 @@ from turnwise.tools_gateway.invisible import made_visible
 from turnwise.tools_gateway.registry.access import Access
 from turnwise.tools_gateway.registry.definitions import cleaned
 from turnwise.tools_gateway.registry.names import NameMap, public_name
-from turnwise.tools_gateway.registry.pins import Pin, Pins, identity, owned
+from turnwise.tools_gateway.registry.pins import Pin, Pins, Seen, identity, owned
 from turnwise.tools_gateway.registry.schemas import Sloppy
 from turnwise.tools_gateway.registry.views import MAX_TOOLS, View, view_of
 from turnwise.tools_gateway.settings import Settings, ToolMarks, UpstreamSettings
@@ -113,19 +112,29 @@ class ToolRegistry:
         self._make_anew()
         return [self._ready(place, view) for place, view in places] != before
 
-    def seen(self) -> Mapping[str, list[JsonObject]]:
-        """What each upstream said last, by its identity in the tenant's session."""
-        return {
-            owned(place.identity, view.tenant): list(view.given)
-            for place in self._upstreams.values()
-            for view in place.views.values()
-        }
+    def seen(self) -> Seen:
+        """What each upstream said last, to the tenants of the file."""
+        upstreams: dict[str, list[JsonObject]] = {}
+        alike: dict[str, str] = {}
+        for place in self._upstreams.values():
+            first: dict[frozenset[tuple[str, str]], str] = {}
+            for view in sorted(place.views.values(), key=lambda view: view.tenant):
+                if view.tenant not in self._tenants:
+                    continue
+                owner = owned(place.identity, view.tenant)
+                is_plain = len(view.given) == len(view.pins)
+                same = first.setdefault(frozenset(view.pins.items()), owner) if is_plain else owner
+                if same == owner:
+                    upstreams[owner] = list(view.given)
+                else:
+                    alike[owner] = same
+        return Seen(upstreams=upstreams, alike=alike)
 
-    def restore(self, seen: Mapping[str, list[JsonObject]]) -> None:
+    def restore(self, seen: Seen) -> None:
         """Take what upstreams said before a restart, until they are asked again."""
         for name, place in self._upstreams.items():
             for tenant in ("",) if place.settings.shared else self._tenants:
-                if (found := seen.get(owned(place.identity, tenant))) is not None:
+                if (found := seen.of(owned(place.identity, tenant))) is not None:
                     self._take(name, found, self._credential(name, tenant))
 
     def states(self, upstream: UpstreamName, credential: Credential) -> Mapping[str, ToolState]:
@@ -133,15 +142,6 @@ class ToolRegistry:
         place = self._upstreams[upstream]
         judged = self._judged(place, place.views.get(credential.id), self._whose(credential))
         return {tool.key.tool: tool.state for tool in judged}
-
-    def counts(self) -> Mapping[tuple[UpstreamName, ToolState], int]:
-        """How many tools of each upstream are in each state; for metrics. One that sessions see unlike counts in each state."""
-        found: Counter[tuple[UpstreamName, ToolState]] = Counter()
-        for place in self._upstreams.values():
-            views = tuple(place.views.values()) or (None,)
-            tools = {(tool.key, tool.state) for view in views for tool in self._judged(place, view)}
-            found.update((key.upstream, state) for key, state in tools)
-        return found
 
     def complaints(self) -> list[str]:
         """What upstreams list that has no place among the tools, in sentences for an operator."""
@@ -160,8 +160,9 @@ class ToolRegistry:
         return found
 
     def _whose(self, credential: Credential) -> str:
-        """The tenant of a credential."""
-        return self._by_file.get(credential.id) or self._passing.get(credential.id, "")
+        """The tenant of a credential; one that nobody asked for here is its own."""
+        of_file = self._by_file.get(credential.id)
+        return self._passing.get(credential.id, f"?{credential.id}") if of_file is None else of_file
 
     def _ready(self, place: _Upstream, view: View | None, tenant: str = "") -> list[Tool]:
         return [tool for tool in self._judged(place, view, tenant) if tool.state is ToolState.READY]

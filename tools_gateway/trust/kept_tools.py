@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from turnwise.errors import SettingsError
-from turnwise.tools_gateway.registry import Seen, ToolRegistry
+from turnwise.tools_gateway.registry import ToolRegistry
 from turnwise.tools_gateway.settings import Settings
 from turnwise.tools_gateway.trust.audit import ToolAudit
 from turnwise.tools_gateway.trust.state import StateFolder
@@ -36,7 +36,7 @@ class KeptTools(ToolRegistry):
         self._audit = audit
         self._mark = self._folder.pins_mark()
         super().__init__(settings, credential, self._folder.pins())
-        self.restore(self._folder.seen().upstreams)
+        self.restore(self._folder.seen())
 
     def learn(self, upstream: UpstreamName, definitions: Sequence[JsonObject], credential: Credential | None = None) -> bool:
         """Take an upstream's list of tools and keep it; says whether what is offered has changed."""
@@ -49,7 +49,7 @@ class KeptTools(ToolRegistry):
                 self._audit.noted("drifted", {"upstream": upstream, "own_name": tool})
         if self._is_kept and self.seen() != seen:
             try:
-                self._folder.write_seen(Seen(upstreams=self.seen()))
+                self._folder.write_seen(self.seen())
             except SettingsError as error:
                 log.error("what upstreams say cannot be kept: %s", error.message)  # noqa: TRY400 - the message says all
         return is_changed

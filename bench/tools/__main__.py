@@ -17,7 +17,7 @@ from bench.knowledge.row import Row
 from bench.measuring import Measure, main
 from bench.tools import Options
 
-NAMES = ("conformance", "cpu", "ftr", "joined", "isolation", "prediction", "fuzz")
+NAMES = ("conformance", "cpu", "ftr", "joined", "isolation", "prediction", "fuzz", "guard")
 """Rows, in the order in which they are measured; each is the module of its name."""
 
 

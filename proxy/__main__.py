@@ -27,6 +27,7 @@ from turnwise.proxy.workers import supervisor
 from turnwise.proxy.workers.process import WorkersFailed
 from turnwise.settings import LogLevel, PolicyName, Server, Settings
 from turnwise.settings_sources import LoadedSettings
+from turnwise.tools_gateway import cli as tools
 
 FLAGS = {
     "host": "server.host",
@@ -110,6 +111,13 @@ def _parser() -> argparse.ArgumentParser:
     watch.add_program_arguments(program_parser)
     _add_settings(program_parser)
     program_parser.set_defaults(run=_program, parser=program_parser)
+
+    tools_parser = commands.add_parser(
+        "tools",
+        help="run the tools gateway and see to it",
+        description="The tools gateway: MCP servers behind one endpoint, whose tools start before the model has done speaking.",
+    )
+    tools.add_commands(tools_parser)
 
     sim_parser = commands.add_parser(
         "sim",

@@ -115,11 +115,11 @@ async def test_an_argument_that_a_header_repeats_must_be_the_same_there():
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        ('{"a": 1, "a": 2}', "'a' twice"),
+        ('{"a": 1, "a": 2}', "`params.arguments.a` is given twice"),
         ('{"a": NaN}', "NaN"),
         ('{"a": 1e999}', "1e999"),
-        ('{"a": "\\ud800"}', "half a character"),
-        ('{"a": ' + "[" * 100 + "]" * 100 + "}", "nesting"),
+        ('{"a": "\\ud800"}', "half"),
+        ('{"a": ' + "[" * 100 + "]" * 100 + "}", "nested deeper"),
     ],
 )
 async def test_arguments_that_readers_read_differently_are_told_to_the_model_and_audited(arguments, word):

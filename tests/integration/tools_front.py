@@ -195,12 +195,5 @@ async def serving(
     front = McpFront(settings or Settings(upstreams=upstreams), stage.rooms, stage.told)
     bound = bind("127.0.0.1", 0)
     stage.url = f"http://127.0.0.1:{bound.getsockname()[1]}/mcp"
-    stop, ready = asyncio.Event(), asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(front.run(bound, stop, ready))
-        await ready.wait()
-        try:
-            yield stage
-        finally:
-            await stage.client.aclose()
-            stop.set()
+    async with front.serving(bound), stage.client:
+        yield stage

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import Protocol
 
-from turnwise.tools_gateway.cli import approve, audit, check, listing, top
+from turnwise.tools_gateway.cli import approve, audit, check, listing, serve, top
 
 
 class Command(Protocol):
@@ -25,7 +25,7 @@ class Command(Protocol):
         """Do it; returns the exit status. Raises `SettingsError`."""
 
 
-COMMANDS: dict[str, Command] = {"approve": approve, "list": listing, "check": check, "audit": audit, "top": top}
+COMMANDS: dict[str, Command] = {"serve": serve, "approve": approve, "list": listing, "check": check, "audit": audit, "top": top}
 
 
 def add_commands(parser: argparse.ArgumentParser) -> None:

@@ -62,14 +62,22 @@ class Catalogue:
         """By id of a credential: what its upstream listed last."""
 
     def reached(self, principal: Principal, capability: str) -> list[tuple[UpstreamSettings, Credential]]:
-        """The upstreams that a principal may ask and that declared a capability, in the order of the operator's file."""
+        """The upstreams that a principal may ask for a capability, in the order of the operator's file.
+
+        One that is not connected may have it.
+        """
         callable_ = {tool.key.upstream for tool in self._registry.tools(principal)}
         pairs = [
             (upstream, self._registry.credential(UpstreamName(upstream.name), principal))
             for upstream in self._settings
             if upstream.name in callable_
         ]
-        return [pair for pair in pairs if capability in self._upstreams.capabilities(pair[1])]
+        return [pair for pair in pairs if self.may_have(pair[1], capability)]
+
+    def may_have(self, credential: Credential, capability: str) -> bool:
+        """Whether an upstream declared a capability, or has not declared anything yet."""
+        declared = self._upstreams.capabilities(credential)
+        return not declared or capability in declared
 
     async def listed(self, principal: Principal, kind: Kind) -> list[JsonObject]:
         """All items of a kind, in the order of the operator's file and then of the upstream; under their public names."""

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp_types import PARSE_ERROR
 
 from turnwise.tools_gateway.ports import Audit
-from turnwise.tools_gateway.server import strict
 from turnwise.tools_gateway.server.asgi import Gone, Receive, Scope, Send, TooLarge, read_body, replayed, send_json, send_text
 from turnwise.tools_gateway.server.calls import failed
 from turnwise.tools_gateway.server.direct import REVISION, DirectCalls
 from turnwise.tools_gateway.server.door import PRINCIPAL
 from turnwise.tools_gateway.server.handlers import Handlers
 from turnwise.tools_gateway.settings import Limits
+from turnwise.tools_gateway.trust import strict
 from turnwise.tools_gateway.values import Fault
 
 ENVELOPE_DEPTH = 3
@@ -59,39 +60,38 @@ class Endpoint:
         await self._manager.handle_request(scope, receive, send)
 
     async def _is_answered(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> bool:
+        limits = self._limits
         try:
-            parsed = strict.read(body, self._limits.max_depth + ENVELOPE_DEPTH)
-        except strict.Ambiguous as why:
-            await self._refuse(body, str(why), scope, send)
-            return True
-        except ValueError:
-            return False  # no JSON: the SDK says so
+            parsed = strict.read(body, max_bytes=limits.max_body_bytes, max_depth=limits.max_depth + ENVELOPE_DEPTH)
+        except strict.NotStrict as why:
+            return await self._is_refused(body, str(why), scope, send)
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if headers.get("mcp-protocol-version") != REVISION or headers.get("mcp-method") != "tools/call":
             return False
         return await self._direct.serve(headers, parsed, scope, receive, send)
 
-    async def _refuse(self, body: bytes, why: str, scope: Scope, send: Send) -> None:
-        """Say what is wrong with a body that is JSON to some: to the model, where it is a tool call."""
-        message = f"The request holds {why}; send the call again with arguments that are plain JSON."
-        called = _called(body)
+    async def _is_refused(self, body: bytes, why: str, scope: Scope, send: Send) -> bool:
+        """Say what is wrong with a body that some would read, to the model where it calls a tool; False for no JSON at all."""
+        try:
+            lenient = json.loads(body)
+        except (ValueError, RecursionError):
+            return False
+        called = _called(lenient)
         if called is None:
-            error = {"code": PARSE_ERROR, "message": f"Parse error: the request holds {why}"}
+            error = {"code": PARSE_ERROR, "message": f"Parse error: {why}"}
             await send_json(send, 400, {"jsonrpc": "2.0", "id": None, "error": error})
-            return
+            return True
         number, name = called
         self._audit.refused(name, scope[PRINCIPAL], Fault.BAD_ARGUMENTS)
-        await send_json(send, 200, {"jsonrpc": "2.0", "id": number, "result": {"resultType": "complete", **failed(message)}})
+        result = {"resultType": "complete", **failed(f"The call cannot be read: {why}.")}
+        await send_json(send, 200, {"jsonrpc": "2.0", "id": number, "result": result})
+        return True
 
 
-def _called(body: bytes) -> tuple[str | int, str] | None:
-    """The id and the tool of a body that is a tool call by a lenient reading."""
-    try:
-        parsed = json.loads(body)
-    except (ValueError, RecursionError):
+def _called(body: Any) -> tuple[str | int, str] | None:
+    """The id and the tool of a body that is a tool call."""
+    if not isinstance(body, dict) or body.get("method") != "tools/call":
         return None
-    if not isinstance(parsed, dict) or parsed.get("method") != "tools/call":
-        return None
-    number, params = parsed.get("id"), parsed.get("params")
+    number, params = body.get("id"), body.get("params")
     name = params.get("name") if isinstance(params, dict) else None
     return (number, name) if isinstance(number, str | int) and isinstance(name, str) else None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from socket import socket
 
 import msgspec
@@ -65,19 +66,23 @@ class McpFront:
             DRAIN_S,
         )
 
-    async def run(self, bound: socket, stop: asyncio.Event, on_ready: asyncio.Event) -> None:
-        """Serve on a bound socket until `stop`; what runs then may end within `DRAIN_S`."""
-        async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
-            await stack.enter_async_context(self._endpoint.running())
-            telling = group.create_task(self._told.run())
-            serving = group.create_task(self._listening.serve([bound]))
+    @asynccontextmanager
+    async def serving(self, bound: socket) -> AsyncIterator[None]:
+        """Serve on a bound socket while it lasts; what runs at its end may end within `DRAIN_S`, unless it was cancelled."""
+        async with self._endpoint.running(), asyncio.TaskGroup() as group:
+            telling = group.create_task(self._told.run(), name="told")
+            serving = group.create_task(self._listening.serve([bound]), name="front")
             await self._listening.is_listening.wait()
-            on_ready.set()
-            await stop.wait()
-            self._told.close()
-            self._listening.should_exit = True
-            await serving
-            telling.cancel()
+            try:
+                yield
+            except asyncio.CancelledError:
+                self._listening.force_exit = True
+                raise
+            finally:
+                self._told.close()
+                self._listening.should_exit = True
+                await serving
+                telling.cancel()
 
 
 def resource_metadata(settings: Settings) -> JsonObject | None:

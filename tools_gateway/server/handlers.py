@@ -35,6 +35,8 @@ Context = ServerRequestContext[Any, HttpRequest]
 Handled = Callable[[Client, JsonObject], Awaitable[JsonObject]]
 
 NAME = "turnwise"
+MAX_URIS = 256
+"""Resources that one session may subscribe to."""
 
 
 class Anything(BaseModel):
@@ -96,6 +98,8 @@ class Handlers:
         session = self._told.session(_connection(ctx), _principal(ctx))
         uri = str(params.uri)
         if uri not in session.uris:
+            if len(session.uris) >= MAX_URIS:
+                raise MCPError(types.INVALID_PARAMS, f"A session may subscribe to {MAX_URIS} resources.")
             with _faults():
                 await self._relay.subscribe(session.principal, uri)
             session.uris.add(uri)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from turnwise.tools_gateway.ports import Registry, Upstreams
 from turnwise.tools_gateway.values import Credential, Principal, Request, ToolFault, UpstreamName
 
-INTERVAL_S = 5.0
+INTERVAL_S, AGAIN_S = 10.0, 1.0
+"""Between two rounds, while they go well and while they do not."""
 ROUND_S = 3.0
 """How long an upstream may take to answer."""
 
@@ -37,7 +38,7 @@ class Readiness:
         """Make the round on behalf of a principal again and again, until cancelled."""
         while True:
             self._why = await self._round(principal)
-            await asyncio.sleep(INTERVAL_S)
+            await asyncio.sleep(AGAIN_S if self._why else INTERVAL_S)
 
     async def _round(self, principal: Principal) -> str:
         credentials = [self._registry.credential(name, principal) for name in self._names]

@@ -49,7 +49,7 @@ class Relay:
             ref = {**ref, "name": home.name}
         else:
             home = await self._home(client.principal, TEMPLATES, ref["uri"])
-        if "completions" not in self._upstreams.capabilities(home.credential):
+        if not self._catalogue.may_have(home.credential, "completions"):
             return {"completion": {"values": []}}
         return await self._ask(client, "completion/complete", home, {**params, "ref": ref})
 

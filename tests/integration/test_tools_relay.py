@@ -1,0 +1,163 @@
+"""What MCP has beside tools, through the gateway to the upstream where it lives."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from mcp import Client
+from mcp_types import EmptyResult, SubscribeRequest, SubscribeRequestParams, UnsubscribeRequest, UnsubscribeRequestParams
+from tests.integration.tools_front import FakeTokens, Stage, serving, tool
+
+from turnwise.tools_gateway.values import Credential, Principal, UpstreamName
+
+CAPABLE = {"prompts": {}, "resources": {"subscribe": True}, "completions": {}}
+READ = {"contents": [{"uri": "x://1", "text": "one"}], "ttlMs": 1000, "cacheScope": "public"}
+
+
+def furnish(stage: Stage) -> None:
+    """Two upstreams, each with a prompt and a resource."""
+    for number, upstream in enumerate(("a", "b")):
+        stage.upstreams.capable[upstream] = CAPABLE
+        answers = stage.upstreams.answers
+        answers[upstream, "prompts/list"] = {"prompts": [{"name": "hello"}]}
+        answers[upstream, "prompts/get"] = {"messages": [], "description": upstream}
+        answers[upstream, "resources/list"] = {"resources": [{"uri": f"x://{number}", "name": upstream}]}
+        answers[upstream, "resources/templates/list"] = {
+            "resourceTemplates": [{"uriTemplate": f"{upstream}://{{id}}", "name": "t"}]
+        }
+        answers[upstream, "resources/read"] = {**READ, "_meta": {"by": upstream}}
+        answers[upstream, "resources/subscribe"] = answers[upstream, "resources/unsubscribe"] = {}
+        answers[upstream, "completion/complete"] = {"completion": {"values": [upstream]}}
+
+
+TOOLS = [tool("echo", "a"), tool("echo", "b")]
+
+
+async def test_prompts_are_named_by_their_upstream_and_found_by_that_name():
+    async with serving(TOOLS) as stage:
+        furnish(stage)
+        listed = (await stage.ask("prompts/list")).json()["result"]["prompts"]
+        assert [prompt["name"] for prompt in listed] == ["a__hello", "b__hello"]
+        got = (await stage.ask("prompts/get", {"name": "b__hello"})).json()["result"]
+        assert got["description"] == "b"
+        assert stage.upstreams.asked[-1][1].params["name"] == "hello"
+
+
+async def test_a_resource_is_read_where_it_is_listed_or_where_a_template_makes_it():
+    async with serving(TOOLS) as stage:
+        furnish(stage)
+        for uri, upstream in (("x://1", "b"), ("x://0", "a"), ("b://7", "b")):
+            result = (await stage.ask("resources/read", {"uri": uri})).json()["result"]
+            assert result["_meta"]["by"] == upstream
+            assert result["cacheScope"] == "private"
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [("resources/read", {"uri": "y://1"}), ("prompts/get", {"name": "a__other"}), ("prompts/get", {"name": "hello"})],
+)
+async def test_what_nobody_lists_is_not_found(method, params):
+    async with serving(TOOLS) as stage:
+        furnish(stage)
+        error = (await stage.ask(method, params)).json()["error"]
+        assert error["code"] == -32602
+        assert set(params.values()) == set(error["data"].values())
+
+
+async def test_an_upstream_that_cannot_be_asked_is_listed_as_it_was_and_takes_nothing_from_the_others():
+    async with serving(TOOLS) as stage:
+        furnish(stage)
+        before = (await stage.ask("resources/list")).json()["result"]["resources"]
+        del stage.upstreams.answers["b", "resources/list"]
+        assert (await stage.ask("resources/list")).json()["result"]["resources"] == before
+        del stage.upstreams.answers["a", "prompts/list"]
+        assert [each["name"] for each in (await stage.ask("prompts/list")).json()["result"]["prompts"]] == ["b__hello"]
+
+
+async def test_an_upstream_of_which_one_may_call_no_tool_shows_nothing_else():
+    async with serving(TOOLS) as stage:
+        furnish(stage)
+        del stage.registry.known["b__echo"]
+        assert [each["uri"] for each in (await stage.ask("resources/list")).json()["result"]["resources"]] == ["x://0"]
+        assert "error" in (await stage.ask("prompts/get", {"name": "b__hello"})).json()
+
+
+async def test_a_list_in_pages_is_one_list_and_one_without_end_is_cut():
+    async with serving([tool("echo", "a")]) as stage:
+        furnish(stage)
+        stage.upstreams.answers["a", "resources/list"] = lambda params: {
+            "resources": [{"uri": f"x://{params.get('cursor', 'first')}", "name": "r"}, {"name": "has no uri"}],
+            "nextCursor": f"{params.get('cursor', '')}i",
+        }
+        listed = (await stage.ask("resources/list")).json()["result"]["resources"]
+        assert [each["uri"] for each in listed[:3]] == ["x://first", "x://i", "x://ii"]
+        assert len(listed) == 64
+
+
+async def test_arguments_of_prompts_and_templates_are_completed_by_their_upstream():
+    async with serving(TOOLS) as stage:
+        furnish(stage)
+        argument = {"name": "id", "value": "1"}
+        for ref in ({"type": "ref/prompt", "name": "b__hello"}, {"type": "ref/resource", "uri": "b://{id}"}):
+            result = (await stage.ask("completion/complete", {"ref": ref, "argument": argument})).json()["result"]
+            assert result["completion"]["values"] == ["b"]
+        assert stage.upstreams.asked[-1][1].params["ref"] == {"type": "ref/resource", "uri": "b://{id}"}
+
+
+async def test_a_stream_of_the_newer_revision_hears_of_what_it_asked_for_and_of_nothing_of_another_tenant():
+    tokens = FakeTokens({"a": Principal("ann")})
+    async with serving([tool("echo", "a")], tokens=tokens) as stage:
+        furnish(stage)
+        wanted = {"toolsListChanged": True, "resourceSubscriptions": ["x://0"]}
+        body = {
+            "jsonrpc": "2.0",
+            "id": "s",
+            "method": "subscriptions/listen",
+            "params": {
+                "notifications": wanted,
+                "_meta": {
+                    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                    "io.modelcontextprotocol/clientCapabilities": {},
+                },
+            },
+        }
+        headers = {**stage.headers("subscriptions/listen"), "authorization": "Bearer a"}
+        async with asyncio.timeout(10), stage.client.stream("POST", stage.url, json=body, headers=headers) as stream:
+            lines = (json.loads(line[5:]) async for line in stream.aiter_lines() if line.startswith("data:"))
+            assert (await anext(lines))["method"] == "notifications/subscriptions/acknowledged"
+            updated = {"uri": "x://0"}
+            mine, other = (Credential(UpstreamName("a"), f"a for {tenant}") for tenant in ("ann", "bob"))
+            stage.told.told(other, "notifications/resources/updated", updated)
+            stage.told.told(mine, "notifications/prompts/list_changed", {})
+            stage.told.told(mine, "notifications/resources/updated", updated)
+            stage.told.tools_changed()
+            assert (await anext(lines))["method"] == "notifications/resources/updated"
+            assert (await anext(lines))["method"] == "notifications/tools/list_changed"
+        asked = [request.method for _, request in stage.upstreams.asked if "subscribe" in request.method]
+        assert asked[0] == "resources/subscribe"
+
+
+async def test_a_session_of_the_older_revision_hears_of_changes_too():
+    heard: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def hear(message: Any) -> None:
+        await heard.put(message)
+
+    async with serving([tool("echo", "a")]) as stage:
+        furnish(stage)
+        async with asyncio.timeout(10), Client(stage.url, mode="legacy", message_handler=hear) as client:
+            about = SubscribeRequestParams(uri="x://0")
+            await client.session.send_request(SubscribeRequest(params=about), EmptyResult)
+            mine = Credential(UpstreamName("a"), "a for ")
+            while heard.empty():  # the client opens the stream on which it is told in its own time
+                stage.told.told(mine, "notifications/resources/updated", {"uri": "x://9"})
+                stage.told.told(mine, "notifications/resources/updated", {"uri": "x://0"})
+                await client.list_tools()
+            assert {(await heard.get()).params.uri for _ in range(heard.qsize())} == {"x://0"}
+            left = UnsubscribeRequestParams(uri="x://0")
+            await client.session.send_request(UnsubscribeRequest(params=left), EmptyResult)
+        methods = [request.method for _, request in stage.upstreams.asked]
+        assert methods.count("resources/subscribe") == methods.count("resources/unsubscribe") == 1

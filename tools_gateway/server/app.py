@@ -1,0 +1,97 @@
+"""The composition root of the tools gateway: runs all rooms in one TaskGroup, and takes them down in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from socket import socket
+
+import msgspec
+from aiohttp import web
+
+from turnwise.tools_gateway.server.front import PATH
+from turnwise.tools_gateway.server.gateway import Gateway
+from turnwise.tools_gateway.server.listening import bind
+from turnwise.tools_gateway.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+class Addresses(msgspec.Struct, frozen=True):
+    """Where a running gateway listens."""
+
+    url: str
+    admin_url: str
+    socket: str = ""
+    """Path on which proxies tell of tool calls; empty for none."""
+
+
+async def run(
+    settings: Settings,
+    *,
+    stop: asyncio.Event,
+    on_ready: Callable[[Addresses], None] = lambda _: None,
+    environ: Mapping[str, str] = os.environ,
+) -> None:
+    """Serve until `stop` is set, then let calls under way end within `front.DRAIN_S`.
+
+    Raises `OSError` where a port or the socket is taken, `SettingsError` where what the file names cannot be had.
+    """
+    with (
+        bind(settings.front.host, settings.front.port) as front,
+        bind(settings.front.admin_host, settings.front.admin_port) as admin,
+    ):
+        gateway = Gateway(settings, environ)
+        async with _working(gateway), _admin_on(gateway, admin), gateway.front.serving(front):
+            on_ready(Addresses(_url(front) + PATH, _url(admin), settings.front.socket))
+            await stop.wait()
+            gateway.readiness.is_stopping = True
+            logger.info("stopping: calls under way may end")
+
+
+@asynccontextmanager
+async def _working(gateway: Gateway) -> AsyncIterator[None]:
+    """All that the front asks, at work; what runs at the end is cancelled and written down."""
+    gateway.run_times.read()
+    try:
+        async with asyncio.TaskGroup() as group:
+            background = [
+                group.create_task(gateway.upstreams.run(), name="upstreams"),
+                group.create_task(gateway.runs.keep_swept(), name="sweep"),
+                group.create_task(gateway.registry.follow(gateway.told.tools_changed), name="approvals"),
+                group.create_task(gateway.run_times.keep_written(), name="run times"),
+                group.create_task(gateway.readiness.run(gateway.first), name="readiness"),
+            ]
+            try:
+                if gateway.link is not None:
+                    await gateway.link.open(gateway.runs)
+                yield
+            finally:
+                if gateway.link is not None:
+                    await gateway.link.close()
+                await gateway.runs.aclose()
+                for task in background:
+                    task.cancel()
+    finally:
+        gateway.run_times.write_last()
+        gateway.audit.close()
+
+
+@asynccontextmanager
+async def _admin_on(gateway: Gateway, bound: socket) -> AsyncIterator[None]:
+    """Answer on the admin port."""
+    runner = web.AppRunner(gateway.admin.application(), access_log=None)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, bound).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def _url(bound: socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

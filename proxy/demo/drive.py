@@ -1,4 +1,4 @@
-"""Plays the demo's programs against a base URL, as agents would: call, run the tool, call again with its result."""
+"""Plays the demo's programs against a base URL, as agents would: call, run the tools, call again with their results."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import msgspec
 
 from turnwise import names
 from turnwise.engines.sim.tool_choice import HEADER_TOOL_CALLS
+from turnwise.proxy.demo.tools import Tools, connected
 from turnwise.proxy.demo.workload import MAX_TOKENS, Program
 
 
@@ -26,8 +27,10 @@ class CallRecord(msgspec.Struct, frozen=True):
     ended_s: float
     prompt_tokens: int
     cached_tokens: int
-    tool_name: str | None
+    tools: tuple[str, ...]
+    """Those that the answer called."""
     tool_s: float
+    """How long the agent waited for the last of their results."""
     placement: dict[str, str]
 
 
@@ -35,58 +38,103 @@ class DemoError(Exception):
     """The fleet answered something that no agent could work with."""
 
 
-async def play(
-    url: str, model: str, workload: Sequence[Program], *, max_live: int, on_call: Callable[[CallRecord], None]
-) -> list[list[CallRecord]]:
-    """Run all programs, at most `max_live` at once; one list of records for each program, in the order of `workload`.
+class Scene(msgspec.Struct, frozen=True):
+    """Where agents play, and what they call."""
 
-    Raises `DemoError` where a call fails.
+    url: str
+    """Of the proxy."""
+    model: str
+    tools_url: str
+    """Of the MCP server whose tools they offer besides their own, and call."""
+    calls: tuple[str, ...]
+    """Tools that every turn calls, in the order in which the model writes them."""
+    max_live: int
+    """Programs that run at once."""
+
+
+async def play(scene: Scene, workload: Sequence[Program], on_call: Callable[[CallRecord], None]) -> list[list[CallRecord]]:
+    """Run all programs; one list of records for each, in the order of `workload`.
+
+    Raises `DemoError` where a call fails, `ToolError` where a tool does.
     """
-    gate = asyncio.Semaphore(max_live)
+    gate = asyncio.Semaphore(scene.max_live)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=120)
-    async with aiohttp.ClientSession(base_url=url, timeout=timeout) as http:
+    async with aiohttp.ClientSession(base_url=scene.url, timeout=timeout) as http:
 
         async def one(program: Program) -> list[CallRecord]:
             await asyncio.sleep(program.starts_after_s)
-            async with gate:
-                return await _play_one(http, model, program, on_call)
+            async with gate, connected(scene.tools_url) as tools:
+                return await _Agent(http, scene, program, tools).play(on_call)
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(program)) for program in workload]
     return [task.result() for task in tasks]
 
 
-async def _play_one(
-    http: aiohttp.ClientSession, model: str, program: Program, on_call: Callable[[CallRecord], None]
-) -> list[CallRecord]:
-    messages: list[dict[str, Any]] = [*program.agent.head, {"role": "user", "content": program.goal}]
-    records: list[CallRecord] = []
-    start = time.monotonic()
-    for number, turn in enumerate(program.turns, 1):
-        is_last = number == len(program.turns)
+class _Agent:
+    """One program being played."""
+
+    def __init__(self, http: aiohttp.ClientSession, scene: Scene, program: Program, tools: Tools) -> None:
+        self._http = http
+        self._scene = scene
+        self._program = program
+        self._tools = tools
+        self._messages: list[dict[str, Any]] = [*program.agent.head, {"role": "user", "content": program.goal}]
+        self._start = time.monotonic()
+
+    async def play(self, on_call: Callable[[CallRecord], None]) -> list[CallRecord]:
+        """Every turn of the program."""
+        records: list[CallRecord] = []
+        for number in range(1, len(self._program.turns) + 1):
+            is_last = number == len(self._program.turns)
+            record = await self._turn(number, () if is_last else self._scene.calls)
+            records.append(record)
+            on_call(record)
+        return records
+
+    async def _turn(self, number: int, asked: Sequence[str]) -> CallRecord:
+        """One call, and the tools that its answer calls."""
         began = time.monotonic()
-        answer = await _call(http, model, program, messages, num_tools=0 if is_last else 1)
+        answer = await self._call(asked)
+        ended = time.monotonic()
         called = answer.message.get("tool_calls") or []
-        record = CallRecord(
-            program=program.name,
+        results = await self._tools.run(called)
+        tool_s = time.monotonic() - ended
+        self._messages.append(answer.message)
+        self._messages += [
+            {"role": "tool", "tool_call_id": call["id"], "content": result}
+            for call, result in zip(called, results, strict=True)
+        ]
+        return CallRecord(
+            program=self._program.name,
             turn=number,
-            began_s=began - start,
+            began_s=began - self._start,
             first_token_s=answer.first_token_at - began,
-            ended_s=time.monotonic() - start,
+            ended_s=ended - self._start,
             prompt_tokens=answer.usage["prompt_tokens"],
             cached_tokens=(answer.usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0,
-            tool_name=called[0]["function"]["name"] if called else None,
-            tool_s=turn.tool_s if called else 0.0,
+            tools=tuple(call["function"]["name"] for call in called),
+            tool_s=tool_s if called else 0.0,
             placement=answer.placement,
         )
-        records.append(record)
-        on_call(record)
-        if not called:
-            break
-        await asyncio.sleep(turn.tool_s)
-        messages.append(answer.message)
-        messages.extend({"role": "tool", "tool_call_id": call["id"], "content": turn.result} for call in called)
-    return records
+
+    async def _call(self, asked: Sequence[str]) -> _Answer:
+        model, program = self._scene.model, self._program
+        body = chat_body(model, program, self._messages, num_tools=len(asked), more_tools=self._tools.functions)
+        headers = {HEADER_TOOL_CALLS: ",".join(asked) or "0", names.HEADER_DEBUG.decode(): "1"}
+        async with self._http.post("/v1/chat/completions", json=body, headers=headers) as response:
+            if response.status != 200:
+                raise DemoError(f"{program.name}: HTTP {response.status}: {(await response.text())[:300]}")
+            reply = Reply()
+            first_token_at: float | None = None
+            async for line in response.content:
+                reply.feed(line)
+                if first_token_at is None and reply.has_token:
+                    first_token_at = time.monotonic()
+            if reply.usage is None or first_token_at is None:
+                raise DemoError(f"{program.name}: the answer broke off")
+            placement = _fields(response.headers.get(names.HEADER_PLACEMENT.decode(), ""))
+            return _Answer(message=reply.message, usage=reply.usage, first_token_at=first_token_at, placement=placement)
 
 
 class _Answer(msgspec.Struct):
@@ -137,36 +185,23 @@ class Reply:
         call["function"]["arguments"] += function.get("arguments") or ""
 
 
-def chat_body(model: str, program: Program, messages: list[dict[str, Any]], *, num_tools: int) -> dict[str, Any]:
-    """Body of one streamed call of a program."""
+def chat_body(
+    model: str,
+    program: Program,
+    messages: list[dict[str, Any]],
+    *,
+    num_tools: int,
+    more_tools: Sequence[dict[str, Any]] = (),
+) -> dict[str, Any]:
+    """Body of one streamed call of a program, whose answer has room for `num_tools` tool calls."""
     return {
         "model": model,
         "messages": messages,
-        "tools": program.agent.tools,
-        "max_tokens": MAX_TOKENS * 8 if num_tools else MAX_TOKENS,
+        "tools": [*program.agent.tools, *more_tools],
+        "max_tokens": MAX_TOKENS * 8 * num_tools or MAX_TOKENS,
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-
-
-async def _call(
-    http: aiohttp.ClientSession, model: str, program: Program, messages: list[dict[str, Any]], *, num_tools: int
-) -> _Answer:
-    body = chat_body(model, program, messages, num_tools=num_tools)
-    headers = {HEADER_TOOL_CALLS: str(num_tools), names.HEADER_DEBUG.decode(): "1"}
-    async with http.post("/v1/chat/completions", json=body, headers=headers) as response:
-        if response.status != 200:
-            raise DemoError(f"{program.name}: HTTP {response.status}: {(await response.text())[:300]}")
-        reply = Reply()
-        first_token_at: float | None = None
-        async for line in response.content:
-            reply.feed(line)
-            if first_token_at is None and reply.has_token:
-                first_token_at = time.monotonic()
-        if reply.usage is None or first_token_at is None:
-            raise DemoError(f"{program.name}: the answer broke off")
-        placement = response.headers.get(names.HEADER_PLACEMENT.decode(), "")
-        return _Answer(message=reply.message, usage=reply.usage, first_token_at=first_token_at, placement=_fields(placement))
 
 
 def _fields(placement: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What the demo shows: a table of both policies, one program's calls as a tree, what to try next."""
+"""What the demo shows: a table of both policies and one of tools, one program's calls as a tree, what to try next."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from turnwise.events import ToolHow
+from turnwise.proxy.admin.program_page import ProgramPage
 from turnwise.proxy.demo.drive import CallRecord
+from turnwise.proxy.programs.waterfall import RowKind
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -24,6 +27,8 @@ class Summary(msgspec.Struct, frozen=True):
     first_token_p50_s: float
     first_token_p99_s: float
     program_mean_s: float
+    tool_wait_mean_s: float
+    """From an answer that calls tools to the last of their results."""
 
 
 def summarize(programs: Sequence[Sequence[CallRecord]]) -> Summary:
@@ -38,6 +43,7 @@ def summarize(programs: Sequence[Sequence[CallRecord]]) -> Summary:
         first_token_p50_s=cuts[49],
         first_token_p99_s=cuts[98],
         program_mean_s=fmean(program[-1].ended_s for program in programs),
+        tool_wait_mean_s=fmean([call.tool_s for call in calls if call.tools] or [0.0]),
     )
 
 
@@ -64,6 +70,30 @@ def comparison(results: Mapping[int, Mapping[str, Summary]]) -> Table:
     return table
 
 
+def tools_comparison(results: Mapping[str, tuple[Summary, Sequence[ProgramPage]]]) -> Table:
+    """Table of the same programs by when their tools began."""
+    table = Table(title="the same programs, two moments at which tools begin", title_justify="left", title_style="bold")
+    table.add_column("tools begin", no_wrap=True)
+    for heading in ("tool calls", "begun early", "joined", "wait for tools ms mean", "program s"):
+        table.add_column(heading, justify="right")
+    for when, (summary, pages) in results.items():
+        marks = [row.marks for page in pages for row in page.rows if row.kind is RowKind.TOOL]
+        early, joined = (sum(mark in of_run for of_run in marks) for mark in (ToolHow.EARLY, "joined"))
+        wait = f"{summary.tool_wait_mean_s * 1000:.0f}"
+        table.add_row(when, str(len(marks)), str(early), str(joined), wait, f"{summary.program_mean_s:.2f}")
+    return table
+
+
+def most_joined(pages: Sequence[ProgramPage]) -> ProgramPage:
+    """The program of which the largest share of tool runs was joined; of equals the shortest."""
+
+    def share(page: ProgramPage) -> tuple[float, int]:
+        marks = [row.marks for row in page.rows if row.kind is RowKind.TOOL]
+        return sum("joined" in of_run for of_run in marks) / max(1, len(marks)), -len(page.rows)
+
+    return max(pages, key=share)
+
+
 def wins(results: Mapping[int, Mapping[str, Summary]], ours: str, theirs: str) -> list[int]:
     """Seeds on which `ours` has both the larger cached fraction and the shorter mean first-token time."""
     return [
@@ -86,8 +116,8 @@ def program_tree(records: Sequence[CallRecord]) -> Tree:
         call.add(f"[dim]{where.get('reason', '?')}: {expected}, cost {where.get('cost_s', '?')} s[/]")
         others = where.get("others", "?").replace(":", " ").replace(",", " s, ")
         call.add(f"[dim]elsewhere: {others} s[/]")
-        if record.tool_name is not None:
-            call.add(f"tool {record.tool_name}: {record.tool_s * 1000:.0f} ms")
+        if record.tools:
+            call.add(f"tools {', '.join(record.tools)}: {record.tool_s * 1000:.0f} ms")
     return tree
 
 
@@ -101,4 +131,6 @@ def advice() -> RenderableType:
         Text("    then point your agents' base_url at http://127.0.0.1:8080/v1"),
         Text("  curl -s http://127.0.0.1:9080/v1/calls", style="cyan"),
         Text("    why each call went where it went"),
+        Text("  turnwise tools serve --config tools.toml", style="cyan"),
+        Text("    your MCP servers behind one address, and those tools early that you mark so: docs/tools.md"),
     )

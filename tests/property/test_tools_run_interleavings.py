@@ -25,16 +25,15 @@ TOOLS = {
 }
 TENANTS = ("a", "b")
 ANSWERS = (
-    None,
-    None,
-    None,
+    *[None] * 8,
     {"isError": True},
     {"resultType": "input_required"},
     ToolFault(Fault.UPSTREAM_DOWN, "down"),
     ToolFault(Fault.UPSTREAM_BROKE, "gone"),
     ToolFault(Fault.UPSTREAM_REFUSED, "no", {"code": -32021}),
 )
-ARGUMENTS = st.fixed_dictionaries({"n": st.integers(0, 1), "s": st.sampled_from([0.0, 1.0, 4.0, 20.0])})
+ARGUMENTS = st.fixed_dictionaries({"n": st.integers(0, 1), "s": st.sampled_from([0.0, 1.0, 1.0, 4.0, 20.0])})
+NAMES = st.sampled_from(["look", "look", "look", "both", "both", "narrow", "shared", "read", "write", "elsewhere"])
 PAUSES = st.sampled_from([0.0, 0.3, 1.0, 5.0, 40.0])
 
 
@@ -46,10 +45,10 @@ class Interleaving(RuleBasedStateMachine):
     """What was announced, asked and settled is kept beside what upstreams and agents saw of it."""
 
     @initialize(
-        max_early=st.integers(0, 3),
-        max_queued=st.integers(0, 4),
-        max_running=st.integers(1, 4),
-        held=st.sampled_from([0, 700, 10**6]),
+        max_early=st.integers(1, 4),
+        max_queued=st.integers(1, 4),
+        max_running=st.integers(2, 5),
+        held=st.sampled_from([700, 10**6, 10**6]),
     )
     def start(self, max_early, max_queued, max_running, held):
         self.runner = asyncio.Runner(loop_factory=VirtualTimeLoop)
@@ -77,6 +76,14 @@ class Interleaving(RuleBasedStateMachine):
     def run(self, coroutine):
         return self.runner.run(coroutine)
 
+    def tell(self, how, *args, **fields):
+        """Have the gateway hear of something, within its loop."""
+
+        async def heard():
+            how(*args, **fields)
+
+        self.run(heard())
+
     def let(self, seconds=0.0):
         """Let the loop do what is due within some time."""
 
@@ -100,21 +107,30 @@ class Interleaving(RuleBasedStateMachine):
     def choose_answers(self, answers):
         self.next_answers = answers
 
-    @rule(source=st.integers(0, 1), tenant=st.sampled_from(TENANTS))
-    def begin_turn(self, source, tenant):
-        self.turns[f"t{len(self.turns)}"] = (self.sources[source], tenant, {})
+    @rule(source=st.integers(0, 1), tenant=st.sampled_from(TENANTS), calls=st.lists(st.tuples(NAMES, ARGUMENTS), max_size=3))
+    def begin_turn(self, source, tenant, calls):
+        turn = f"t{len(self.turns)}"
+        self.turns[turn] = (self.sources[source], tenant, {})
+        for name, arguments in calls:
+            self.write(turn, name, arguments, is_filled=True)
 
-    @rule(data=st.data(), name=st.sampled_from([*TOOLS, "elsewhere"]), arguments=ARGUMENTS, is_filled=st.booleans())
+    @rule(data=st.data(), name=NAMES, arguments=ARGUMENTS, is_filled=st.booleans())
     def announce(self, data, name, arguments, is_filled):
-        if not self.turns:
-            return
-        turn = data.draw(st.sampled_from(list(self.turns)))
+        if self.turns:
+            self.write(self.recent(data), name, arguments, is_filled=is_filled)
+
+    def recent(self, data):
+        """One of the last turns, where most things happen."""
+        return data.draw(st.sampled_from(list(self.turns)[-3:]))
+
+    def write(self, turn, name, arguments, *, is_filled):
         source, tenant, calls = self.turns[turn]
         index = len(calls)
         calls[index] = (name, arguments)
-        self.world.announce(name, turn, index, tenant=f"proxy-{tenant}", source=source, traceparent=f"{turn}/{index}")
+        trace = f"{turn}/{index}"
+        self.tell(self.world.announce, name, turn, index, tenant=f"proxy-{tenant}", source=source, traceparent=trace)
         if is_filled:
-            self.world.fill(arguments, turn, index, source=source)
+            self.tell(self.world.fill, arguments, turn, index, source=source)
 
     @rule(data=st.data(), is_again=st.booleans())
     def tell_again(self, data, is_again):
@@ -127,8 +143,9 @@ class Interleaving(RuleBasedStateMachine):
         name, arguments = calls[index]
         if is_again:
             source = data.draw(st.sampled_from(self.sources))
-            self.world.announce(name, turn, index, tenant=f"proxy-{tenant}", source=source, traceparent=f"{turn}/{index}")
-        self.world.fill(dict(reversed(arguments.items())), turn, index, source=source)
+            trace = f"{turn}/{index}"
+            self.tell(self.world.announce, name, turn, index, tenant=f"proxy-{tenant}", source=source, traceparent=trace)
+        self.tell(self.world.fill, dict(reversed(arguments.items())), turn, index, source=source)
 
     @rule(data=st.data(), why=st.sampled_from([Void.DRIFT, Void.MALFORMED]))
     def void(self, data, why):
@@ -138,34 +155,44 @@ class Interleaving(RuleBasedStateMachine):
             self.world.source = self.turns[turn][0]
             if self.verdicts.get(turn) is None:
                 self.verdicts[turn, index] = why
-            self.world.void(turn, index, why)
+            self.tell(self.world.void, turn, index, why)
 
-    @rule(data=st.data(), why=st.sampled_from([None, None, Void.LENGTH, Void.BROKEN]))
+    @rule(data=st.data(), why=st.sampled_from([None, None, None, Void.LENGTH, Void.BROKEN]))
     def settle(self, data, why):
-        if self.turns:
-            turn = data.draw(st.sampled_from(list(self.turns)))
-            self.verdicts.setdefault(turn, "clean" if why is None else why)
-            self.world.settle(turn, why, source=self.turns[turn][0])
+        self.settle_one(data, why)
 
-    @rule(source=st.integers(0, 1))
-    def disconnect(self, source):
+    def settle_one(self, data, why):
+        if self.turns:
+            turn = self.recent(data)
+            self.verdicts.setdefault(turn, "clean" if why is None else why)
+            self.tell(self.world.settle, turn, why, source=self.turns[turn][0])
+
+    @rule(source=st.integers(0, 1), does=st.sampled_from([False, False, True]))
+    def disconnect(self, source, does):
+        if not does:
+            return
         gone = self.sources[source]
         for turn, (owner, _, calls) in self.turns.items():
             if owner is gone and calls:
                 self.verdicts.setdefault(turn, Void.DISCONNECTED)
-        self.world.runs.disconnected(gone)
+        self.tell(self.world.runs.disconnected, gone)
 
-    @rule(
-        data=st.data(),
-        tenant=st.sampled_from(TENANTS),
-        name=st.sampled_from(list(TOOLS)),
-        arguments=ARGUMENTS,
-        goes_on=st.booleans(),
-    )
-    def ask(self, data, tenant, name, arguments, goes_on):
-        known = [(owner, *call) for _, owner, calls in self.turns.values() for call in calls.values() if call[0] in TOOLS]
-        if known and data.draw(st.booleans()):
-            tenant, name, arguments = data.draw(st.sampled_from(known))
+    @rule(tenant=st.sampled_from(TENANTS), name=st.sampled_from(list(TOOLS)), arguments=ARGUMENTS, goes_on=st.booleans())
+    def ask(self, tenant, name, arguments, goes_on):
+        self.begin_call(tenant, name, arguments, goes_on=goes_on)
+
+    @rule(data=st.data(), is_settled=st.booleans())
+    def ask_for_a_turn(self, data, is_settled):
+        """As its agent does, all calls at once; mostly when the turn has ended."""
+        if is_settled:
+            self.settle_one(data, None)
+        if self.turns:
+            _, tenant, calls = self.turns[self.recent(data)]
+            for name, arguments in calls.values():
+                if name in TOOLS:
+                    self.begin_call(tenant, name, arguments, goes_on=False)
+
+    def begin_call(self, tenant, name, arguments, *, goes_on):
         number = self.num_asked
         self.num_asked += 1
         caller = Caller(request_state="x") if goes_on else None
@@ -268,4 +295,4 @@ class Interleaving(RuleBasedStateMachine):
 
 
 TestInterleaving = Interleaving.TestCase
-TestInterleaving.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestInterleaving.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)

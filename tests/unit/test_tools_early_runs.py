@@ -8,6 +8,7 @@ from tests.unit.tool_runs_world import EARLY, READ, WRITE, World, text, tool
 
 from turnwise.engines.sim.virtual_time import run_virtual
 from turnwise.tools_gateway.messages import How, Step, Void, WhyNotEarly
+from turnwise.tools_gateway.runs.rule import NotEarly
 from turnwise.tools_gateway.runs.turns import MAX_OPEN_S, MAX_TURNS
 from turnwise.tools_gateway.values import Fault, ToolFault
 
@@ -123,21 +124,21 @@ def test_an_unmarked_tool_is_prepared_and_not_run_before_the_agent_asks():
 @pytest.mark.parametrize(
     ("fields", "marks", "why"),
     [
-        ({"not_early": WhyNotEarly.SEVERAL_CHOICES}, {}, "forbidden"),
-        ({"is_tainted": True}, {"is_open_world": True}, "tainted"),
-        ({}, {"is_read_only": False}, "unmarked"),
-        ({}, {"is_idempotent": False}, "unmarked"),
-        ({}, {"is_early": False}, "unmarked"),
+        ({"not_early": WhyNotEarly.SEVERAL_CHOICES}, {}, NotEarly.FORBIDDEN),
+        ({"is_tainted": True}, {"is_open_world": True}, NotEarly.TAINTED),
+        ({}, {"is_read_only": False}, NotEarly.UNMARKED),
+        ({}, {"is_idempotent": False}, NotEarly.UNMARKED),
+        ({}, {"is_early": False}, NotEarly.UNMARKED),
     ],
 )
-def test_no_tool_runs_early_against_its_marks_or_the_proxys_word_and_that_is_counted(fields, marks, why):
+def test_no_tool_runs_early_against_its_marks_or_the_proxys_word(fields, marks, why):
     async def scenario(world):
         world.write("look", {"n": 1}, **fields)
         await asyncio.sleep(2)
 
     world, _ = virtually(scenario, [tool("look", msgspec.structs.replace(EARLY, **marks))])
     assert world.upstreams.asked == []
-    assert world.meter.not_early_why == [why]
+    assert world.meter.waits == [why]
 
 
 @pytest.mark.parametrize("first", ["write", "nobody_knows_it"])
@@ -164,6 +165,7 @@ def test_an_early_read_waits_where_a_call_before_it_was_void_or_never_told_of():
 
     world, _ = virtually(scenario)
     assert world.upstreams.asked == []
+    assert world.meter.waits[1:] == [NotEarly.ORDER] * 2
 
 
 def test_reads_that_follow_reads_run_side_by_side():
@@ -227,6 +229,18 @@ def test_each_announcement_serves_one_call():
         await asyncio.sleep(2)
         world.settle()
         return [text(await world.call("look", {"n": 1})) for _ in range(2)]
+
+    assert virtually(scenario)[1] == ["1", "2"]
+
+
+def test_two_agents_that_wait_for_one_turn_get_a_run_each():
+    async def scenario(world):
+        world.write("look", {"n": 1})
+        world.write("read", {"n": 1}, index=1)
+        calls = [world.asking("look", {"n": 1}) for _ in range(2)]
+        await asyncio.sleep(2)
+        world.settle()
+        return [text(await call) for call in calls]
 
     assert virtually(scenario)[1] == ["1", "2"]
 
@@ -370,6 +384,39 @@ def test_what_an_early_run_came_to_is_given_out_unless_a_run_of_the_agents_own_m
     assert len(world.upstreams.asked) == num_asked
 
 
+@pytest.mark.parametrize(
+    "answer", [ToolFault(Fault.UPSTREAM_REFUSED, "no", {"code": -32021}), {"resultType": "input_required", "requestState": "x"}]
+)
+def test_an_agent_that_waits_for_a_run_that_is_of_no_use_to_it_gets_its_own(answer):
+    async def slowly(ask):
+        await asyncio.sleep(1)
+        if isinstance(answer, ToolFault):
+            raise answer
+        return answer
+
+    async def scenario(world):
+        world.upstreams.answers["look"] = [slowly, {"content": "its own"}]
+        world.write("look", {"n": 1})
+        world.settle()
+        return (await world.call("look", {"n": 1}))["content"]
+
+    world, result = virtually(scenario)
+    assert result == "its own"
+    assert world.last().how is How.ASKED
+
+
+def test_a_run_that_is_cut_off_because_nobody_asked_for_it_is_not_learned_from():
+    async def scenario(world):
+        world.write("look", {"s": 9.0})
+        world.settle()
+        await asyncio.sleep(5)
+        return world.upstreams.asked[0].fate
+
+    world, fate = virtually(scenario, claim_ttl_s=2.0)
+    assert fate == "cancelled"
+    assert world.forecaster.observed == []
+
+
 def test_early_runs_have_a_budget_for_each_tenant():
     async def scenario(world):
         for number in range(5):
@@ -383,7 +430,9 @@ def test_early_runs_have_a_budget_for_each_tenant():
         await calling
         return num_first, len(world.upstreams.asked)
 
-    assert virtually(scenario, max_early=3)[1] == (3, 4)
+    world, numbers = virtually(scenario, max_early=3)
+    assert numbers == (3, 4)
+    assert world.meter.waits == [NotEarly.BUDGET] * 2
 
 
 def test_a_result_for_which_there_is_no_room_is_not_held():

@@ -142,7 +142,7 @@ def test_a_call_that_goes_on_with_another_has_a_run_of_its_own():
     async def scenario(world):
         world.write("look", {"n": 1})
         world.settle()
-        calls = [world.call(name, {"n": 1}, caller=caller) for name in ("both", "look") for caller in (PLAIN, GOES_ON)]
+        calls = [world.call(name, {"n": 1}, caller=caller) for name in ("both", "look") for caller in (GOES_ON, PLAIN)]
         await asyncio.gather(*calls)
         await asyncio.gather(*(world.call("both", {"n": 1}, caller=GOES_ON) for _ in range(2)))
 

@@ -188,8 +188,8 @@ class Meter:
         self.calls = []
         self.faults = []
         self.early = []
-        self.not_early_why = []
         self.ends = []
+        self.waits = []
 
     def called(self, tool, done):
         self.calls.append(done)
@@ -201,7 +201,7 @@ class Meter:
         self.early.append(why)
 
     def not_early(self, tool, why):
-        self.not_early_why.append(why)
+        self.waits.append(why)
 
     def announcement_ended(self, end):
         self.ends.append(end)

@@ -29,7 +29,7 @@ class Early:
         self._teller = teller
 
     def consider(self, announcement: Announcement, call: ToolCall) -> None:
-        """Begin a run of a call whose arguments have closed and hold, or count why not."""
+        """Begin a run of a call whose arguments have closed and hold, if it may run early."""
         why = self._begin(announcement, call)
         if why is not None:
             self._rooms.meter.not_early(call.tool, why)

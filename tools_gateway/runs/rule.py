@@ -9,7 +9,7 @@ from turnwise.tools_gateway.values import JsonObject, Tool
 
 
 class NotEarly(StrEnum):
-    """Why a call is not run early."""
+    """Why a call is not run early; a metric label."""
 
     UNMARKED = "unmarked"
     """The operator did not say that it may, or not all that it takes."""

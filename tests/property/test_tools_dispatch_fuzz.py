@@ -64,9 +64,10 @@ async def turn(world, link, made, draw):
     dispatch = Dispatch(link, lambda _: None)  # a new one each time: these engines drift so much that nothing would be early
     watch = dispatch.watch(asked, None, FACTS, tap, tap)
     watch.on_head(200, is_stream=True)
+    pauses = min(0.5, 10 / len(made.reads))
     for data in made.reads[: made.num_delivered]:
         watch.feed(data, world.loop.time())
-        if draw.random() < 0.5:
+        if draw.random() < pauses:
             await asyncio.sleep(draw.choice([0.0, 0.01, 0.3]))
     if made.is_whole:
         watch.close(world.loop.time())
@@ -95,14 +96,16 @@ async def turn(world, link, made, draw):
 
 
 async def scenario(path, seeds):
-    async with World([tool(name, marks) for name, marks in MARKS.items()], max_running=64, max_early=64) as world:
+    async with World(
+        [tool(name, marks) for name, marks in MARKS.items()], max_running=64, max_early=64, claim_ttl_s=2.0
+    ) as world:
         link = Link(world)
         for seed in seeds:
             draw = random.Random(f"agent {seed} {path}")
             link.seen, before = len(world.upstreams.asked), len(world.audit.records)
             try:
                 call_id, asked = await turn(world, link, plan(seed, path), draw)
-                await asyncio.sleep(40.0)  # whatever nobody asked for is given up by then
+                await asyncio.sleep(4.0)  # whatever nobody asked for is given up by then
                 check(world, link, call_id, asked, world.audit.records[before:])
             except AssertionError as error:
                 error.add_note(f"seed {seed} of {path}")

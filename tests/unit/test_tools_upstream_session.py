@@ -32,7 +32,10 @@ class Connection:
     async def ask(self, request, notify=None, answer=None):
         self.asked.append((request.method, request.params))
         if request.method == "tools/list":
-            return self.pages[int(request.params.get("cursor", 0))]
+            page = self.pages[int(request.params.get("cursor", 0))]
+            if isinstance(page, ToolFault):
+                raise page
+            return page
         said = self.answers.get(request.method, {"said": request.method})
         if callable(said):
             return await said()
@@ -166,9 +169,33 @@ async def test_a_list_of_what_are_no_tools_is_taken_for_broken(world, page):
 async def test_a_changed_list_is_asked_for_again(world):
     connection = await world.up()
     connection.pages = [{"tools": []}]
+    world.now = 2.0
     world.session.news("notifications/tools/list_changed", {})
     assert await world.listed.get() == []
     assert world.told == []
+
+
+async def test_a_list_that_changes_all_the_time_is_asked_for_once_a_second(world):
+    connection = await world.up()
+    for _ in range(100):
+        world.session.news("notifications/tools/list_changed", {})
+        await world.ask()
+    assert [method for method, _ in connection.asked].count("tools/list") == 1
+    world.now = 2.0
+    world.session.news("notifications/tools/list_changed", {})
+    await world.listed.get()
+    assert [method for method, _ in connection.asked].count("tools/list") == 2
+
+
+async def test_an_upstream_that_will_not_list_again_keeps_the_list_it_gave(world):
+    connection = await world.up()
+    refusal = ToolFault(Fault.UPSTREAM_REFUSED, "not now", {"code": -32000, "message": "not now"})
+    connection.pages = [refusal]
+    world.now = 2.0
+    world.session.news("notifications/tools/list_changed", {})
+    await world.until(lambda: len(connection.asked) == 2)
+    assert await world.ask() == {"said": "tools/call"}
+    assert connection.lost is None
 
 
 async def test_other_news_are_handed_on(world):
@@ -230,6 +257,7 @@ async def test_an_upstream_that_fails_the_check_is_given_up(world):
     hung = await world.up(answers={"tools/call": asyncio.Event().wait, "check": ToolFault(Fault.UPSTREAM_BROKE, "not a word")})
     task = world.ask(deadline=0.0)
     await asyncio.wait((task,))
+    assert fault_of(task) is Fault.DEADLINE
     await world.up()
     assert hung.lost is not None
     assert hung.is_closed

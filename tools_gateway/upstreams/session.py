@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 
 from turnwise.tools_gateway.ports import Answer, Notify
@@ -31,6 +32,9 @@ AGAIN_S = 1.0
 CHECK_S = 3.0
 """For an upstream to answer anything at all, after it left a request without an answer."""
 
+
+LISTED_EVERY_S = 1.0
+"""At most, however often an upstream says that its list has changed."""
 
 TOOLS_CHANGED = "notifications/tools/list_changed"
 
@@ -59,7 +63,7 @@ class Session:
         self._state, self._why = State.CONNECTING, f"{self._name} has not been reached yet"
         self._was_tried, self._verdict, self._stirred = False, asyncio.Event(), asyncio.Event()
         self._is_suspect = self._has_changed = False
-        self._next_dial, self._num_faults, self._last_fault = 0.0, 0, ""
+        self._next_dial, self._num_faults, self._last_fault, self._listed_at = 0.0, 0, "", 0.0
         self.in_flight, self.used_at = 0, clock()
 
     async def run(self, dial: Dial) -> None:
@@ -192,6 +196,7 @@ class Session:
             why = f"{self._name} cannot be used for a bug of the gateway"
         finally:
             self._connection, self._state = None, State.DOWN
+            await self._watching.end()
             if why:
                 log.log(logging.DEBUG if why == self._why else logging.WARNING, "down: %s", ascii(why)[1:-1])
                 self._why = why
@@ -205,26 +210,35 @@ class Session:
 
     async def _serve(self, connection: Connection) -> None:
         """See to a connection until it is lost; raises what ended it."""
-        try:
-            while True:
-                if connection.lost is not None:
-                    raise connection.lost
-                if self._is_suspect:
-                    self._is_suspect = False
-                    async with asyncio.timeout(CHECK_S):
-                        await connection.check()
-                if self._has_changed:
-                    async with asyncio.timeout(CONNECT_S):
-                        await self._list(connection)
-                await self._stirred.wait()
-                self._stirred.clear()
-        finally:
-            await self._watching.end()
+        while True:
+            if connection.lost is not None:
+                raise connection.lost
+            if self._is_suspect:
+                self._is_suspect = False
+                async with asyncio.timeout(CHECK_S):
+                    await connection.check()
+            pause_s = self._listed_at + LISTED_EVERY_S - self._clock() if self._has_changed else None
+            if pause_s is not None and pause_s <= 0:
+                async with asyncio.timeout(CONNECT_S):
+                    await self._list_again(connection)
+                continue
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stirred.wait(), pause_s)
+            self._stirred.clear()
 
     async def _list(self, connection: Connection) -> None:
         """Ask for all tools and hand them on."""
-        self._has_changed = False
+        self._has_changed, self._listed_at = False, self._clock()
         self._on_tools(connection.accept(await list_tools(connection, self._name)))
+
+    async def _list_again(self, connection: Connection) -> None:
+        """The same of a connection that stands: an upstream that will not say keeps the list it gave."""
+        try:
+            await self._list(connection)
+        except ToolFault as fault:
+            if fault.fault is not Fault.UPSTREAM_REFUSED:
+                raise
+            log.warning("%s did not list its tools again: %s", self._name, ascii(fault.message)[1:-1])
 
     def _missed(self) -> None:
         """The list of tools may be another."""

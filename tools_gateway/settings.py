@@ -67,7 +67,9 @@ class UpstreamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     ] = {}
     env_from: Annotated[tuple[str, ...], Meta(description="Variables of the gateway's environment that are passed on.")] = ()
     cwd: Annotated[str, Meta(description="Working directory of the program; a fresh empty one where it is not given.")] = ""
-    url: Annotated[str, Meta(description="Streamable HTTP endpoint; https, or http on a loopback address.")] = ""
+    url: Annotated[
+        str, Meta(description="Streamable HTTP endpoint; https, or http on a loopback address, which needs `allow_private`.")
+    ] = ""
     era: Annotated[Era, Meta(description="Revision of MCP that it speaks; `auto` asks it.")] = "auto"
     bearer_env: Annotated[str, Meta(description="Variable that holds the token shown to it.")] = ""
     headers: Annotated[dict[str, str], Meta(description="Fields sent with each request.")] = {}
@@ -96,7 +98,9 @@ class TenantSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     tools: Annotated[tuple[str, ...], Meta(description="Public names that it may call; `*` stands for any characters.")] = (
         "*",
     )
-    bearer_env: Annotated[dict[str, str], Meta(description="Variable with the token shown on its behalf, by upstream.")] = {}
+    bearer_env: Annotated[
+        dict[str, str], Meta(description="Variable with the token shown on its behalf, by upstream with a `url`.")
+    ] = {}
 
 
 class Auth(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from turnwise.errors import SettingsError
 from turnwise.settings_tree import meant
+from turnwise.tools_gateway.addresses import host_refusal
 from turnwise.tools_gateway.settings import Auth, Settings, TenantSettings, ToolMarks, UpstreamSettings
 from turnwise.tools_gateway.unpinned import unpinned_package
 
@@ -140,6 +141,8 @@ def _url(key: str, upstream: UpstreamSettings) -> Complaints:
         yield f"{key}.url", "has a fragment, which is never sent"
     if parts.scheme == "http" and not is_loopback(host):
         yield f"{key}.url", f"must be https: http is spoken to this machine alone, and {host} is another"
+    if why := host_refusal(host, allow_private=upstream.allow_private):
+        yield f"{key}.url", why
     for name in ("env", "env_from", "cwd"):
         if getattr(upstream, name):
             yield f"{key}.{name}", "is for a `command`"
@@ -178,6 +181,8 @@ def _tenants(tenants: Sequence[TenantSettings], upstreams: Mapping[str, Upstream
                 yield f"{key}.bearer_env", f"there is no upstream `{name}`{meant(name, upstreams)}"
             elif upstreams[name].shared:
                 yield f"{key}.bearer_env", f"tenants share the sessions of {name}, so none of them can have its own token"
+            elif upstreams[name].command:
+                yield f"{key}.bearer_env", f"{name} is a program, which is shown no token; tell it by `env` or `env_from`"
 
 
 def _auth(auth: Auth) -> Complaints:

@@ -111,6 +111,11 @@ def test_lists_of_tables_and_tables_come_from_the_file_alone(override, part):
         ('[[upstreams]]\nname = "a"\nurl = "ftp://b.example/mcp"', "upstreams[0].url", "must be https"),
         ('[[upstreams]]\nname = "a"\nurl = "https://b:x/"', "upstreams[0].url", "Port"),
         ('[[upstreams]]\nname = "a"\nurl = "https://u:p@b/"', "upstreams[0].url", "user or password"),
+        (WEB.replace("https://b.example", "http://127.0.0.1:8"), "upstreams[0].url", "`allow_private` is not set"),
+        (WEB.replace("https://b.example", "http://localhost:8"), "upstreams[0].url", "localhost is refused: it is private"),
+        (WEB.replace("b.example", "10.0.0.1"), "upstreams[0].url", "10.0.0.1 is refused: it is private"),
+        (WEB.replace("b.example", "127.1"), "upstreams[0].url", "must be written in full"),
+        (WEB.replace("b.example", "169.254.169.254") + "allow_private = true", "upstreams[0].url", "metadata"),
         (STDIO + STDIO, "upstreams", "two upstreams are named a"),
         (STDIO + WEB + 'prefix = "a__"', "upstreams[0].prefix", "a__ also begins a__, the prefix of another"),
         (STDIO + WEB + 'prefix = "a__b"', "upstreams[0].prefix", "a__ also begins a__b"),
@@ -143,6 +148,11 @@ def test_lists_of_tables_and_tables_come_from_the_file_alone(override, part):
             "two tenants are the proxy's p",
         ),
         (WEB + '[[tenants]]\nname = "t"\nbearer_env = {c = "X"}', "tenants[0].bearer_env", "no upstream `c`"),
+        (
+            STDIO + '[[tenants]]\nname = "t"\nbearer_env = {a = "X"}',
+            "tenants[0].bearer_env",
+            "a is a program, which is shown no token",
+        ),
         (
             WEB + 'shared = true\n[[tenants]]\nname = "t"\nbearer_env = {b = "X"}',
             "tenants[0].bearer_env",
@@ -178,7 +188,7 @@ def test_what_the_environment_set_is_refused_in_its_name(tmp_path):
         f'[front]\nhost = "0.0.0.0"\n[[tenants]]\nname = "t"\ntoken_sha256 = ["{TOKEN}"]',
         '[front]\nhost = "::"\n[auth]\nissuer = "https://i"\naudience = "https://g"\njwks_file = "/k"',
         STDIO + 'prefix = ""',
-        '[[upstreams]]\nname = "a"\nurl = "http://[::1]:3/mcp"',
+        '[[upstreams]]\nname = "a"\nurl = "http://[::1]:3/mcp"\nallow_private = true',
         STDIO + "[upstreams.tools.x]\nearly = true\nread_only = true\nidempotent = true\ndeadline_s = 1",
     ],
 )

@@ -3,8 +3,9 @@ from ipaddress import ip_address
 import pytest
 
 from turnwise.errors import SettingsError
+from turnwise.tools_gateway.addresses import refusal
 from turnwise.tools_gateway.settings import UpstreamSettings
-from turnwise.tools_gateway.upstreams.addresses import CheckedResolver, check_url, refusal
+from turnwise.tools_gateway.upstreams.addresses import CheckedResolver, check_url
 
 METADATA = ("169.254.169.254", "169.254.170.2", "168.63.129.16", "100.100.100.200", "fd00:ec2::254")
 PRIVATE = ("127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "::1", "fd00::1", "192.0.2.1", "198.18.0.1")
@@ -42,7 +43,9 @@ def test_an_address_within_another_is_judged_as_itself(inner):
         assert refusal(ip_address(address), allow_private=True), address
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "169.254.169.254", "10.1.2.3", "[::ffff:10.0.0.1]"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "[::1]", "169.254.169.254", "10.1.2.3", "[::ffff:10.0.0.1]", "localhost", "a.localhost"]
+)
 def test_an_address_in_a_url_is_judged_before_anything_is_sent(host):
     with pytest.raises(SettingsError, match="is refused"):
         check_url(UpstreamSettings(name="one", url=f"https://{host}/mcp"))
@@ -58,6 +61,7 @@ def test_names_and_public_addresses_pass():
     check_url(UpstreamSettings(name="one", url="https://tools.example.com/mcp"))
     check_url(UpstreamSettings(name="one", url="https://8.8.8.8/mcp"))
     check_url(UpstreamSettings(name="one", url="http://127.0.0.1:8000/mcp", allow_private=True))
+    check_url(UpstreamSettings(name="one", url="http://localhost:8000/mcp", allow_private=True))
 
 
 def test_a_name_with_one_refused_address_is_trusted_with_none():

@@ -4,46 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from turnwise.errors import SettingsError
+from turnwise.tools_gateway.addresses import host_refusal, refusal
 from turnwise.tools_gateway.settings import UpstreamSettings
-
-METADATA = frozenset(
-    ip_address(address) for address in ("169.254.169.254", "169.254.170.2", "168.63.129.16", "100.100.100.200", "fd00:ec2::254")
-)
-"""Services of clouds that give credentials to whoever asks from within: never an upstream, whatever the file says."""
-
-NAT64 = IPv6Network("64:ff9b::/96")
-
-
-def refusal(address: IPv4Address | IPv6Address, *, allow_private: bool) -> str:
-    """Why an address must not be connected to, in a few words; empty where it may."""
-    for seen in (address, *_within(address)):
-        if seen in METADATA or seen.is_link_local:
-            return "it is a cloud's metadata service or a link-local address"
-        if seen.is_multicast or seen.is_unspecified:
-            return "it is no address of a server"
-        if not seen.is_global and not allow_private and not _is_wrapper(seen):
-            return "it is private, and `allow_private` is not set"
-    return ""
 
 
 def check_url(upstream: UpstreamSettings) -> None:
-    """Raise `SettingsError` where a URL's host is an address that is refused: no resolver is asked for it later."""
-    host = urlsplit(upstream.url).hostname or ""
-    key = f"upstreams.{upstream.name}.url"
-    try:
-        literal = ip_address(host)
-    except ValueError:
-        if _is_number(host):
-            raise SettingsError(f"{key}: the address {host} must be written in full") from None
-        return
-    if why := refusal(literal, allow_private=upstream.allow_private):
-        raise SettingsError(f"{key}: {host} is refused: {why}")
+    """Raise `SettingsError` where a URL's host is refused: for an address no resolver is asked later."""
+    if why := host_refusal(urlsplit(upstream.url).hostname or "", allow_private=upstream.allow_private):
+        raise SettingsError(f"upstreams.{upstream.name}.url: {why}")
 
 
 class CheckedResolver(AbstractResolver):
@@ -75,28 +49,3 @@ class CheckedResolver(AbstractResolver):
 
     async def close(self) -> None:
         """Nothing is held."""
-
-
-def _is_number(host: str) -> bool:
-    """Whether a host is one of the short and octal forms that the C library reads as addresses and nobody else does."""
-    try:
-        socket.inet_aton(host)
-    except OSError:
-        return False
-    return True
-
-
-def _within(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
-    """IPv4 addresses that an IPv6 address leads to."""
-    if isinstance(address, IPv4Address):
-        return []
-    teredo = address.teredo
-    embedded = [address.ipv4_mapped, address.sixtofour, teredo[1] if teredo else None]
-    if address in NAT64:
-        embedded.append(IPv4Address(int(address) & 0xFFFFFFFF))
-    return [inner for inner in embedded if inner is not None]
-
-
-def _is_wrapper(address: IPv4Address | IPv6Address) -> bool:
-    """Whether an address only carries another one, which is the one that is judged."""
-    return isinstance(address, IPv6Address) and address.ipv4_mapped is not None

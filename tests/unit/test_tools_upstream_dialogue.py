@@ -129,6 +129,27 @@ async def test_a_request_nobody_waits_for_is_cancelled_on_the_other_side(line):
     assert not line.says(id=1, result={})
 
 
+@pytest.mark.parametrize("answered", [1, 2, 3], ids=["given up", "under way", "the check"])
+async def test_a_check_ends_at_an_answer_to_anything_that_was_asked(line, answered):
+    given_up, under_way, check = await line.asked(), await line.asked(), await line.asked("ping", is_check=True)
+    given_up.cancel()
+    await asyncio.wait((given_up,))
+    line.says(id=answered, error={"code": 1, "message": "no"})
+    assert await check == {}
+    under_way.cancel()
+
+
+@pytest.mark.parametrize("message", [{"id": 0, "result": {}}, {"id": 9, "result": {}}, {"method": "notifications/message"}])
+async def test_what_answers_nothing_that_was_asked_does_not_end_a_check(line, message):
+    check = await line.asked("ping", is_check=True)
+    line.says(**message)
+    await asyncio.sleep(0)
+    assert not check.done()
+    line.dialogue.lose("gone")
+    with pytest.raises(Unanswered):
+        await check
+
+
 @pytest.mark.parametrize("method", ["initialize", "server/discover"])
 async def test_a_greeting_is_never_cancelled(line, method):
     task = await line.asked(method)

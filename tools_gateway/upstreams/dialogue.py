@@ -14,6 +14,8 @@ from turnwise.tools_gateway.values import Fault, JsonObject, ToolFault
 MAX_UNREAD = 256
 """Notifications of one request that its caller has not taken yet; more are dropped, for the next one tells as much."""
 
+_ALIVE = Message(result={})
+
 SUBSCRIPTION_KEY = "io.modelcontextprotocol/subscriptionId"
 
 News = Callable[[str, JsonObject], None]
@@ -27,6 +29,7 @@ class Dialogue:
         self._who, self._write, self.news = who, write, news
         self._waiting: dict[int, _Call] = {}
         self._last = 0
+        self._check: _Call | None = None
         self.lost: ToolFault | None = None
 
     async def ask(
@@ -38,8 +41,13 @@ class Dialogue:
         capabilities: JsonObject | None = None,
         notify: Notify | None = None,
         answer: Answer | None = None,
+        is_check: bool = False,
     ) -> JsonObject:
-        """Send a request and give its result; being cancelled cancels it on the other side. Raises `ToolFault`."""
+        """Send a request and give its result; being cancelled cancels it on the other side. Raises `ToolFault`.
+
+        One that `is_check` only has to find out whether the other side answers: whatever it answers next, to a request that
+        nobody waits for any more too, ends it with nothing. Who works off one request after another comes to it last.
+        """
         if self.lost is not None:
             raise self.lost
         self._last += 1
@@ -49,6 +57,8 @@ class Dialogue:
             jsonrpc.encode_request(number, method, jsonrpc.outgoing(params, version, capabilities or {}, progress_token))
         )
         self._waiting[number] = call
+        if is_check:
+            self._check = call
         try:
             while True:
                 item = await call.inbox.get()
@@ -63,6 +73,8 @@ class Dialogue:
                     is_progress = item.method == "notifications/progress"
                     await notify(item.method, jsonrpc.with_token_of(params, item.params) if is_progress else item.params)
         finally:
+            if self._check is call:
+                self._check = None
             if self._waiting.pop(number, None) is not None and method not in jsonrpc.NOT_CANCELLED:
                 self._cancel(number)
 
@@ -79,7 +91,11 @@ class Dialogue:
         if message.method:
             self._asked(message) if message.id is not None else self._told(message)
             return False
-        return isinstance(message.id, int) and self._end(message.id, message)
+        if not isinstance(message.id, int):
+            return False
+        if self._check is not None and 0 < message.id <= self._last:
+            self._check.inbox.put_nowait(_ALIVE)
+        return self._end(message.id, message)
 
     def fail(self, raw: bytes, fault: Fault, message: str) -> bool:
         """End the request whose answer begins so and cannot be read; False where nothing tells which that is."""

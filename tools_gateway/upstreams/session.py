@@ -32,7 +32,6 @@ AGAIN_S = 1.0
 CHECK_S = 3.0
 """For an upstream to answer anything at all, after it left a request without an answer."""
 
-
 LISTED_EVERY_S = 1.0
 """At most, however often an upstream says that its list has changed."""
 

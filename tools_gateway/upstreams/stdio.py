@@ -117,10 +117,10 @@ class StdioConnection:
         )
 
     async def check(self) -> None:
-        """Ask for something that costs nothing; an error is an answer too."""
+        """Ask for something that costs nothing; an error is an answer too, and so is the answer to any other request."""
         version = self.greeting.version
         try:
-            await self._dialogue.ask("server/discover" if jsonrpc.is_modern(version) else "ping", {}, version)
+            await self._dialogue.ask("server/discover" if jsonrpc.is_modern(version) else "ping", {}, version, is_check=True)
         except ToolFault as fault:
             if fault.fault is not Fault.UPSTREAM_REFUSED:
                 raise

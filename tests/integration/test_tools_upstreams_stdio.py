@@ -124,6 +124,11 @@ async def test_a_flood_is_read_slowly_and_touches_nobody():
         assert flooded.result().fault is Fault.DEADLINE
 
 
+async def test_what_a_program_said_before_it_ended_is_heard_although_it_was_read_slowly():
+    async with running(scripted("one")) as world:
+        assert await world.call("one", "last", {"n": 1}) == {"n": 1}
+
+
 async def test_a_program_that_hangs_ends_a_call_at_its_deadline_and_is_started_again():
     async with running(scripted("one"), scripted("two")) as world:
         before = await world.up("one", "two")

@@ -52,6 +52,10 @@ def call(number, name, arguments):
     elif name == "flood":
         while True:
             os.write(1, b"\xff\x00 not a word of MCP\n" * 1000)
+    elif name == "last":
+        os.write(1, b"\n" * 70_000)  # more than a pipe holds, so some was read, and is weighed, before the rest is written
+        answer(number, arguments)
+        os._exit(0)
     elif name == "complain":
         os.write(2, arguments["text"].encode() + b"\n")
         answer(number, {})

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections import deque
 from random import Random
 
-FIRST_S, MAX_S = 0.25, 2.0
-"""After the second loss in a row, and at most: with a dial that fails within 2 s, a return is noticed within 5 s."""
+FIRST_S, MAX_S = 0.25, 1.0
+"""After the second loss in a row, and at most: with a dial that fails within 2 s, a return is noticed within 3 s."""
 
-STABLE_S = 10.0
+STABLE_S = 2.0
 """A connection that stood this long is dialled at once when it is lost: what happened before has nothing to do with it."""
 
 BUDGET, WINDOW_S = 12, 60.0
 """Programs started in a minute: one that dies as it starts would otherwise take a core for itself."""
 
-SPENT_S = 4.0
-"""Between starts past the budget: as seldom as a return that is noticed within 5 s allows."""
+SPENT_S = 2.0
+"""Between starts past the budget, however long a program stood; of the 5 s in which one is to be back, 3 s are left to it."""
 
 
 class Pace:

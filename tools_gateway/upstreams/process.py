@@ -69,8 +69,11 @@ class Process(asyncio.SubprocessProtocol):
         return True
 
     def pause(self, descriptor: int, seconds: float) -> None:
-        """Read nothing of what it writes there for a while: it waits, and nobody else does."""
-        if self._transport is None:
+        """Read nothing of what it writes there for a while: it waits, and nobody else does.
+
+        What is left of one that has ended is at most what a pipe holds, and is read.
+        """
+        if self._transport is None or self._exited.done():
             return
         pipe = cast("asyncio.ReadTransport | None", self._transport.get_pipe_transport(descriptor))
         if pipe is not None and not pipe.is_closing():
@@ -121,6 +124,9 @@ class Process(asyncio.SubprocessProtocol):
         self._signal(signal.SIGKILL)
         if not self._exited.done():
             self._exited.set_result(None)
+        for descriptor in (STDOUT, STDERR):
+            if (pipe := self._transport.get_pipe_transport(descriptor)) is not None:
+                _resume(cast("asyncio.ReadTransport", pipe))
         asyncio.get_running_loop().call_later(0.0 if self._is_output_closed else LEFT_OPEN_S, self._end)
 
     def _end(self) -> None:

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import math
 from random import Random
 
@@ -115,11 +116,15 @@ class World:
 
 @pytest.fixture
 async def world():
+    unheard = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
     world = World()
     yield world
     world.owner.cancel()
     await asyncio.wait((world.owner,))
     assert world.dial.is_closed
+    gc.collect()
+    assert not unheard, "a task of the test or the session failed, and nobody asked why"
 
 
 def fault_of(task):

@@ -16,6 +16,7 @@ import msgspec
 import uvloop
 from bench.knowledge.row import Row, at_most
 from bench.tools import Options
+from bench.tools.bare import bare_start
 from bench.tools.ten import ENDLESS, Server, Ten, standing
 
 from turnwise.tools_gateway.settings import UpstreamSettings
@@ -36,6 +37,11 @@ HOW = (
     "Ten servers of the SDK, five programs and five behind ports of loopback, each asked every 40 ms on one loop. Windows of "
     "2 s in which all is well and in which one is broken take turns; percentiles are of all windows of a kind."
 )
+HEALED_HOW = (
+    "Seconds, the longest of five, from when a server can be started again: a program that was killed from then on, any other "
+    "from the end of its fault, an endpoint when its port takes connections. Beside a program's stands what the same program "
+    "took to its first answer with no gateway, started right after: what is above that is the gateway's."
+)
 
 
 class Case(msgspec.Struct):
@@ -44,6 +50,8 @@ class Case(msgspec.Struct):
     quiet_s: list[float] = msgspec.field(default_factory=list)
     broken_s: list[float] = msgspec.field(default_factory=list)
     healed_s: list[float] = msgspec.field(default_factory=list)
+    bare_s: list[float] = msgspec.field(default_factory=list)
+    """What the program took to start by itself, each time that it healed by a start."""
     num_failed: int = 0
 
 
@@ -60,14 +68,14 @@ def rows(_options: Options) -> Sequence[Row]:
     figures = {f"{name}, x quiet": ratio for name, ratio in ratios.items()}
     figures |= {"quiet p99 ms": 1e3 * _p99([took for case in cases.values() for took in case.quiet_s])}
     failed = sum(case.num_failed for case in cases.values())
+    slowest = max(max(case.healed_s) for case in cases.values())
     healed = {f"{name}, s": max(case.healed_s) for name, case in cases.items()}
+    healed |= {f"{name}, bare start, s": max(case.bare_s) for name, case in cases.items() if case.bare_s}
     touched = "p99 of calls to the other nine while one of ten upstreams is broken, the worst way of breaking"
     return [
         at_most("isolation", touched, max(ratios.values()), P99_BOUND, "x all well", figures, HOW),
         at_most("isolation-failed", "failed calls of the other nine", failed, 0, "calls", {"calls": _count(cases)}, HOW),
-        at_most(
-            "isolation-healed", "from its return to its first answer", max(healed.values()), HEAL_BOUND_S, "s", healed, HOW
-        ),
+        at_most("isolation-healed", "from its return to its first answer", slowest, HEAL_BOUND_S, "s", healed, HEALED_HOW),
         at_most(
             "isolation-left",
             "processes, descriptors and folders left of a thousand restarts",
@@ -91,9 +99,13 @@ async def _measure() -> dict[str, Case]:
                 others = [other for other in ten.servers if other is not server]
                 case.quiet_s += await _window(ten, server, others, case)
                 async with _broken(ten, server, fault):
+                    is_back = server.is_program and fault == KILLED
+                    healing = asyncio.create_task(ten.healed(server)) if is_back else None
                     case.broken_s += await _window(ten, server, others, case)
-                case.healed_s.append(await ten.healed(server))
+                case.healed_s.append(await (healing or ten.healed(server)))
                 await ten.ready()
+                if server.is_program and fault != HUNG:
+                    case.bare_s.append(await bare_start(server.settings().command))
     return cases
 
 

@@ -11,12 +11,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from tests.integration.tools_front import RESERVED, REVISION
 
 from turnwise.proxy.__main__ import main
+from turnwise.tools_gateway.values import JsonObject
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60
@@ -59,9 +61,9 @@ def serving(folder: Path, text: str, *arguments: str) -> Iterator[tuple[subproce
             process.stdout.close()
 
 
-def call(url: str, tool: str, arguments: dict[str, object]) -> dict[str, object]:
-    envelope = {RESERVED + "protocolVersion": REVISION, RESERVED + "clientCapabilities": {}}
-    params = {"name": tool, "arguments": arguments, "_meta": envelope}
+def call(url: str, tool: str, arguments: JsonObject, meta: JsonObject | None = None, **more: Any) -> JsonObject:
+    envelope = {RESERVED + "protocolVersion": REVISION, RESERVED + "clientCapabilities": {}, **(meta or {})}
+    params = {"name": tool, "arguments": arguments, "_meta": envelope, **more}
     headers = {
         "accept": "application/json, text/event-stream",
         "mcp-protocol-version": REVISION,
@@ -69,7 +71,7 @@ def call(url: str, tool: str, arguments: dict[str, object]) -> dict[str, object]
         "mcp-name": tool,
     }
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
-    result: dict[str, object] = httpx.post(url, json=body, headers=headers, timeout=PATIENCE_S).json()["result"]
+    result: JsonObject = httpx.post(url, json=body, headers=headers, timeout=PATIENCE_S).json()["result"]
     return result
 
 

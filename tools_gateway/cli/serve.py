@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         uvloop.run(_serve(settings))
     except asyncio.CancelledError:
+        print("turnwise: stopped at once, for it was asked twice: calls under way were cancelled", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"turnwise: cannot listen: {error.strerror or error}", file=sys.stderr)
@@ -60,7 +61,7 @@ async def _serve(settings: Settings) -> None:
     assert this is not None
 
     def on_signal() -> None:
-        if stop.is_set():
+        if stop.is_set() and not this.cancelling():
             this.cancel()  # asked twice: do not wait for running calls
         stop.set()
 

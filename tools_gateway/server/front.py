@@ -16,6 +16,7 @@ from turnwise.tools_gateway.server.calls import Calls
 from turnwise.tools_gateway.server.catalogue import Catalogue
 from turnwise.tools_gateway.server.direct import DirectCalls
 from turnwise.tools_gateway.server.door import Door
+from turnwise.tools_gateway.server.draining import Draining
 from turnwise.tools_gateway.server.endpoint import Endpoint
 from turnwise.tools_gateway.server.handlers import Handlers
 from turnwise.tools_gateway.server.listening import Listening
@@ -54,21 +55,21 @@ class McpFront:
         handlers = Handlers(calls, relay, told)
         stamp = handlers.server.server_info_stamp
         self._endpoint = Endpoint(handlers, DirectCalls(calls, rooms.registry, stamp), rooms.audit, settings.limits)
-        self._listening = Listening(
-            Door(
-                self._endpoint,
-                path=PATH,
-                hosts=settings.front.allow_hosts,
-                origins=settings.front.allow_origins,
-                tokens=rooms.tokens,
-                metadata=resource_metadata(settings),
-            ),
-            DRAIN_S,
+        door = Door(
+            self._endpoint,
+            path=PATH,
+            hosts=settings.front.allow_hosts,
+            origins=settings.front.allow_origins,
+            tokens=rooms.tokens,
+            metadata=resource_metadata(settings),
         )
+        self._draining = Draining(door)
+        self._listening = Listening(self._draining)
 
     @asynccontextmanager
     async def serving(self, bound: socket) -> AsyncIterator[None]:
         """Serve on a bound socket while it lasts; what runs at its end may end within `DRAIN_S`, unless it was cancelled."""
+        drain_s = DRAIN_S
         async with self._endpoint.running(), asyncio.TaskGroup() as group:
             telling = group.create_task(self._told.run(), name="told")
             serving = group.create_task(self._listening.serve([bound]), name="front")
@@ -76,11 +77,17 @@ class McpFront:
             try:
                 yield
             except asyncio.CancelledError:
-                self._listening.force_exit = True
+                drain_s = 0.0
                 raise
             finally:
-                self._told.close()
                 self._listening.should_exit = True
+                self._told.close()
+                try:
+                    await self._draining.end_streams()
+                    await asyncio.wait({serving}, timeout=drain_s)
+                finally:
+                    await self._draining.end()
+                    self._listening.force_exit = True
                 await serving
                 telling.cancel()
 

@@ -15,9 +15,9 @@ BACKLOG = 1024
 
 
 class Listening(uvicorn.Server):
-    """Serves an ASGI application until it is asked to stop; calls under way may take `drain_s` to end then."""
+    """Serves an ASGI application until it is asked to stop; waits then for what is served, unless forced."""
 
-    def __init__(self, app: App, drain_s: float) -> None:
+    def __init__(self, app: App) -> None:
         config = uvicorn.Config(
             app,
             http="httptools",
@@ -28,7 +28,6 @@ class Listening(uvicorn.Server):
             proxy_headers=False,
             server_header=False,
             date_header=False,
-            timeout_graceful_shutdown=int(drain_s),
         )
         super().__init__(config)
         self.is_listening = asyncio.Event()

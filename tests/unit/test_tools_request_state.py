@@ -74,7 +74,7 @@ def client(answers, capabilities):
 async def test_an_upstream_that_asks_for_ever_is_given_up():
     asked, answers = [], []
 
-    async def ask(caller):
+    async def ask(caller, notify, answer):
         asked.append(caller)
         return {"resultType": "input_required", "inputRequests": {"who": FORM}, "requestState": str(len(asked))}
 
@@ -89,7 +89,7 @@ async def test_an_upstream_that_asks_for_ever_is_given_up():
 async def test_what_may_not_be_asked_of_a_client_is_not(requests):
     answers = []
 
-    async def ask(caller):
+    async def ask(caller, notify, answer):
         return {"resultType": "input_required", "inputRequests": requests}
 
     with pytest.raises(ToolFault):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from turnwise.tools_gateway.ports import Registry, Runs
+from turnwise.tools_gateway.ports import Answer, Notify, Registry, Runs
 from turnwise.tools_gateway.server.client import Client
 from turnwise.tools_gateway.server.rounds import Rounds
 from turnwise.tools_gateway.values import Caller, JsonObject, ToolFault
@@ -28,8 +28,8 @@ class Calls:
         name = params["name"]
         arguments = params.get("arguments") or {}
 
-        async def ask(caller: Caller) -> JsonObject:
-            return await self._runs.call(client.principal, name, arguments, client.meta, client.notify, client.answer, caller)
+        async def ask(caller: Caller, notify: Notify, answer: Answer | None) -> JsonObject:
+            return await self._runs.call(client.principal, name, arguments, client.meta, notify, answer, caller)
 
         tool = self._registry.resolve(name, client.principal)
         bound = (client.principal.tenant, "tools/call", *((tool.key.upstream, tool.key.tool) if tool else ("", name)))

@@ -26,6 +26,11 @@ class Client(msgspec.Struct, frozen=True):
     """None where its revision has no requests of servers: it is given `input_required` and asks again."""
 
 
+def can_answer(capabilities: JsonObject) -> bool:
+    """Whether there is anything that a client may be asked for."""
+    return any(isinstance(capabilities.get(needed), dict) for needed in NEEDS.values())
+
+
 def check_can_answer(capabilities: JsonObject, method: Any, params: Any) -> None:
     """Raise `ToolFault` where a client did not declare what it is about to be asked for.
 

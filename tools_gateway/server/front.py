@@ -48,7 +48,7 @@ class McpFront:
 
     def __init__(self, settings: Settings, rooms: Rooms, told: Told) -> None:
         self._told = told
-        rounds = Rounds(Seal(secrets.token_bytes(32), time.monotonic))
+        self._rounds = rounds = Rounds(Seal(secrets.token_bytes(32), time.monotonic))
         calls = Calls(rooms.runs, rooms.registry, rounds)
         catalogue = Catalogue(rooms.upstreams, rooms.registry, settings.upstreams, time.monotonic)
         relay = Relay(rooms.upstreams, catalogue, rounds, time.monotonic)
@@ -88,6 +88,7 @@ class McpFront:
                 finally:
                     await self._draining.end()
                     self._listening.force_exit = True
+                    await self._rounds.aclose()
                 await serving
                 telling.cancel()
 

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
-from turnwise.tools_gateway.ports import Upstreams
+from turnwise.tools_gateway.ports import Answer, Notify, Upstreams
 from turnwise.tools_gateway.server.catalogue import PROMPTS, RESOURCES, TEMPLATES, Catalogue, Home, Kind
 from turnwise.tools_gateway.server.client import Client
 from turnwise.tools_gateway.server.rounds import INVALID_PARAMS, Rounds
@@ -109,7 +109,7 @@ class Relay:
         if client.meta:
             own["_meta"] = client.meta
 
-        async def ask(caller: Caller) -> JsonObject:
+        async def ask(caller: Caller, notify: Notify, answer: Answer | None) -> JsonObject:
             sent = dict(own)
             if caller.input_responses is not None:
                 sent["inputResponses"] = caller.input_responses
@@ -117,7 +117,7 @@ class Relay:
                 sent["requestState"] = caller.request_state
             deadline = self._now() + home.upstream.deadline_s
             request = Request(method, sent, deadline, is_idempotent=True, capabilities=caller.capabilities)
-            return await self._upstreams.ask(home.credential, request, client.notify, client.answer)
+            return await self._upstreams.ask(home.credential, request, notify, answer)
 
         bound = (client.principal.tenant, method, home.upstream.name, home.name)
         return await self._rounds.run(client, params, bound, ask)

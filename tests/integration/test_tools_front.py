@@ -143,6 +143,17 @@ async def test_a_body_that_is_no_request_is_refused_in_the_protocols_words(body)
         assert response.json()["error"]["code"] in {-32700, -32600}
 
 
+@pytest.mark.parametrize("depth", [900, 5_000, 500_000])
+@pytest.mark.parametrize("is_modern", [True, False])
+async def test_json_that_is_nested_beyond_reason_is_a_parse_error_and_nothing_is_logged_of_it(depth, is_modern, caplog):
+    body = b'{"jsonrpc": "2.0", "id": 1, "method": "ping", "params": ' + b"[" * depth + b"]" * depth + b"}"
+    async with serving() as stage:
+        headers = stage.headers("ping") if is_modern else {"accept": "application/json, text/event-stream"}
+        response = await stage.client.post(stage.url, content=body, headers=headers)
+        assert (response.status_code, response.json()["error"]["code"]) == (400, -32700)
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 async def test_a_fault_is_a_result_that_the_model_can_read():
     async def down(asked: Asked) -> JsonObject:
         raise ToolFault(Fault.UPSTREAM_DOWN, "The upstream is not connected.")
@@ -241,7 +252,9 @@ async def test_what_an_upstream_wants_first_is_relayed_with_a_state_that_only_th
             ("std__echo", as_ann, state[:-4] + "AAA="),
         ):
             sent = {**again, "name": name, "requestState": sealed}
-            assert (await stage.ask("tools/call", sent, headers=who, **both)).json()["error"]["code"] == -32602
+            error = (await stage.ask("tools/call", sent, headers=who, **both)).json()["error"]
+            assert error["code"] == -32602
+            assert "started anew" in error["message"]
         answered = (await stage.ask("tools/call", {**again, "name": "std__echo"}, headers=as_ann, **both)).json()["result"]
         assert answered["content"] == TEXT["content"]
         assert stage.runs.asked[-1].caller.input_responses == {"who": {"action": "decline"}}

@@ -74,8 +74,10 @@ class Endpoint:
         """Say what is wrong with a body that some would read, to the model where it calls a tool; False for no JSON at all."""
         try:
             lenient = json.loads(body)
-        except (ValueError, RecursionError):
+        except ValueError:
             return False
+        except RecursionError:
+            lenient = None
         called = _called(lenient)
         if called is None:
             error = {"code": PARSE_ERROR, "message": f"Parse error: {why}"}

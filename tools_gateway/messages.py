@@ -138,6 +138,8 @@ class ToolTold(msgspec.Struct, frozen=True, gc=False, tag="tool"):
     """How long it was expected to run when it began; None where nothing was known."""
     remaining_s: float | None = None
     """How long it is expected to run from `at` on."""
+    why: Void | None = None
+    """Of step `void`."""
 
 
 FromGateway = Hello | ToolTold

@@ -68,6 +68,8 @@ class ToolWait(msgspec.Struct, frozen=True, gc=False):
     """How long it is expected to take yet; None where nothing is known."""
     source: Source | None
     """Who says so."""
+    claimed_at: float | None = None
+    """When the agent asked the tools gateway for it, where that tells."""
 
 
 class ProgramPage(msgspec.Struct, frozen=True, gc=False):
@@ -103,8 +105,8 @@ def program_page(
     """Make it of the finished calls of a program, in the order of their ends.
 
     While calls run or tools are out, the account goes up to `now`; a quiet program may have given its answer. `wall` is the
-    Unix time at `now`, `running` are the calls that have not ended, `waits` the tool calls, and `voided` the runs of tools for
-    answers that did not end cleanly.
+    Unix time at `now`, `running` are the calls that have not ended, `waits` the tool calls, and `voided` the runs of tools
+    whose results were given to nobody.
     """
     ledger = account(
         calls,
@@ -142,6 +144,7 @@ def _wait(waiting: Waiting, left: Left | None, start: float) -> ToolWait:
         None if told is None else told.how,
         None if left is None else left.seconds,
         None if left is None else left.source,
+        None if told is None or told.claimed_at is None else told.claimed_at - start,
     )
 
 

@@ -15,7 +15,7 @@ from turnwise.proxy.export.calls import LATENCY_BUCKETS, PROXY_BUCKETS
 from turnwise.proxy.programs import Programs
 from turnwise.proxy.programs.causes import Cause
 from turnwise.proxy.programs.ledger import account
-from turnwise.proxy.programs.values import VOID, Basis, Call, Ended, Key, Outcome, ToolRun
+from turnwise.proxy.programs.values import Basis, Call, Ended, Key, Outcome, ToolRun
 from turnwise.settings import ProgramSettings
 from turnwise.types import DialectName
 
@@ -75,16 +75,16 @@ class ProgramTotals(Collector):
                 buckets = self._predicted[run.how] = Buckets(RATIO_BUCKETS)
             buckets.observe((run.ended_at - run.started_at) / run.predicted_s)
 
-    def _count(self, how: str, number: int = 1) -> None:
-        self._runs[how] = self._runs.get(how, 0) + number
+    def _count(self, how: str) -> None:
+        self._runs[how] = self._runs.get(how, 0) + 1
 
     def program_ended(self, ended: Ended) -> None:
         """Count a program; one of which no call ended has nothing to account for but its end."""
         key = ended.key
         kind = (key.basis, ended.outcome)
         self._ended[kind] = self._ended.get(kind, 0) + 1
-        if ended.voided:
-            self._count(VOID, len(ended.voided))
+        for run in ended.voided:
+            self._count(run.waste)
         if not ended.calls:
             return
         ledger = account(ended.calls, key.started_at, self._final_answer_tools, price_per_hour=self._price_per_hour)

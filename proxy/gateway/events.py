@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from turnwise.events import ToolEvent
-from turnwise.tools_gateway.messages import ToolTold
+from turnwise.tools_gateway.messages import ToolTold, Void
 
 
 def event_of(told: ToolTold) -> ToolEvent:
@@ -24,4 +24,5 @@ def event_of(told: ToolTold) -> ToolEvent:
         told.at,
         told.turn,
         told.tool,
+        told.why is Void.EXPIRED,
     )

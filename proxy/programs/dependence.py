@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from turnwise.events import ToolStep
 from turnwise.proxy.programs.lineage import Found
-from turnwise.proxy.programs.lines import Line, Node
+from turnwise.proxy.programs.lines import Line, Node, is_unclaimed
 from turnwise.proxy.programs.program import Program
 from turnwise.proxy.programs.values import Link, LinkKind, ToolRun
 from turnwise.turns import ToolCall
@@ -61,12 +61,16 @@ def _tool(node: Node, tool_call_id: str) -> ToolCall | None:
 
 
 def _run(caller: Node, tool: ToolCall, now: float, *, is_conversation: bool) -> ToolRun:
-    """The run of a tool whose result comes `now`; one told to have been at another time altogether is inferred."""
+    """The run of a tool whose result comes `now`; one told to have been at another time altogether is inferred.
+
+    So is one that the agent has not asked its gateway for: it has run the tool itself.
+    """
     told = None if caller.measured is None else caller.measured.get(tool.id)
     called_at = caller.ended_at
     # The tools gateway shares our clock, and may begin while the answer is written.
     earliest = caller.began_at if told is not None and told.turn else called_at
-    if told is None or told.step is not ToolStep.FINISHED or told.ended_at < earliest or told.queued_at > now:
+    is_of_use = told is not None and told.step is ToolStep.FINISHED and not is_unclaimed(told)
+    if told is None or not is_of_use or told.ended_at < earliest or told.queued_at > now:
         return ToolRun(
             tool.id, tool.name, caller.call_id, called_at, now, is_conversation=is_conversation, num_bytes=tool.num_bytes
         )

@@ -158,7 +158,7 @@ def _tool_bytes(tool: ToolCall) -> int:
 
 
 def _run_bytes(run: ToolRun) -> int:
-    return _text_bytes(run.id) + _text_bytes(run.name) + _text_bytes(run.caller) + 72
+    return _text_bytes(run.id) + _text_bytes(run.name) + _text_bytes(run.caller) + 73
 
 
 class _Running(NamedTuple):

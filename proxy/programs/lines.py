@@ -27,6 +27,11 @@ MAX_TOLD = 128
 """Tool calls of one answer whose runs are kept as told."""
 
 
+def is_unclaimed(event: ToolEvent) -> bool:
+    """Whether the tools gateway has a result that it has given to nobody."""
+    return bool(event.turn) and event.step is ToolStep.FINISHED and event.claimed_at is None
+
+
 class State(IntEnum):
     """How far a call has come."""
 
@@ -106,6 +111,15 @@ class Node:
         """Nothing of a tool call may be used; what was last told of its run, None where that had not begun."""
         known = None if self.measured is None else self.measured.pop(tool_call_id, None)
         return known if known is not None and known.step in BEGUN else None
+
+    def unclaimed(self) -> list[ToolEvent]:
+        """Take what a gateway told of runs that have ended and that no agent asked for."""
+        if self.measured is None:
+            return []
+        found = [event for event in self.measured.values() if is_unclaimed(event)]
+        for event in found:
+            del self.measured[event.tool_call_id]
+        return found
 
     def waiting(self) -> Iterator[Waiting]:
         """Its tool calls whose results have not come, those that a gateway was told of before the answer's end included."""

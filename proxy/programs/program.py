@@ -109,7 +109,7 @@ class Program:
             node.told(event)
         elif (known := node.voided(event.tool_call_id)) is not None:
             ended_at = known.ended_at if known.step is ToolStep.FINISHED else event.told_at
-            self.record.voided(known, ended_at)
+            self.record.voided(known, ended_at, is_expired=event.is_expired)
         return True
 
     def waits(self) -> Iterator[Waiting]:
@@ -183,6 +183,7 @@ class Program:
     def forget(self, node: Node) -> None:
         """Let a call of it be followed no longer."""
         self.waiting -= len(node.tools)
+        self._put_down(node)
         self.lineage.forget(node)
 
     def forget_all(self) -> None:
@@ -203,9 +204,17 @@ class Program:
 
     def ended(self) -> Ended:
         """It, for those who export it; it has ended."""
+        for line in self.lines:
+            for node in line.nodes:
+                self._put_down(node)
         calls = self.record.calls()
         ended_at = max((call.times.ended for call in calls), default=self.key.started_at)
         return Ended(self.key, self.outcome, calls, ended_at, self.record.void_runs)
+
+    def _put_down(self, node: Node) -> None:
+        """What ran for a call and no agent has asked for, nobody will."""
+        for event in node.unclaimed():
+            self.record.voided(event, event.ended_at, is_expired=True)
 
     def summary(self, now: float) -> Summary:
         """Its row of the list."""

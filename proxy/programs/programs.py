@@ -182,7 +182,7 @@ class Programs:
         return tuple((waiting, None if pauses is None else pauses.left(tenant, waiting, now)) for waiting in known.waits())
 
     def void_runs(self, program: ProgramId) -> tuple[ToolRun, ...]:
-        """Runs of tools for answers of a program that did not end cleanly."""
+        """Runs of tools of a program whose results were given to nobody."""
         known = self._population.get(program)
         return () if known is None else known.record.void_runs
 

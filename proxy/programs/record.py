@@ -80,7 +80,7 @@ class Record:
         self.active_at = key.started_at
         """When a call last began or ended."""
         self.void_runs: tuple[ToolRun, ...] = ()
-        """Runs of tools for answers that did not end cleanly, the `MAX_VOID_RUNS` first."""
+        """Runs of tools whose results were given to nobody, the `MAX_VOID_RUNS` first."""
         self._pages: tuple[bytes, ...] = ()
         self._packed = b""
         """The calls since the last page."""
@@ -125,8 +125,8 @@ class Record:
             self._packed = b""
             self._num_loose = 0
 
-    def voided(self, event: ToolEvent, ended_at: float) -> None:
-        """A tool ran for an answer that did not end cleanly; `event` is what was told of it before."""
+    def voided(self, event: ToolEvent, ended_at: float, *, is_expired: bool) -> None:
+        """A tool ran, and its result was given to nobody; `event` is what was told of it before."""
         if len(self.void_runs) < MAX_VOID_RUNS:
             run = ToolRun(
                 event.tool_call_id,
@@ -139,6 +139,7 @@ class Record:
                 is_ok=False,
                 how=event.how,
                 predicted_s=event.predicted_s,
+                is_expired=is_expired,
             )
             self.void_runs = (*self.void_runs, run)
 

@@ -105,15 +105,27 @@ class ToolRun(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Of its run, what passed while the model that called it still wrote."""
     num_bytes: int = 0
     """Size of its arguments."""
+    is_expired: bool = False
+    """Of a run whose result was given to nobody: no agent asked for it."""
 
     @property
     def has_joined(self) -> bool:
-        """Whether the agent asked for it while it ran already."""
-        return self.claimed_at is not None and self.started_at < self.claimed_at < self.ended_at
+        """Whether the agent asked for it when it had begun already: while it ran, or while its result was held."""
+        claimed_at = None if self.how is ToolHow.REMEMBERED else self.claimed_at
+        return claimed_at is not None and self.started_at < claimed_at
+
+    @property
+    def held_s(self) -> float:
+        """How long its result was there before the agent asked for it."""
+        return max(0.0, (self.claimed_at or 0.0) - self.ended_at) if self.has_joined else 0.0
+
+    @property
+    def waste(self) -> str:
+        """How it is shown where its result was given to nobody."""
+        return EXPIRED if self.is_expired else VOID
 
 
-VOID = "void"
-"""How a run for an answer that did not end cleanly is shown: its result was given to nobody."""
+VOID, EXPIRED = "void", "expired"  # a run whose result nobody was given: its answer did not end cleanly, no agent asked for it
 
 
 class Waiting(msgspec.Struct, frozen=True, gc=False):
@@ -252,7 +264,7 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
     ended_at: float
     """When its last call ended."""
     voided: tuple[ToolRun, ...] = ()
-    """Runs of tools for answers that did not end cleanly; nobody was given their results."""
+    """Runs of tools whose results were given to nobody."""
 
 
 class Summary(msgspec.Struct, frozen=True, gc=False):

@@ -13,7 +13,7 @@ from turnwise.events import ToolHow
 from turnwise.proxy.programs.causes import Cause, Stretch, run_segments, segments
 from turnwise.proxy.programs.critical_path import run_id
 from turnwise.proxy.programs.ledger import RUNNING, Ledger
-from turnwise.proxy.programs.values import VOID, Call, Running, ToolRun
+from turnwise.proxy.programs.values import Call, Running, ToolRun
 from turnwise.types import CallId
 
 _NOWHERE = (inf, -inf)
@@ -81,12 +81,16 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     is_running: bool = False
     """Whether the call has not ended; then neither its causes nor its place on the critical path are known."""
     marks: tuple[str, ...] = ()
-    """Of a tool run that a gateway measured: `early`, `shared`, `remembered` or `void`; `joined` where it ran when it was asked
-    for."""
+    """Of a tool run that a gateway measured: `early`, `shared`, `remembered`, `void` or `expired`; `joined` where it had begun
+    when it was asked for."""
     saved_s: float = 0.0
     """Of a tool run, what passed while the model still wrote."""
     predicted_s: float | None = None
     """How long the gateway expected a tool to run."""
+    claimed_s: float | None = None
+    """When the agent asked for a tool run that a gateway measured."""
+    held_s: float = 0.0
+    """How long the result of a tool run was there before the agent asked for it."""
 
 
 def waterfall(
@@ -205,11 +209,13 @@ class _Picture:
             marks=_marks(run),
             saved_s=run.saved_s,
             predicted_s=run.predicted_s,
+            claimed_s=None if run.claimed_at is None else run.claimed_at - self._start,
+            held_s=run.held_s,
         )
 
     def void_row(self, run: ToolRun, caller: Call | None) -> Row:
-        """The row of a tool run for an answer that did not end cleanly."""
-        name = f"{run.caller}/{run.id}/{VOID}"
+        """The row of a tool run whose result was given to nobody."""
+        name = f"{run.caller}/{run.id}/{run.waste}"
         parts = run_segments(name, run)
         return Row(
             id=name,
@@ -223,7 +229,7 @@ class _Picture:
             on_path=False,
             slack_s=None,
             links=() if caller is None else (RowLink("tool", run.caller),),
-            marks=(VOID,),
+            marks=(run.waste,),
             predicted_s=run.predicted_s,
         )
 

@@ -130,7 +130,7 @@ class ToolStep(StrEnum):
     FINISHED = "finished"
     """Told again, with `claimed_at`, where the agent asks for a result that is held."""
     VOID = "void"
-    """It ran, or would have, for a turn that did not end cleanly; its result was given to nobody."""
+    """Its turn did not end cleanly, or no agent asked for it in time: its result, if there is one, is given to nobody."""
 
 
 class ToolHow(StrEnum):
@@ -170,3 +170,5 @@ class ToolEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     call has ended. Empty where somebody else did, whose clock is another."""
     tool: str = ""
     """The name under which the gateway offers it."""
+    is_expired: bool = False
+    """Of step `void`: whether that is because no agent asked for it in time."""

@@ -280,7 +280,7 @@ RUNS_BY_HOW = Metric(
     "turnwise_tool_runs_total",
     "counter",
     ("how",),
-    "Runs of tools: inferred, else as a gateway told: asked, early, shared, remembered; void, when their program ends.",
+    "Runs of tools: inferred, else as a gateway told: asked, early, shared, remembered; with their program void, expired.",
 )
 RUNS_SAVED_SECONDS = Metric(
     "turnwise_tool_saved_seconds_total",

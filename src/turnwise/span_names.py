@@ -98,12 +98,18 @@ COST = Attribute("turnwise.cost_s", "number", "route", "Predicted seconds for wh
 FIRST_VISIBLE = Attribute("turnwise.time_to_first_visible", "number", "call", "Seconds to the first token that a user sees.")
 INFERRED = Attribute("turnwise.inferred", "boolean", "tool", "Whether the run is inferred from the time between two calls.")
 TOOL_HOW = Attribute(
-    "turnwise.tool.how", "string", "tool", "`asked`, `early`, `shared`, `remembered` or `void`, where the run is measured."
+    "turnwise.tool.how",
+    "string",
+    "tool",
+    "Where the run is measured: `asked`, `early`, `shared`, `remembered`, `void` or `expired`.",
 )
-TOOL_JOINED = Attribute("turnwise.tool.joined", "boolean", "tool", "Whether the agent asked for it while it ran already.")
+TOOL_JOINED = Attribute("turnwise.tool.joined", "boolean", "tool", "Whether it had begun when the agent asked for it.")
 TOOL_QUEUE_SECONDS = Attribute("turnwise.tool.queue_s", "number", "tool", "How long it waited for its turn at the gateway.")
 TOOL_RUN_SECONDS = Attribute("turnwise.tool.run_s", "number", "tool", "How long it ran.")
 TOOL_PREDICTED_SECONDS = Attribute("turnwise.tool.predicted_s", "number", "tool", "How long it was expected to run.")
+TOOL_HELD_SECONDS = Attribute(
+    "turnwise.tool.held_s", "number", "tool", "How long its result was there before the agent asked for it."
+)
 TOOL_SAVED_SECONDS = Attribute(
     "turnwise.tool.saved_s", "number", "tool", "Of its run, what passed while the model still wrote."
 )

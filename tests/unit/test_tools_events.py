@@ -17,9 +17,9 @@ from turnwise.proxy.programs.ledger import account
 from turnwise.proxy.programs.lines import MAX_TOLD
 from turnwise.proxy.programs.pauses import AT_ONCE, Left, Pauses, Source
 from turnwise.proxy.programs.record import MAX_VOID_RUNS
-from turnwise.proxy.programs.values import VOID, Told, ToolRun, Waiting
+from turnwise.proxy.programs.values import EXPIRED, VOID, Told, ToolRun, Waiting
 from turnwise.proxy.programs.waterfall import waterfall
-from turnwise.tools_gateway.messages import ToolTold
+from turnwise.tools_gateway.messages import ToolTold, Void
 from turnwise.types import CallId, ProgramId
 
 GO = user("Look at the folder.")
@@ -73,7 +73,8 @@ def test_a_run_that_began_while_its_answer_was_written_keeps_its_true_times_and_
 
 
 def test_a_run_that_ended_before_its_answer_is_off_the_path_and_all_of_it_is_saved():
-    _, first, last, done = early_world(1.25, 1.25, 1.75)
+    _, first, last, done = early_world(1.25, 1.25, 1.75, claimed_at=2.5)
+    assert (last.runs[0].has_joined, last.runs[0].held_s) == (True, 0.75)
     assert last.runs[0].saved_s == 0.5
     ledger = account(done, 1.0, ())
     name = f"{first.call_id}/call_1"
@@ -95,9 +96,9 @@ def test_what_another_clock_measured_is_still_cut_to_the_end_of_its_answer():
     ("how", "claimed_at", "marks"),
     [
         (ToolHow.ASKED, 1.5, ()),
-        (ToolHow.EARLY, None, ("early",)),
+        (ToolHow.EARLY, 1.5, ("early",)),
         (ToolHow.EARLY, 2.0, ("early", "joined")),
-        (ToolHow.EARLY, 2.5, ("early",)),
+        (ToolHow.EARLY, 2.75, ("early", "joined")),
         (ToolHow.SHARED, 2.0, ("shared", "joined")),
         (ToolHow.REMEMBERED, 2.5, ("remembered",)),
     ],
@@ -111,6 +112,7 @@ def test_the_picture_says_how_a_run_came_about(how, claimed_at, marks):
     _, done = world.programs.calls(first.key.id)
     (row,) = [row for row in waterfall(done, account(done, 1.0, ())) if row.kind == "tool"]
     assert (row.marks, row.saved_s, row.predicted_s, row.start_s) == (marks, 0.5, 0.75, 0.5)
+    assert (row.claimed_s, row.held_s) == (claimed_at - 1.0, max(0.0, claimed_at - 2.5) if how is ToolHow.EARLY else 0.0)
 
 
 def test_a_run_of_which_only_the_beginning_was_told_is_inferred_from_the_gap():
@@ -141,6 +143,46 @@ def test_a_void_run_is_shown_and_told_with_its_program_and_is_nothings_reason():
     (ended,) = world.programs.close(10.0)
     assert ended.voided == voided
     assert len(voided) == 1
+
+
+def unasked_world(**settings):
+    """A call whose tool the gateway ran early, and the call that brings the result of the agent's own run."""
+    world = World(**settings)
+    first = world.begin(GO)
+    tell(world, first, 1.25, 1.25, 1.75, how=ToolHow.EARLY)
+    world.end(first, LS)
+    return world, first, answered(world, (GO, LS, result("call_1"), user("And then?")), calls(("call_2", "ls")))
+
+
+def test_a_run_that_no_agent_asked_for_is_expired_and_gave_no_result():
+    world, first, own = unasked_world()
+    assert [(run.is_inferred, run.started_at, run.ended_at, run.how) for run in own.runs] == [(True, 2.0, 3.0, ToolHow.ASKED)]
+    assert tell(world, first, 32.0, 32.0, 32.0, step=ToolStep.VOID, is_expired=True) is Told.TAKEN
+    (voided,) = world.programs.void_runs(first.key.id)
+    assert (voided.waste, voided.started_at, voided.ended_at) == (EXPIRED, 1.25, 1.75)
+    _, done = world.programs.calls(first.key.id)
+    rows = [row for row in waterfall(done, account(done, 1.0, ()), voided=(voided,)) if row.kind == "tool"]
+    assert [(row.label, row.marks, row.is_inferred, row.on_path) for row in rows] == [
+        ("files__ls", (EXPIRED,), False, False),
+        ("ls", (), True, True),
+    ]
+
+
+def test_a_run_that_nobody_can_ask_for_any_more_is_expired_though_the_gateway_has_not_said_so():
+    world, first, _ = unasked_world()
+    assert world.programs.void_runs(first.key.id) == ()
+    said = [GO, LS, result("call_1"), user("And then?"), calls(("call_2", "ls")), result("call_2")]
+    answered(world, said)
+    assert [run.waste for run in world.programs.void_runs(first.key.id)] == [EXPIRED]
+
+
+def test_a_program_that_ends_tells_of_its_runs_that_no_agent_asked_for_once():
+    world, first, _ = unasked_world()
+    world.programs.end(first.key.id, world.now)
+    (ended,) = world.programs.sweep(world.now)
+    assert [(run.waste, run.ended_at) for run in ended.voided] == [(EXPIRED, 1.75)]
+    assert tell(world, first, 32.0, 32.0, 32.0, step=ToolStep.VOID, is_expired=True) is Told.TAKEN
+    assert world.programs.void_runs(first.key.id) == ended.voided
 
 
 def test_what_was_void_before_it_began_is_no_run():
@@ -212,7 +254,7 @@ def test_any_worker_knows_the_runs_that_one_was_told_of():
     world = World()
     world.programs = one
     first = world.begin(GO)
-    assert tell(world, first, 1.25, 1.5, 2.5, how=ToolHow.EARLY) is Told.TAKEN
+    assert tell(world, first, 1.25, 1.5, 2.5, how=ToolHow.EARLY, claimed_at=2.0) is Told.TAKEN
     assert tell(world, first, 1.0, 1.0, 1.5, tool_call_id="gone") is Told.TAKEN
     assert tell(world, first, 1.75, 1.75, 1.75, tool_call_id="gone", step=ToolStep.VOID) is Told.TAKEN
     world.end(first, LS)
@@ -228,6 +270,12 @@ def test_a_message_of_the_gateway_is_an_event_whose_missing_times_are_its_own():
         "call_1", 6.5, 7.0, 7.0, how=ToolHow.EARLY, step=ToolStep.QUEUED, remaining_s=2.0, told_at=7.0, turn=CallId("turn"),
         tool="git__log",
     )  # fmt: skip
+    void = msgspec.structs.replace(told, step=ToolStep.VOID)
+    assert [event_of(msgspec.structs.replace(void, why=why)).is_expired for why in (Void.EXPIRED, Void.LENGTH, None)] == [
+        True,
+        False,
+        False,
+    ]
 
 
 def bring(pauses: Pauses, *seconds: float, tenant: str = "t", tool: str = "ls", **run) -> None:

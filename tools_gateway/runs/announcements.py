@@ -179,7 +179,7 @@ class Announcements:
         self._early.void(announcement, why)
         if announcement.tool is not None and not is_claimed:
             self._rooms.meter.announcement_ended(_ENDS.get(why, AnnouncementEnd.VOID))
-        self._teller.void(announcement)
+        self._teller.void(announcement, why)
         _pronounce(announcement)
 
 

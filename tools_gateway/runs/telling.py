@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from turnwise.tools_gateway.messages import How, Step, ToolTold
+from turnwise.tools_gateway.messages import How, Step, ToolTold, Void
 from turnwise.tools_gateway.ports import Forecaster, Listener
 from turnwise.tools_gateway.runs.run import Run
 from turnwise.tools_gateway.runs.turns import Announcement
@@ -31,10 +31,10 @@ class Teller:
         announcement.how = How.REMEMBERED
         self._tell(announcement, Step.FINISHED, ended_at=self._clock())
 
-    def void(self, announcement: Announcement) -> None:
+    def void(self, announcement: Announcement, why: Void) -> None:
         """Nothing of it is used."""
         if announcement.tool is not None:
-            self._tell(announcement, Step.VOID)
+            self._tell(announcement, Step.VOID, why=why)
 
     def follow(self, announcement: Announcement, run: Run) -> None:
         """Tell how far a run is, and each step that it makes from now on."""
@@ -73,6 +73,7 @@ class Teller:
         is_ok: bool = True,
         predicted_s: float | None = None,
         remaining_s: float | None = None,
+        why: Void | None = None,
     ) -> None:
         tool, told = announcement.tool, announcement.told
         if self.listener is None or tool is None:
@@ -95,5 +96,6 @@ class Teller:
                 is_ok,
                 predicted_s,
                 remaining_s,
+                why,
             ),
         )

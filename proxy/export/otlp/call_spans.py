@@ -56,6 +56,7 @@ _TOOL_QUEUE = wire.number(names.TOOL_QUEUE_SECONDS)
 _TOOL_RUN = wire.number(names.TOOL_RUN_SECONDS)
 _TOOL_PREDICTED = wire.number(names.TOOL_PREDICTED_SECONDS)
 _TOOL_SAVED = wire.number(names.TOOL_SAVED_SECONDS)
+_TOOL_HELD = wire.number(names.TOOL_HELD_SECONDS)
 
 _VLLM = wire.word(names.PROVIDER)(names.PROVIDER_NAME)
 _TOOL_OPERATION = _OPERATION(names.TOOL)
@@ -220,7 +221,7 @@ def run_span(key: Key, run: ToolRun, span: bytes, wall_ns: WallClock, how: str) 
     if how:
         queued_s = 0.0 if run.queued_at is None else run.started_at - run.queued_at
         attributes += _TOOL_HOW(how) + _TOOL_QUEUE(queued_s) + _TOOL_RUN(run.ended_at - run.started_at)
-        attributes += _TOOL_JOINED(run.has_joined) + _TOOL_SAVED(run.saved_s)
+        attributes += _TOOL_JOINED(run.has_joined) + _TOOL_SAVED(run.saved_s) + _TOOL_HELD(run.held_s)
         if run.predicted_s is not None:
             attributes += _TOOL_PREDICTED(run.predicted_s)
     return wire.span(

@@ -12,7 +12,7 @@ from turnwise.proxy.export.otlp.wire import Kind
 from turnwise.proxy.programs.causes import Cause
 from turnwise.proxy.programs.ledger import Ledger, account
 from turnwise.proxy.programs.spans import Part, span_id, tool_span
-from turnwise.proxy.programs.values import VOID, Ended, Key
+from turnwise.proxy.programs.values import Ended, Key
 from turnwise.settings import ProgramSettings
 from turnwise.span_names import Attribute
 from turnwise.types import CallId
@@ -58,8 +58,10 @@ def program_spans(ended: Ended, settings: ProgramSettings, wall_ns: WallClock) -
 
 
 def _void_runs(ended: Ended, wall_ns: WallClock) -> list[bytes]:
-    """Runs of tools for answers that did not end cleanly: no call brings their results."""
-    return [run_span(ended.key, run, tool_span(run.caller, f"{run.id}/{VOID}"), wall_ns, VOID) for run in ended.voided]
+    """Runs of tools whose results were given to nobody: no call brings them."""
+    return [
+        run_span(ended.key, run, tool_span(run.caller, f"{run.id}/{run.waste}"), wall_ns, run.waste) for run in ended.voided
+    ]
 
 
 def _gaps(key: Key, ledger: Ledger, wall_ns: WallClock) -> list[bytes]:

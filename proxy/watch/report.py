@@ -7,8 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from turnwise.admin.words import clean, plural, share, span
-from turnwise.events import ToolHow
-from turnwise.proxy.admin.program_page import ProgramPage
+from turnwise.events import ToolHow, ToolStep
+from turnwise.proxy.admin.program_page import ProgramPage, ToolWait
 from turnwise.proxy.programs.causes import Cause
 from turnwise.proxy.watch.waterfall import FAILED, ON_PATH, STYLES, Waterfall
 from turnwise.proxy.watch.words import STATE_STYLES, began, state, title, tokens
@@ -111,12 +111,21 @@ def _waits(page: ProgramPage) -> list[Text]:
     now_s = page.ledger.makespan_s
     lines = []
     for wait in page.waiting:
-        step = "" if wait.step is None else f", {wait.step}"
-        how = "" if wait.how is None or wait.how is ToolHow.ASKED else f" {wait.how}"
         left = "" if wait.remaining_s is None else f", about {span(wait.remaining_s)} left ({wait.source})"
         since = span(max(0.0, now_s - wait.since))
-        lines.append(Text(f"waiting for {clean(wait.tool)}(): {since}{step}{how}{left}", STATE_STYLES["in tools"]))
+        lines.append(Text(f"waiting for {clean(wait.tool)}(): {since}{_standing(wait)}{left}", STATE_STYLES["in tools"]))
     return [Text(""), *lines] if lines else []
+
+
+def _standing(wait: ToolWait) -> str:
+    """How far the run of a tool call has come, where the tools gateway tells."""
+    if wait.step is None:
+        return ""
+    if wait.how is None or wait.how is ToolHow.ASKED:
+        return f", {wait.step}"
+    if wait.step is ToolStep.FINISHED and wait.claimed_at is None:
+        return ", its result is held for the agent"
+    return f", {wait.step}, {wait.how}"
 
 
 def _prompts(page: ProgramPage) -> list[Text]:

@@ -222,19 +222,25 @@ def test_how_a_tool_run_came_about_stands_behind_its_name():
 
 def test_tools_that_are_waited_for_say_how_far_they_are_and_how_long_they_will_take():
     told = ToolEvent("c", NOW - 1, NOW - 1, NOW - 1, how=ToolHow.EARLY, step=ToolStep.STARTED, remaining_s=2.5)
+    held = msgspec.structs.replace(told, step=ToolStep.FINISHED)
+    claimed = msgspec.structs.replace(held, claimed_at=NOW - 0.5)
     waits = (
         (Waiting("c", "look", 0, 10, NOW - 1.25, told), Left(2.5, Source.MEASURED)),
         (Waiting("d", "find", 0, 10, NOW - 0.5), Left(0.25, Source.INFERRED)),
         (Waiting("e", "fetch\x1b", 0, 10, NOW - 0.5), None),
+        (Waiting("f", "scan", 0, 10, NOW - 0.25, held), Left(0.0, Source.MEASURED)),
+        (Waiting("g", "scan", 0, 10, NOW - 0.25, claimed), Left(0.0, Source.MEASURED)),
     )
-    waiting = Told("", 940.0, waiting=3)
+    waiting = Told("", 940.0, waiting=5)
     made = page(waiting, waits=waits)
     assert made.program.remaining_s == 2.5
     lines = lines_of(printed(report.shown(made), 140))
     assert [line for line in lines if line.startswith("waiting for")] == [
-        "waiting for look(): 1.25 s, started early, about 2.50 s left (measured)",
+        "waiting for look(): 1.25 s, started, early, about 2.50 s left (measured)",
         "waiting for find(): 500 ms, about 250 ms left (inferred)",
         "waiting for fetch\N{REPLACEMENT CHARACTER}(): 500 ms",
+        "waiting for scan(): 250 ms, its result is held for the agent, about 0 ms left (measured)",
+        "waiting for scan(): 250 ms, finished, early, about 0 ms left (measured)",
     ]
     waiting.waits = waits
     assert "2.50 s" in printed(listing.shown([made.program]), 160)

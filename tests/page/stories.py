@@ -116,6 +116,7 @@ class Told:
         basis = Basis.NAMED if name else Basis.LINEAGE
         self.running = ()
         self.waits = ()
+        self.voided = ()
         self.key = Key(ProgramId(root.hex()), name, tenant, session, 0, trace, root, None, True, began, basis)
         self.summary = Summary(
             id=self.key.id,
@@ -175,7 +176,7 @@ class ToldPrograms:
         return self.told[program].waits
 
     def void_runs(self, program):
-        return ()
+        return self.told[program].voided
 
     def graph(self, program):
         return self.graphs.get(self.told[program].key.name)

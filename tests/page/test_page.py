@@ -10,12 +10,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+import msgspec
 import pytest
 from tests.page.browser import COUNT_TIMERS
 from tests.page.stories import HOSTILE, NOW, Story, Told, ToldPrograms, several
 
+from turnwise.events import ToolEvent, ToolHow, ToolStep
 from turnwise.proxy.admin import page as web_page
-from turnwise.proxy.programs.values import Outcome, Running
+from turnwise.proxy.programs.pauses import Left, Source
+from turnwise.proxy.programs.values import Outcome, Running, ToolRun, Waiting
 from turnwise.types import CallId
 
 pytestmark = [pytest.mark.page, pytest.mark.asyncio(loop_scope="module")]
@@ -147,6 +150,56 @@ async def test_a_call_that_runs_is_seen_in_time(page, port):
     next(iter(told.told.values())).running = (Running(CallId("c-9"), 0, "", 2, NOW - 1),)
     await opened(page, await port(told), "nightly-review")
     await page.until("[...document.querySelectorAll('.row .label')].some((label) => label.innerText === 'call 3, running')")
+
+
+async def test_a_tool_run_says_that_its_agent_joined_it_and_when(page, port):
+    story = Story(900.0)
+    story.call("a", 0.0, 0.1, 1.0, tools=("look", "find"))
+    held = {"is_inferred": False, "how": ToolHow.EARLY, "claimed_at": 901.25, "saved_s": 0.5, "predicted_s": 0.4}
+    runs = [("a", 0, "look", 0.5, 1.0, held), ("a", 1, "find", 1.125, 2.0)]
+    story.call("b", 2.5, 0.1, 1.0, ("continue", "a"), runs=runs)
+    program = Told("early", 900.0, calls=tuple(story.calls))
+    unasked = ToolRun("x", "scan", CallId("a"), 900.25, 900.75, is_inferred=False, how=ToolHow.EARLY, is_expired=True)
+    program.voided = (unasked,)
+    await opened(page, await port(ToldPrograms(program)), "early")
+    names = await page.js("[...document.querySelectorAll('.row .label')].map((label) => label.innerText)")
+    assert names == ["call 1", "scan, expired", "look, early, joined", "find", "Client", "call 2"]
+    await page.click('.row[data-id="a/a-0"]')
+    await page.until("!document.querySelector('.details').hidden")
+    details = await page.text(".details")
+    assert "look, early, joined" in details
+    for fact, value in (
+        ("Expected", "400 ms"),
+        ("While the model wrote", "500 ms"),
+        ("Agent asked at", "1.25 s"),
+        ("Held for the agent", "250 ms"),
+        ("Times", "measured by the tools gateway"),
+    ):
+        assert re.search(rf"{fact}\s*{value}", details), fact
+    await pictured(page, "joined", whole=False)
+
+
+async def test_tool_calls_that_wait_say_how_far_they_are_and_how_long_yet(page, port):
+    told = several()
+    program = next(one for one in told.told.values() if one.key.name == "fix-flaky-test")
+    started = ToolEvent("c", NOW - 1, NOW - 1, NOW - 1, how=ToolHow.EARLY, step=ToolStep.STARTED, remaining_s=2.5)
+    held = msgspec.structs.replace(started, step=ToolStep.FINISHED)
+    program.waits = (
+        (Waiting("c", HOSTILE, 0, 10, NOW - 1.25, started), Left(2.5, Source.MEASURED)),
+        (Waiting("d", "find", 0, 10, NOW - 0.5), Left(0.25, Source.INFERRED)),
+        (Waiting("e", "scan", 0, 10, NOW - 0.5, held), None),
+    )
+    shown = await port(told)
+    await opened(page, shown, "fix-flaky-test")
+    assert (await page.js("[...document.querySelectorAll('.waits li')].map((wait) => wait.innerText)")) == [
+        f"Waiting for {HOSTILE}: 1.25 s, started, early, about 2.50 s left",
+        "Waiting for find: 500 ms, about 250 ms left",
+        "Waiting for scan: 500 ms, its result is held for the agent",
+    ]
+    await pictured(page, "waiting")
+    program.waits = ()
+    await page.until("document.querySelector('.waits').hidden")
+    assert await page.js("document.querySelectorAll('main img, main script').length") == 0
 
 
 async def test_bars_stand_where_their_time_is_and_the_path_has_no_holes(page, port):

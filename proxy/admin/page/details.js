@@ -125,6 +125,8 @@ function told(row) {
     return {
       ...common,
       Expected: row.predicted_s === null ? "" : span(row.predicted_s),
+      "Agent asked at": row.claimed_s === null ? "" : span(row.claimed_s),
+      "Held for the agent": row.held_s > 0 ? span(row.held_s) : "",
       "While the model wrote": row.saved_s > 0 ? span(row.saved_s) : "",
       Times: row.is_inferred ? "inferred from the gap between two calls" : "measured by the tools gateway",
     };

@@ -22,6 +22,17 @@ const KNOWN_BY = {
   new: "its client sent no id",
 };
 
+const EXPECTED = {
+  measured: "As the tools gateway expects, or measured for runs of this tool before",
+  inferred: "By the gaps between calls in which this tool ran before",
+};
+
+/** How far the run of a tool call has come. */
+const standing = ({ step, how, claimed_at: claimed }) =>
+  step === "finished" && how !== "asked" && claimed === null
+    ? "its result is held for the agent"
+    : [step, how === "asked" ? "" : how].filter(Boolean).join(", ");
+
 export class ProgramView {
   constructor(id) {
     this.id = id;
@@ -31,6 +42,7 @@ export class ProgramView {
     this.facts = h("p", { class: "faint" });
     this.tiles = h("div", { class: "tiles" });
     this.ledger = h("div", { class: "ledger" });
+    this.waits = h("ul", { class: "waits", "aria-label": "Tool calls without a result yet" });
     this.waterfall = new Waterfall();
     this.blocks = new Blocks();
     this.calls = h("div", { class: "sheet" });
@@ -56,6 +68,7 @@ export class ProgramView {
       { hidden: true },
       this.tiles,
       this.ledger,
+      this.waits,
       h("div", { class: "tabs", role: "tablist" }, this.tabs),
       panels,
     );
@@ -109,6 +122,7 @@ export class ProgramView {
     say(this.facts, facts.filter(Boolean).join("  ·  "));
     this.#tile(program, ledger);
     this.#account(found);
+    this.#wait(found);
     this.waterfall.show(found);
     this.blocks.show(found);
     this.#list(found.calls);
@@ -187,6 +201,24 @@ export class ProgramView {
               h("span", {}, share(said.critical_s, all)),
             ),
           ),
+      ),
+    );
+  }
+
+  /** The tool calls whose results have not come: how far each is, and how long yet. */
+  #wait({ ledger, waiting }) {
+    this.waits.hidden = waiting.length === 0;
+    this.waits.replaceChildren(
+      ...waiting.map((wait) =>
+        h(
+          "li",
+          {},
+          "Waiting for ",
+          h("b", {}, wait.tool),
+          `: ${[span(Math.max(0, ledger.makespan_s - wait.since)), standing(wait)].filter(Boolean).join(", ")}`,
+          wait.remaining_s !== null &&
+            h("span", { title: EXPECTED[wait.source] }, `, about ${span(wait.remaining_s)} left`),
+        ),
       ),
     );
   }

@@ -38,13 +38,20 @@ class ToolServers:
         """Command of a program of the MCP project that is a Node package."""
         return [str(self.node), str(self._packages / "@modelcontextprotocol" / package / "dist/index.js"), *arguments]
 
+    def fetch(self) -> list[str]:
+        """Command of the server that fetches; told to fetch from inside, too.
+
+        It finds no Node, with which it would stand still for seconds over each page.
+        """
+        return ["/usr/bin/env", "PATH=", *self.module("mcp_server_fetch", "--ignore-robots-txt", "--allow-private-ips")]
+
     def all_stdio(self, workplace: Path) -> dict[str, list[str]]:
         """Those that speak over standard input and output, by the name under which the tests put them behind a gateway."""
         everything = "from mcp_everything_server.server import mcp; mcp.run()"
         return {
             "time": self.module("mcp_server_time", "--local-timezone", "UTC"),
             "git": self.module("mcp_server_git"),
-            "fetch": self.module("mcp_server_fetch", "--ignore-robots-txt", "--allow-private-ips"),
+            "fetch": self.fetch(),
             "files": self.script("server-filesystem", str(workplace)),
             "node": self.script("server-everything"),
             "sdk": [str(self.python), "-c", everything],
@@ -110,6 +117,12 @@ def tools_of(admin_url: str) -> list[dict[str, Any]]:
     """What a gateway says of its tools."""
     rows: list[dict[str, Any]] = httpx.get(f"{admin_url}/tools", trust_env=False).raise_for_status().json()["tools"]
     return rows
+
+
+def approve(gateway: Gateway, *names: str) -> None:
+    """Approve tools as an operator does, who has looked at them."""
+    command = [sys.executable, "-m", "turnwise.proxy", "tools", "approve", "--config", str(gateway.file), "--yes", *names]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
 @contextlib.contextmanager

@@ -32,7 +32,6 @@ from turnwise.types import CallId
 
 pytestmark = pytest.mark.tools
 FETCH = "fetch__fetch"
-WITHOUT_GUARD = ("--ignore-robots-txt", "--allow-private-ips")
 EARLY = """
 [upstreams.tools.fetch]
 read_only = true
@@ -77,9 +76,8 @@ class Proxy:
 def gateway(tool_servers: ToolServers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """The fetching server alone, marked early; it is open-world, as everything of which the operator does not say otherwise."""
     folder = tmp_path_factory.mktemp("fetching")
-    command = tool_servers.module("mcp_server_fetch", *WITHOUT_GUARD)
     socket = f'socket = "{folder}/tools.sock"\n'
-    with serving(folder, operators_file({"fetch": command}, front=socket, more=EARLY)) as running:
+    with serving(folder, operators_file({"fetch": tool_servers.fetch()}, front=socket, more=EARLY)) as running:
         yield running
 
 

@@ -11,10 +11,22 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from mcp import Client, StdioServerParameters
-from mcp.shared.exceptions import MCPError
-from tests.tools.stage import CANARY, PATIENCE_S, Gateway, ToolServers, Web, operators_file, process, serving, wait_until
+from tests.tools.stage import (
+    CANARY,
+    PATIENCE_S,
+    Gateway,
+    ToolServers,
+    Web,
+    approve,
+    operators_file,
+    process,
+    serving,
+    tools_of,
+    wait_until,
+)
 
 pytestmark = pytest.mark.tools
 ERAS = ["2026-07-28", "legacy"]
@@ -133,10 +145,11 @@ async def test_results_and_errors_are_those_of_the_server_itself(
 @pytest.mark.parametrize("era", ERAS)
 async def test_what_cannot_be_called_is_an_error_that_names_it(era: str, gateway: Gateway, workplace: Path) -> None:
     async with Client(gateway.url, mode=era) as client:
-        with pytest.raises(MCPError, match="time__stop"):
-            await client.call_tool("time__stop", {})
+        unknown = await client.call_tool("time__stop", {})
         wrong = await client.call_tool("git__git_log", {"repo_path": str(workplace), "max_count": "many"})
         missing = await client.call_tool("files__read_text_file", {})
+    assert unknown.is_error
+    assert "time__stop" in str(unknown.content)
     assert wrong.is_error
     assert "max_count" in str(wrong.content)
     assert missing.is_error
@@ -147,8 +160,29 @@ async def test_a_server_sees_nothing_of_the_gateways_environment(gateway: Gatewa
     async with Client(gateway.url) as client:
         result = await client.call_tool("node__get-env", {})
     assert not result.is_error
-    assert CANARY not in str(result.content)
-    assert "HOME" not in str(result.content)
+    (text,) = result.content
+    environment = msgspec.json.decode(text.text)
+    assert CANARY not in environment.values()
+    assert environment["HOME"] != os.environ["HOME"]
+    assert environment.keys() <= {"HOME", "LANG", "PATH", "TMPDIR"}, environment.keys()
+
+
+async def test_tools_are_offered_and_called_once_somebody_has_approved_them(tool_servers: ToolServers, tmp_path: Path) -> None:
+    state = f'[trust]\nstate_dir = "{tmp_path}/state"\n'
+    time = {"time": tool_servers.all_stdio(tmp_path)["time"]}
+    utc = {"timezone": "UTC"}
+    with serving(tmp_path, operators_file(time, more=state, trusted=False)) as gateway:
+        async with Client(gateway.url) as client:
+            assert not (await client.list_tools()).tools
+            refused = await client.call_tool("time__get_current_time", utc)
+            assert refused.is_error
+            assert "approve" in str(refused.content)
+            approve(gateway, "time__get_current_time")
+            wait_until(lambda: _states(gateway) == {"time__get_current_time": "ready", "time__convert_time": "quarantined"})
+        async with Client(gateway.url) as client:
+            assert [tool.name for tool in (await client.list_tools()).tools] == ["time__get_current_time"]
+            assert not (await client.call_tool("time__get_current_time", utc)).is_error
+            assert (await client.call_tool("time__convert_time", {})).is_error
 
 
 async def test_a_server_that_is_killed_comes_back_and_no_other_notices(
@@ -167,6 +201,10 @@ async def test_a_server_that_is_killed_comes_back_and_no_other_notices(
             assert _child(gateway.pid, "mcp_server_time") != killed
         left = _children(gateway.pid)
     assert not [pid for pid in left if _is_alive(pid)]
+
+
+def _states(gateway: Gateway) -> dict[str, str]:
+    return {tool["name"]: tool["state"] for tool in tools_of(gateway.admin_url)}
 
 
 def _listens(port: int) -> bool:

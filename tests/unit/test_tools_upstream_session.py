@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 
+from turnwise.engines.sim.virtual_time import run_virtual
 from turnwise.tools_gateway.upstreams import State
 from turnwise.tools_gateway.upstreams.connection import Unanswered, Unsent
 from turnwise.tools_gateway.upstreams.greeting import Greeting
@@ -302,3 +303,46 @@ async def test_facts_tell_sessions_apart_and_no_secret(world):
     await world.up()
     facts = world.session.facts()
     assert (facts.upstream, facts.credential, facts.era) == ("one", "secret-d", MODERN)
+
+
+def test_a_program_that_does_one_thing_at_a_time_is_not_ended_while_somebody_waits_for_that():
+    async def scenario():
+        world, free = World(), asyncio.Event()
+
+        async def work():
+            await free.wait()
+            return {"said": "at last"}
+
+        connection = await world.up(answers=dict.fromkeys(("tools/call", "resources/list", "check"), work))
+        long = world.ask()
+        short = world.ask("resources/list", deadline=1.0)
+        await asyncio.wait((short,))
+        assert fault_of(short) is Fault.DEADLINE
+        await asyncio.sleep(60)
+        assert connection.lost is None
+        free.set()
+        assert await long == {"said": "at last"}
+        await end(world)
+
+    run_virtual(scenario())
+
+
+def test_a_program_that_answers_nobody_is_ended_once_nobody_waits_for_what_was_asked_before():
+    async def scenario():
+        world = World()
+        connection = await world.up(answers=dict.fromkeys(("tools/call", "check"), asyncio.Event().wait))
+        asked = [world.ask(deadline=deadline) for deadline in (1.0, 20.0)]
+        await asyncio.sleep(2)
+        while connection.lost is None:
+            asked.append(world.ask(deadline=100.0))
+            await asyncio.sleep(1)
+        assert 20 <= asyncio.get_running_loop().time() <= 30
+        assert all(isinstance(fault, ToolFault) for fault in await asyncio.gather(*asked, return_exceptions=True))
+        await end(world)
+
+    run_virtual(scenario())
+
+
+async def end(world):
+    world.owner.cancel()
+    await asyncio.wait((world.owner,))

@@ -63,7 +63,8 @@ class Session:
         self._was_tried, self._verdict, self._stirred = False, asyncio.Event(), asyncio.Event()
         self._is_suspect = self._has_changed = False
         self._next_dial, self._num_faults, self._last_fault, self._listed_at = 0.0, 0, "", 0.0
-        self.in_flight, self.used_at = 0, clock()
+        self._under_way: set[object] = set()
+        self.used_at = clock()
 
     async def run(self, dial: Dial) -> None:
         """Own the session until cancelled; never raises otherwise."""
@@ -84,7 +85,7 @@ class Session:
 
     async def ask(self, request: Request, notify: Notify | None, answer: Answer | None) -> JsonObject:
         """Send one request and give its result; raises `ToolFault`."""
-        self.in_flight += 1
+        self._under_way.add(token := object())
         limit_s = None if math.isinf(request.deadline) else request.deadline - self._clock()
         scope = asyncio.timeout(limit_s)
         try:
@@ -101,7 +102,7 @@ class Session:
             self._counted(fault)
             raise
         finally:
-            self.in_flight -= 1
+            self._under_way.remove(token)
             self.used_at = self._clock()
 
     def lost(self) -> None:
@@ -116,6 +117,11 @@ class Session:
         elif method != ACKNOWLEDGED:
             self._told(method, params)
         self._watching.heard(method)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests under way."""
+        return len(self._under_way)
 
     @property
     def greeting(self) -> Greeting | None:
@@ -214,8 +220,7 @@ class Session:
                 raise connection.lost
             if self._is_suspect:
                 self._is_suspect = False
-                async with asyncio.timeout(CHECK_S):
-                    await connection.check()
+                await self._check(connection)
             pause_s = self._listed_at + LISTED_EVERY_S - self._clock() if self._has_changed else None
             if pause_s is not None and pause_s <= 0:
                 async with asyncio.timeout(CONNECT_S):
@@ -224,6 +229,22 @@ class Session:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stirred.wait(), pause_s)
             self._stirred.clear()
+
+    async def _check(self, connection: Connection) -> None:
+        """Find out whether it answers at all; raises `TimeoutError` where it does not.
+
+        Many programs do one thing at a time, and say nothing meanwhile: as long as anybody waits for what was asked before, its
+        silence proves nothing.
+        """
+        before = self._under_way.copy()
+        while True:
+            try:
+                async with asyncio.timeout(CHECK_S):
+                    return await connection.check()
+            except TimeoutError:
+                before &= self._under_way
+                if not before:
+                    raise
 
     async def _list(self, connection: Connection) -> None:
         """Ask for all tools and hand them on."""

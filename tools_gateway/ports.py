@@ -89,6 +89,9 @@ class Registry(Protocol):
     def credential(self, upstream: UpstreamName, principal: Principal) -> Credential:
         """What an upstream is shown on behalf of a principal."""
 
+    def allows(self, principal: Principal, name: str) -> bool:
+        """Whether the operator's patterns let a principal have what goes by a public name, of a tool or of a prompt."""
+
 
 class Forecaster(Protocol):
     """How long tools run; synchronous."""
@@ -111,6 +114,9 @@ class Guard(Protocol):
 
     def result(self, tool: Tool, result: JsonObject) -> JsonObject:
         """Bound and clean what a tool gave, and mark it as untrusted."""
+
+    def relayed(self, upstream: UpstreamName, result: JsonObject) -> JsonObject:
+        """The same of a prompt, a resource or a completion; raises `ToolFault` where it is too large or nested too deep."""
 
 
 class Audit(Protocol):

@@ -81,9 +81,9 @@ class UpstreamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     trusted: Annotated[bool, Meta(description="Approve its tools as they come, and again when they change.")] = False
     deadline_s: Annotated[float, Meta(gt=0, description="Longest run of a tool.")] = 60.0
     max_running: Annotated[int, Meta(ge=1, description="Requests under way at once, for each credential.")] = 16
-    max_result_bytes: Annotated[int, Meta(ge=1024, description="Largest result; what is longer is cut and says so.")] = (
-        1024 * 1024
-    )
+    max_result_bytes: Annotated[
+        int, Meta(ge=1024, description="Largest result; a longer one is cut and says so, a longer prompt or resource refused.")
+    ] = 1024 * 1024
     tools: Annotated[dict[str, ToolMarks], Meta(description="What is said of its tools, by their own names.")] = {}
 
 
@@ -95,9 +95,9 @@ class TenantSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     proxy_tenants: Annotated[
         tuple[str, ...], Meta(description="The same tenant as the proxy tells it: `tenant` in its list of programs.")
     ] = ()
-    tools: Annotated[tuple[str, ...], Meta(description="Public names that it may call; `*` stands for any characters.")] = (
-        "*",
-    )
+    tools: Annotated[
+        tuple[str, ...], Meta(description="Public names of tools that it may call, and of prompts; `*` is any characters.")
+    ] = ("*",)
     bearer_env: Annotated[
         dict[str, str], Meta(description="Variable with the token shown on its behalf, by upstream with a `url`.")
     ] = {}

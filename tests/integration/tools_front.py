@@ -14,6 +14,7 @@ from turnwise.tools_gateway.server.front import McpFront, Rooms
 from turnwise.tools_gateway.server.listening import bind
 from turnwise.tools_gateway.server.told import Told
 from turnwise.tools_gateway.settings import Settings, UpstreamSettings
+from turnwise.tools_gateway.trust import PinnedGuard
 from turnwise.tools_gateway.values import (
     Caller,
     Credential,
@@ -47,6 +48,7 @@ class FakeRegistry:
 
     def __init__(self, tools: Sequence[Tool]) -> None:
         self.known = {each.name: each for each in tools}
+        self.forbidden: set[str] = set()
 
     def resolve(self, name: str, principal: Principal) -> Tool | None:
         return self.known.get(name)
@@ -59,6 +61,9 @@ class FakeRegistry:
 
     def credential(self, upstream: UpstreamName, principal: Principal) -> Credential:
         return Credential(upstream, f"{upstream} for {principal.tenant}")
+
+    def allows(self, principal: Principal, name: str) -> bool:
+        return name not in self.forbidden
 
 
 class Asked:
@@ -148,13 +153,16 @@ class FakeTokens:
 class Stage:
     """A front that serves, and what stands behind it."""
 
-    def __init__(self, tools: Sequence[Tool], tokens: FakeTokens | None) -> None:
+    def __init__(self, tools: Sequence[Tool], settings: Settings | None, tokens: FakeTokens | None) -> None:
         self.registry = FakeRegistry(tools)
+        names = dict.fromkeys(each.key.upstream for each in self.registry.known.values())
+        upstreams = tuple(UpstreamSettings(name=name, command=("/bin/true",)) for name in names)
+        self.settings = settings or Settings(upstreams=upstreams)
         self.runs = FakeRuns()
         self.upstreams = FakeUpstreams()
         self.audit = FakeAudit()
         self.told = Told(self.registry)
-        self.rooms = Rooms(self.registry, self.runs, self.upstreams, self.audit, tokens)
+        self.rooms = Rooms(self.registry, self.runs, self.upstreams, self.audit, PinnedGuard(self.settings), tokens)
         self.url = ""
         self.client = httpx.AsyncClient(timeout=10)
 
@@ -189,10 +197,8 @@ async def serving(
     tools: Sequence[Tool] = (), *, settings: Settings | None = None, tokens: FakeTokens | None = None
 ) -> AsyncIterator[Stage]:
     """A stage whose front serves on a free port of loopback."""
-    stage = Stage(tools or [tool("echo")], tokens)
-    names = dict.fromkeys(each.key.upstream for each in stage.registry.known.values())
-    upstreams = tuple(UpstreamSettings(name=name, command=("/bin/true",)) for name in names)
-    front = McpFront(settings or Settings(upstreams=upstreams), stage.rooms, stage.told)
+    stage = Stage(tools or [tool("echo")], settings, tokens)
+    front = McpFront(stage.settings, stage.rooms, stage.told)
     bound = bind("127.0.0.1", 0)
     stage.url = f"http://127.0.0.1:{bound.getsockname()[1]}/mcp"
     async with front.serving(bound), stage.client:

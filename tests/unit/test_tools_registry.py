@@ -259,6 +259,14 @@ def test_a_tenant_may_call_what_its_patterns_name_and_nobody_else_anything():
     assert tools.resolve("mcp__turnwise__a__write", Principal("t")) is None
 
 
+def test_prompts_are_held_against_the_same_patterns_by_their_public_names():
+    told = settings(upstream(trusted=True), tenants=(TenantSettings(name="t", tools=("a__read_*",)),))
+    tools = registry(told)
+    assert tools.allows(Principal("t"), "a__read_this")
+    assert not tools.allows(Principal("t"), "a__write_this")
+    assert not tools.allows(Principal("nobody"), "a__read_this")
+
+
 def test_a_call_needs_the_scope_of_each_pattern_that_its_name_matches():
     auth = Auth(issuer="i", audience="g", jwks_file="k", scopes={"a__*": "use", "a__write": "write"})
     tools = registry(settings(upstream(trusted=True), auth=auth))

@@ -1,4 +1,4 @@
-"""Which tools a principal may call, by the operator's patterns."""
+"""Which tools and prompts a principal may have, by the operator's patterns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Access:
         self._scopes = [(_any_of((pattern,)), scope) for pattern, scope in settings.auth.scopes.items()]
 
     def allows(self, principal: Principal, name: str) -> bool:
-        """Whether a principal may call the tool of a public name.
+        """Whether a principal may call the tool, or have the prompt, of a public name.
 
         Where the file names tenants, nobody else may call anything. A call needs the scope of each pattern that matches.
         """

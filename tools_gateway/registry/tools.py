@@ -82,6 +82,10 @@ class ToolRegistry:
             self._passing[credential.id] = principal.tenant
         return credential
 
+    def allows(self, principal: Principal, name: str) -> bool:
+        """Whether the operator's patterns let a principal have what goes by a public name, of a tool or of a prompt."""
+        return self._access.allows(principal, name)
+
     def learn(self, upstream: UpstreamName, definitions: Sequence[JsonObject], credential: Credential | None = None) -> bool:
         """Take an upstream's list of tools, as a session under `credential` gave it; says whether what is offered has changed.
 

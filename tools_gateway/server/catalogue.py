@@ -1,21 +1,26 @@
 """Prompts, resources and templates of all upstreams: which there are for whom, and where one of them lives.
 
 Tools are the registry's. An upstream shows the rest to whoever may call a tool of it, so what nobody has approved, and what a
-tenant may not reach, shows nothing; prompts are also held against the tenant's patterns by their public names.
+tenant may not reach, shows nothing; prompts are also held against the tenant's patterns by their public names. What several
+list by one name is the first one's of the operator's file, and shown once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
 
+from turnwise.tools_gateway.invisible import without_comments, without_invisible
 from turnwise.tools_gateway.ports import Registry, Upstreams
 from turnwise.tools_gateway.settings import UpstreamSettings
 from turnwise.tools_gateway.values import Credential, JsonObject, Principal, Request, ToolFault, UpstreamName
+
+logger = logging.getLogger(__name__)
 
 MAX_PAGES = 64
 MAX_ITEMS = 4096
@@ -60,6 +65,8 @@ class Catalogue:
         self._now = now
         self._last: dict[tuple[str, Kind], list[JsonObject]] = {}
         """By id of a credential: what its upstream listed last."""
+        self._hidden: set[tuple[str, str, str]] = set()
+        """Upstreams of which it is told that one hides what another lists: method, the first, the other."""
 
     def reached(self, principal: Principal, capability: str) -> list[tuple[UpstreamSettings, Credential]]:
         """The upstreams that a principal may ask for a capability, in the order of the operator's file.
@@ -85,6 +92,8 @@ class Catalogue:
 
     async def find(self, principal: Principal, kind: Kind, key: str) -> Home | None:
         """Where an item lives that is asked for by `key`; the first of the operator's file where several list it."""
+        if kind is PROMPTS and not self._registry.allows(principal, key):
+            return None
         reached = self.reached(principal, kind.capability)
         if len(reached) == 1 and (kind is not PROMPTS or not prefix_of(reached[0][0])):
             return Home(*reached[0], key)
@@ -100,13 +109,25 @@ class Catalogue:
     async def _homes(self, principal: Principal, kind: Kind) -> list[tuple[Home, JsonObject]]:
         reached = self.reached(principal, kind.capability)
         lists = await asyncio.gather(*(self._list(credential, kind) for _, credential in reached))
-        found: list[tuple[Home, JsonObject]] = []
+        found: dict[str, tuple[Home, JsonObject]] = {}
         for (upstream, credential), items in zip(reached, lists, strict=True):
             for item in items:
                 own = item[kind.key]
                 public = prefix_of(upstream) + own if kind is PROMPTS else own
-                found.append((Home(upstream, credential, own), {**item, kind.key: public}))
-        return found
+                if kind is PROMPTS and not self._registry.allows(principal, public):
+                    continue
+                home = Home(upstream, credential, own)
+                first, _ = found.setdefault(public, (home, {**item, kind.key: public}))
+                if first is not home:
+                    self._hides(kind, public, first.upstream.name, upstream.name)
+        return list(found.values())
+
+    def _hides(self, kind: Kind, public: str, first: str, other: str) -> None:
+        """Tell, once for two upstreams, that what one lists cannot be had for the other's."""
+        told = (kind.method, first, other)
+        if first != other and told not in self._hidden:
+            self._hidden.add(told)
+            logger.warning("%s: %s and %s both list %s: it is had of %s alone", kind.method, first, other, ascii(public), first)
 
     async def _list(self, credential: Credential, kind: Kind) -> list[JsonObject]:
         """What an upstream lists; what it listed last where it cannot be asked."""
@@ -118,7 +139,7 @@ class Catalogue:
                 request = Request(kind.method, params, deadline, is_idempotent=True)
                 page = await self._upstreams.ask(credential, request)
                 listed = page.get(kind.member)
-                items += [item for item in listed if _is_item(item, kind)] if isinstance(listed, list) else []
+                items += [_shown(item, kind) for item in listed if _is_item(item, kind)] if isinstance(listed, list) else []
                 cursor = page.get("nextCursor")
                 if not isinstance(cursor, str) or len(items) >= MAX_ITEMS:
                     break
@@ -135,7 +156,24 @@ def prefix_of(upstream: UpstreamSettings) -> str:
 
 
 def _is_item(item: Any, kind: Kind) -> bool:
-    return isinstance(item, dict) and isinstance(item.get(kind.key), str)
+    """Whether an item can be shown: by a key in which nothing is hidden, for it is asked for by just this one."""
+    key = item.get(kind.key) if isinstance(item, dict) else None
+    return isinstance(key, str) and without_invisible(key) == key
+
+
+def _shown(item: JsonObject, kind: Kind) -> JsonObject:
+    """An item without what people do not see in it."""
+    return {name: value if name == kind.key else _clean(value) for name, value in item.items()}
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return without_comments(without_invisible(value))
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    if isinstance(value, dict):
+        return {without_invisible(name): _clean(child) for name, child in value.items()}
+    return value
 
 
 def _matches(template: str, uri: str) -> bool:

@@ -11,7 +11,7 @@ from socket import socket
 
 import msgspec
 
-from turnwise.tools_gateway.ports import Audit, Registry, Runs, Tokens, Upstreams
+from turnwise.tools_gateway.ports import Audit, Guard, Registry, Runs, Tokens, Upstreams
 from turnwise.tools_gateway.server.calls import Calls
 from turnwise.tools_gateway.server.catalogue import Catalogue
 from turnwise.tools_gateway.server.direct import DirectCalls
@@ -39,6 +39,7 @@ class Rooms(msgspec.Struct, frozen=True):
     runs: Runs
     upstreams: Upstreams
     audit: Audit
+    guard: Guard
     tokens: Tokens | None = None
     """None where nobody need say who they are."""
 
@@ -51,7 +52,7 @@ class McpFront:
         self._rounds = rounds = Rounds(Seal(secrets.token_bytes(32), time.monotonic))
         calls = Calls(rooms.runs, rooms.registry, rounds)
         catalogue = Catalogue(rooms.upstreams, rooms.registry, settings.upstreams, time.monotonic)
-        relay = Relay(rooms.upstreams, catalogue, rounds, time.monotonic)
+        relay = Relay(rooms.upstreams, catalogue, rounds, rooms.guard, time.monotonic)
         handlers = Handlers(calls, relay, told)
         stamp = handlers.server.server_info_stamp
         self._endpoint = Endpoint(handlers, DirectCalls(calls, rooms.registry, stamp), rooms.audit, settings.limits)

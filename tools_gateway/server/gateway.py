@@ -34,6 +34,7 @@ class Gateway:
         self.told = Told(self.registry)
         rng = Random()  # noqa: S311 - spreads out when upstreams are dialled again
         self.upstreams = GatewayUpstreams(settings, environ, on_tools=self._learn, watcher=self.told, clock=clock, rng=rng)
+        guard = PinnedGuard(settings)
         table = RunTable()
         self.run_times = RunTimesFile(settings.trust.state_dir, table, clock=clock, wall=time.time)
         meter = CallMeter(clock=clock)
@@ -42,7 +43,7 @@ class Gateway:
             upstreams=self.upstreams,
             registry=self.registry,
             forecaster=table,
-            guard=PinnedGuard(settings),
+            guard=guard,
             audit=self.audit,
             meter=meter,
             clock=clock,
@@ -52,7 +53,7 @@ class Gateway:
         names = self.upstreams.upstream_names
         self.readiness = Readiness(self.upstreams, self.registry, names, clock)
         tokens = Tokens(settings)
-        rooms = Rooms(self.registry, self.runs, self.upstreams, self.audit, tokens if tokens.are_needed else None)
+        rooms = Rooms(self.registry, self.runs, self.upstreams, self.audit, guard, tokens if tokens.are_needed else None)
         self.front = McpFront(settings, rooms, self.told)
         sources = Sources(
             meter=meter,

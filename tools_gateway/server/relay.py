@@ -6,11 +6,11 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
-from turnwise.tools_gateway.ports import Answer, Notify, Upstreams
+from turnwise.tools_gateway.ports import Answer, Guard, Notify, Upstreams
 from turnwise.tools_gateway.server.catalogue import PROMPTS, RESOURCES, TEMPLATES, Catalogue, Home, Kind
 from turnwise.tools_gateway.server.client import Client
 from turnwise.tools_gateway.server.rounds import INVALID_PARAMS, Rounds
-from turnwise.tools_gateway.values import Caller, Credential, Fault, JsonObject, Principal, Request, ToolFault
+from turnwise.tools_gateway.values import Caller, Credential, Fault, JsonObject, Principal, Request, ToolFault, UpstreamName
 
 ASIDE_S = 5.0
 """How long an upstream may take for what is no work: a level, a subscription."""
@@ -19,8 +19,11 @@ ASIDE_S = 5.0
 class Relay:
     """Asks the upstream where a thing lives, in the name of the client; every method raises `ToolFault`."""
 
-    def __init__(self, upstreams: Upstreams, catalogue: Catalogue, rounds: Rounds, now: Callable[[], float]) -> None:
+    def __init__(
+        self, upstreams: Upstreams, catalogue: Catalogue, rounds: Rounds, guard: Guard, now: Callable[[], float]
+    ) -> None:
         self._upstreams = upstreams
+        self._guard = guard
         self._catalogue = catalogue
         self._rounds = rounds
         self._now = now
@@ -117,7 +120,8 @@ class Relay:
                 sent["requestState"] = caller.request_state
             deadline = self._now() + home.upstream.deadline_s
             request = Request(method, sent, deadline, is_idempotent=True, capabilities=caller.capabilities)
-            return await self._upstreams.ask(home.credential, request, notify, answer)
+            result = await self._upstreams.ask(home.credential, request, notify, answer)
+            return self._guard.relayed(UpstreamName(home.upstream.name), result)
 
         bound = (client.principal.tenant, method, home.upstream.name, home.name)
         return await self._rounds.run(client, params, bound, ask)

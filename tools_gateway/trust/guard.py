@@ -66,6 +66,16 @@ class PinnedGuard:
             are_secrets_removed=self._are_secrets_sought,
         )
 
+    def relayed(self, upstream: UpstreamName, result: JsonObject) -> JsonObject:
+        """The same of a prompt, a resource or a completion; raises `ToolFault` where it is too large: half of one is none."""
+        return results.cleaned(
+            result,
+            max_bytes=self._max_result_bytes[upstream],
+            max_depth=self._limits.max_depth,
+            are_secrets_removed=self._are_secrets_sought,
+            is_cut=False,
+        )
+
     def _check(self, tool: Tool, arguments: JsonObject, encoded: bytes) -> None:
         known = self._checker(tool)
         if known.cost * len(encoded) > MAX_WORK:

@@ -1,4 +1,4 @@
-"""Results of tools, bounded and cleaned: they are data that nobody vouches for."""
+"""What upstreams give, bounded and cleaned: results of tools, prompts and resources are data that nobody vouches for."""
 
 from __future__ import annotations
 
@@ -20,16 +20,22 @@ MAX_META_SHARE = 8
 """What a cut result says in `_meta` may be this part of it; what is longer is left out."""
 _MARKER_BYTES = 200
 """Room that the marker of a cut result takes."""
+_BLOCKS = ("content", "contents", "messages")
+"""Members that hold blocks: of a tool's result, of a resource, of a prompt."""
+_NESTED = ("content", "resource")
+"""Members of a block that are blocks themselves."""
 _ENCODED = ("image", "audio")
 """Kinds of blocks whose `data` is base64."""
 
 
-def cleaned(result: JsonObject, *, max_bytes: int, max_depth: int, are_secrets_removed: bool) -> JsonObject:
+def cleaned(
+    result: JsonObject, *, max_bytes: int, max_depth: int, are_secrets_removed: bool, is_cut: bool = True
+) -> JsonObject:
     """The result without invisible characters and secrets, at most `max_bytes` of JSON, marked as untrusted in `_meta`.
 
     What is too large keeps its beginning: texts are cut, what cannot be cut is left out, and a last text says so. Without its
     structured content a result is an error, for it is not what its schema promises. Raises `ToolFault` where it is nested too
-    deep.
+    deep, or is too large and not `is_cut`.
     """
     try:
         encoded = msgspec.json.encode(result)
@@ -37,7 +43,7 @@ def cleaned(result: JsonObject, *, max_bytes: int, max_depth: int, are_secrets_r
         result = _mapped(result, lambda text: text.encode("utf-8", "replace").decode())
         encoded = msgspec.json.encode(result)
     if encoded.count(b"{") + encoded.count(b"[") > max_depth and strict.is_deeper(result, max_depth):
-        raise ToolFault(Fault.TOO_LARGE, f"The tool's result is nested deeper than {max_depth}.")
+        raise ToolFault(Fault.TOO_LARGE, f"What the tool server gave is nested deeper than {max_depth}.")
     shapes = secrets.shapes_in(encoded) if are_secrets_removed else []
     # Characters outside of ASCII stand as they are in the encoded form, and control characters as escapes.
     if not encoded.isascii() or b"\\u" in encoded or shapes:
@@ -48,6 +54,10 @@ def cleaned(result: JsonObject, *, max_bytes: int, max_depth: int, are_secrets_r
     )
     marks[UNTRUSTED] = True
     if len(encoded) > max_bytes:
+        if not is_cut:
+            raise ToolFault(
+                Fault.TOO_LARGE, f"What the tool server gave has {len(encoded)} bytes, and at most {max_bytes} are taken."
+            )
         if len(msgspec.json.encode(marks)) > max_bytes // MAX_META_SHARE:
             marks = {UNTRUSTED: True}
         marks[CUT] = len(encoded)
@@ -64,16 +74,20 @@ def _each(value: Any, change: Callable[[str], str], key: str) -> Any:
     if isinstance(value, str):
         return change(value)
     if isinstance(value, list):
-        return [_block(item, change) if key == "content" else _each(item, change, "") for item in value]
+        return [_block(item, change) if key in _BLOCKS else _each(item, change, "") for item in value]
     if isinstance(value, dict):
         return {change(name): _each(child, change, "") for name, child in value.items()}
     return value
 
 
 def _block(block: Any, change: Callable[[str], str]) -> Any:
-    if not isinstance(block, dict) or block.get("type") not in _ENCODED:
-        return _each(block, change, "")
-    return {key: value if key == "data" else _each(value, change, "") for key, value in block.items()}
+    if not isinstance(block, dict):
+        return _each(block, change, "content" if isinstance(block, list) else "")
+    encoded = "data" if block.get("type") in _ENCODED else "blob" if "uri" in block else None
+    return {
+        change(name): child if name == encoded else _block(child, change) if name in _NESTED else _each(child, change, "")
+        for name, child in block.items()
+    }
 
 
 def _cut(result: JsonObject, size: int, max_bytes: int, room: int) -> JsonObject:

@@ -6,9 +6,12 @@ from enum import IntEnum
 
 import msgspec
 
-from turnwise.proxy.dispatch import strict
+from turnwise import strict_json
 from turnwise.proxy.dispatch.scanner import SPACE, Scanner
 from turnwise.tools_gateway.messages import Void
+
+MAX_BYTES = 1024 * 1024
+"""Longest arguments."""
 
 
 class State(IntEnum):
@@ -63,7 +66,7 @@ class WrittenCall:
         """Take in a piece of its arguments, which is not empty; `state` then says whether it closed them."""
         self._pieces.append(text)
         self._num_chars += len(text)
-        if self._num_chars > strict.MAX_BYTES:
+        if self._num_chars > MAX_BYTES:
             return Void.MALFORMED
         if self.state is State.CLOSED:
             return Void.DRIFT if text.strip(SPACE) else None
@@ -75,7 +78,7 @@ class WrittenCall:
 
     def repeats(self, text: str) -> bool:
         """Whether a text is what has come of its arguments."""
-        return text == strict.whole(self._pieces)
+        return text == strict_json.joined(self._pieces)
 
     def void(self) -> None:
         """Forget what has come of it; nothing that comes matters."""
@@ -84,8 +87,13 @@ class WrittenCall:
 
     def arguments(self) -> msgspec.Raw | None:
         """Its arguments by the strict reading, once they have closed."""
-        text = strict.whole(self._pieces)
+        text = strict_json.joined(self._pieces)
         if text is None:
             return None
         self._pieces = [text]  # half a megabyte in pieces of four letters takes ten times as much
-        return strict.arguments(text)
+        raw = text.encode()
+        try:
+            value = strict_json.read(raw, max_bytes=MAX_BYTES)
+        except strict_json.NotStrict:
+            return None
+        return msgspec.Raw(raw) if type(value) is dict else None

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import msgspec
 
-from turnwise.tools_gateway.invisible import without_comments, without_invisible
+from turnwise.invisible import without_comments, without_invisible
 from turnwise.tools_gateway.registry.schemas import Sloppy, check_schema
 from turnwise.tools_gateway.values import JsonObject
 

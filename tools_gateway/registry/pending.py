@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from turnwise.tools_gateway.invisible import made_visible
+from turnwise.invisible import made_visible
 from turnwise.tools_gateway.registry.definitions import PINNED, cleaned, name_of, pin_of
 from turnwise.tools_gateway.registry.names import public_name
 from turnwise.tools_gateway.registry.pins import Pin, Pins, Seen, identity, owned

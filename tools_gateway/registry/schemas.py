@@ -5,7 +5,7 @@ from __future__ import annotations
 import jsonschema_rs
 import msgspec
 
-from turnwise.tools_gateway.invisible import made_visible
+from turnwise.invisible import made_visible
 from turnwise.tools_gateway.registry.schema_cost import TooIntricate, cost
 from turnwise.tools_gateway.values import JsonObject
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from turnwise.tools_gateway.invisible import made_visible
+from turnwise.invisible import made_visible
 from turnwise.tools_gateway.registry.access import Access
 from turnwise.tools_gateway.registry.definitions import cleaned
 from turnwise.tools_gateway.registry.names import NameMap, public_name

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
 
-from turnwise.tools_gateway.invisible import without_comments, without_invisible
+from turnwise.invisible import without_comments, without_invisible
 from turnwise.tools_gateway.ports import Registry, Upstreams
 from turnwise.tools_gateway.settings import UpstreamSettings
 from turnwise.tools_gateway.values import Credential, JsonObject, Principal, Request, ToolFault, UpstreamName

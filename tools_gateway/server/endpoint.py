@@ -10,6 +10,7 @@ from typing import Any
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp_types import PARSE_ERROR
 
+from turnwise import strict_json
 from turnwise.tools_gateway.ports import Audit
 from turnwise.tools_gateway.server.asgi import Gone, Receive, Scope, Send, TooLarge, read_body, replayed, send_json, send_text
 from turnwise.tools_gateway.server.calls import failed
@@ -17,7 +18,6 @@ from turnwise.tools_gateway.server.direct import REVISION, DirectCalls
 from turnwise.tools_gateway.server.door import PRINCIPAL
 from turnwise.tools_gateway.server.handlers import Handlers
 from turnwise.tools_gateway.settings import Limits
-from turnwise.tools_gateway.trust import strict
 from turnwise.tools_gateway.values import Fault
 
 ENVELOPE_DEPTH = 3
@@ -62,8 +62,8 @@ class Endpoint:
     async def _is_answered(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> bool:
         limits = self._limits
         try:
-            parsed = strict.read(body, max_bytes=limits.max_body_bytes, max_depth=limits.max_depth + ENVELOPE_DEPTH)
-        except strict.NotStrict as why:
+            parsed = strict_json.read(body, max_bytes=limits.max_body_bytes, max_depth=limits.max_depth + ENVELOPE_DEPTH)
+        except strict_json.NotStrict as why:
             return await self._is_refused(body, str(why), scope, send)
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if headers.get("mcp-protocol-version") != REVISION or headers.get("mcp-method") != "tools/call":

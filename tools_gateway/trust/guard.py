@@ -10,10 +10,11 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 
-from turnwise.tools_gateway.invisible import made_visible
+from turnwise import strict_json
+from turnwise.invisible import made_visible
 from turnwise.tools_gateway.registry.schemas import Checker, Sloppy, checker
 from turnwise.tools_gateway.settings import Settings
-from turnwise.tools_gateway.trust import results, secrets, strict
+from turnwise.tools_gateway.trust import results, secrets
 from turnwise.tools_gateway.values import Fault, JsonObject, Tool, ToolFault, ToolKey, UpstreamName
 
 MAX_WORK = 1 << 25
@@ -36,8 +37,8 @@ class PinnedGuard:
     def arguments(self, tool: Tool, raw: bytes) -> JsonObject:
         """Parse strictly and check against the tool's schema; raises `ToolFault` naming the member that is wrong."""
         try:
-            value = strict.read(raw, max_bytes=self._limits.max_argument_bytes, max_depth=self._limits.max_depth)
-        except strict.NotStrict as error:
+            value = strict_json.read(raw, max_bytes=self._limits.max_argument_bytes, max_depth=self._limits.max_depth)
+        except strict_json.NotStrict as error:
             raise _bad(tool, str(error)) from None
         if not isinstance(value, dict):
             raise _bad(tool, "they are no JSON object")
@@ -53,7 +54,7 @@ class PinnedGuard:
         if len(encoded) > self._limits.max_argument_bytes:
             raise _bad(tool, f"they have {len(encoded)} bytes, and at most {self._limits.max_argument_bytes} are taken")
         deep = self._limits.max_depth
-        if encoded.count(b"{") + encoded.count(b"[") > deep and strict.is_deeper(arguments, deep):
+        if encoded.count(b"{") + encoded.count(b"[") > deep and strict_json.is_deeper(arguments, deep):
             raise _bad(tool, f"they are nested deeper than {deep}")
         self._check(tool, arguments, encoded)
 
@@ -121,15 +122,15 @@ def _sentence(tool: Tool, validator: jsonschema_rs.Validator, arguments: JsonObj
 def _explained(tool: Tool, error: jsonschema_rs.ValidationError, arguments: JsonObject) -> str:
     path = ""
     for name in error.instance_path:
-        path = strict.step(path, name)
+        path = strict_json.step(path, name)
     facts: Mapping[str, Any] = error.kind.as_dict()
     if error.kind.name == "required":
-        return f"`{strict.step(path, facts['property'])}` is missing"
+        return f"`{strict_json.step(path, facts['property'])}` is missing"
     unknown = facts["unexpected"][0] if error.kind.name == "additionalProperties" else None
     if error.kind.name == "falseSchema" and path:
         return f"it takes no `{path}`{_meant(tool, str(error.instance_path[-1]), arguments)}"
     if unknown is not None:
-        return f"it takes no `{strict.step(path, unknown)}`{_meant(tool, unknown, arguments)}"
+        return f"it takes no `{strict_json.step(path, unknown)}`{_meant(tool, unknown, arguments)}"
     message = made_visible(error.message)
     return f"`{path}`: {message}" if path else message
 
@@ -148,7 +149,7 @@ def _texts(value: object, path: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, dict):
         for name, child in value.items():
             yield path or "names", name
-            yield from _texts(child, strict.step(path, name))
+            yield from _texts(child, strict_json.step(path, name))
     elif isinstance(value, list):
         for position, child in enumerate(value):
-            yield from _texts(child, strict.step(path, position))
+            yield from _texts(child, strict_json.step(path, position))

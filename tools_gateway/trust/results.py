@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
-from turnwise.tools_gateway.invisible import without_invisible
-from turnwise.tools_gateway.trust import secrets, strict
+from turnwise.invisible import without_invisible
+from turnwise.strict_json import is_deeper
+from turnwise.tools_gateway.trust import secrets
 from turnwise.tools_gateway.values import Fault, JsonObject, ToolFault
 
 UNTRUSTED = "turnwise/untrusted"
@@ -42,7 +43,7 @@ def cleaned(
     except UnicodeEncodeError:
         result = _mapped(result, lambda text: text.encode("utf-8", "replace").decode())
         encoded = msgspec.json.encode(result)
-    if encoded.count(b"{") + encoded.count(b"[") > max_depth and strict.is_deeper(result, max_depth):
+    if encoded.count(b"{") + encoded.count(b"[") > max_depth and is_deeper(result, max_depth):
         raise ToolFault(Fault.TOO_LARGE, f"What the tool server gave is nested deeper than {max_depth}.")
     shapes = secrets.shapes_in(encoded) if are_secrets_removed else []
     # Characters outside of ASCII stand as they are in the encoded form, and control characters as escapes.

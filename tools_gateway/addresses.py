@@ -33,7 +33,7 @@ def host_refusal(host: str, *, allow_private: bool) -> str:
     except ValueError:
         if _is_number(host):
             return f"the address {host} must be written in full"
-        is_home = host == "localhost" or host.endswith(".localhost")
+        is_home = f".{host.rstrip('.')}".endswith(".localhost")
         why = _PRIVATE if is_home and not allow_private else ""
     return f"{host} is refused: {why}" if why else ""
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import resource
+import socket
 
 import pytest
 from tests.integration.tools_scripted_endpoint import Endpoint
@@ -83,13 +84,15 @@ async def test_a_redirect_is_not_followed():
         assert {path for _, path, _, _ in endpoint.seen} == {"/mcp"}
 
 
-async def test_a_name_that_leads_home_is_never_connected_to():
+async def test_a_name_that_leads_home_is_never_connected_to(monkeypatch):
+    home = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *_, **__: home if host == "tools.example.com" else [])
     async with Endpoint().serving() as endpoint:
-        upstream = UpstreamSettings(name="web", url=endpoint.url.replace("127.0.0.1", "localhost"))
+        upstream = UpstreamSettings(name="web", url=endpoint.url.replace("127.0.0.1", "tools.example.com"))
         async with running(upstream) as world:
             fault = await world.fault("web", "echo")
         assert fault.fault is Fault.UPSTREAM_DOWN
-        assert "private" in fault.message
+        assert "tools.example.com leads to 127.0.0.1" in fault.message
         assert endpoint.seen == []
 
 

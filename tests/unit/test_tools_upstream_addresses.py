@@ -44,7 +44,7 @@ def test_an_address_within_another_is_judged_as_itself(inner):
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "[::1]", "169.254.169.254", "10.1.2.3", "[::ffff:10.0.0.1]", "localhost", "a.localhost"]
+    "host", ["127.0.0.1", "[::1]", "169.254.169.254", "10.1.2.3", "[::ffff:10.0.0.1]", "localhost", "a.localhost", "localhost."]
 )
 def test_an_address_in_a_url_is_judged_before_anything_is_sent(host):
     with pytest.raises(SettingsError, match="is refused"):

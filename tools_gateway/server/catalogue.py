@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
 
+from turnwise import strict_json
 from turnwise.invisible import without_comments, without_invisible
 from turnwise.tools_gateway.ports import Registry, Upstreams
 from turnwise.tools_gateway.settings import UpstreamSettings
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 MAX_PAGES = 64
 MAX_ITEMS = 4096
 """Of one list of one upstream; what is beyond is not shown."""
+MAX_DEPTH = 16
+"""Of one item; one that is nested deeper is not shown."""
 LIST_S = 5.0
 """How long an upstream may take to list; one that takes longer is shown as it was last."""
 
@@ -158,7 +161,7 @@ def prefix_of(upstream: UpstreamSettings) -> str:
 def _is_item(item: Any, kind: Kind) -> bool:
     """Whether an item can be shown: by a key in which nothing is hidden, for it is asked for by just this one."""
     key = item.get(kind.key) if isinstance(item, dict) else None
-    return isinstance(key, str) and without_invisible(key) == key
+    return isinstance(key, str) and without_invisible(key) == key and not strict_json.is_deeper(item, MAX_DEPTH)
 
 
 def _shown(item: JsonObject, kind: Kind) -> JsonObject:

@@ -34,6 +34,7 @@ class Link:
     """Listens at `path` from `open` to `close`; the `Listener` of runs. `name` is this process, for people."""
 
     def __init__(self, path: str, name: str = "turnwise tools") -> None:
+        self.path = path
         self._path = SocketPath(path)
         self._name = name
         self._connections: set[Connection] = set()

@@ -57,6 +57,8 @@ async def _working(gateway: Gateway) -> AsyncIterator[None]:
     """All that the front asks, at work; what runs at the end is cancelled and written down."""
     gateway.run_times.read()
     try:
+        # Before there is a group, which would give what fails as a group of failures.
+        await _open_link(gateway)
         async with asyncio.TaskGroup() as group:
             background = [
                 group.create_task(gateway.upstreams.run(), name="upstreams"),
@@ -66,8 +68,6 @@ async def _working(gateway: Gateway) -> AsyncIterator[None]:
                 group.create_task(gateway.readiness.run(gateway.first), name="readiness"),
             ]
             try:
-                if gateway.link is not None:
-                    await gateway.link.open(gateway.runs)
                 yield
             finally:
                 if gateway.link is not None:
@@ -78,6 +78,16 @@ async def _working(gateway: Gateway) -> AsyncIterator[None]:
     finally:
         gateway.run_times.write_last()
         gateway.audit.close()
+
+
+async def _open_link(gateway: Gateway) -> None:
+    """Listen for proxies, where the operator's file says so; raises `OSError` naming the key and the path."""
+    if gateway.link is None:
+        return
+    try:
+        await gateway.link.open(gateway.runs)
+    except OSError as error:
+        raise OSError(error.errno, f"front.socket: {gateway.link.path}: {error.strerror or error}") from error
 
 
 @asynccontextmanager

@@ -33,6 +33,9 @@ class Front(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         tuple[str, ...],
         Meta(description="`Origin` values that are answered besides those of loopback addresses; requests without one always."),
     ] = ()
+    drain_timeout_s: Annotated[
+        float, Meta(ge=0, description="How long calls under way may take to end after SIGTERM; then they are cut off.")
+    ] = 30.0
 
 
 class ToolMarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

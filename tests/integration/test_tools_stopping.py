@@ -16,6 +16,7 @@ import pytest
 from tests.integration.test_tools_serve import PATIENCE_S, call, children, serving
 
 FRONT = "[front]\nport = 0\nadmin_port = 0\n"
+SHORT = ("--set", "front.drain_timeout_s=0.5")
 SLOW = """
 import json, os, sys, time
 
@@ -111,14 +112,19 @@ def test_a_call_under_way_ends_well_while_streams_are_ended(tmp_path, upstream):
 
 
 def test_a_call_that_outlasts_the_drain_is_told_so(tmp_path, upstream):
-    with serving(tmp_path, upstream) as (process, addresses):
+    state = tmp_path / "state"
+    with serving(tmp_path, upstream, *SHORT, "--set", f"trust.state_dir={state}") as (process, addresses):
         started = children(process.pid)
         calling = Calling(addresses, tmp_path / "begun", PATIENCE_S)
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_S) == 0
         calling.join(PATIENCE_S)
-        assert isinstance(calling.result, ValueError), calling.result
-        assert "1 requests were still under way and are cut off" in log_of(tmp_path)
+        assert calling.result["isError"] is True
+        assert "cut off" in calling.result["content"][0]["text"]
+        assert "1 calls were still under way and are cut off" in log_of(tmp_path)
+    records = [json.loads(line) for file in state.rglob("audit*") if file.is_file() for line in file.read_text().splitlines()]
+    ended = [record for record in records if "cancelled" in json.dumps(record)]
+    assert [float(json.dumps(record).split('"seconds": ')[1].split(",")[0]) >= 0.5 for record in ended] == [True], records
     assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
 
 

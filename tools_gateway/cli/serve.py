@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 HELP = "run the tools gateway in front of MCP servers"
 DESCRIPTION = (
     "Run the tools gateway: agents use it as their MCP server, and it calls the upstream servers of the operator's file. "
-    "It ends on SIGTERM or SIGINT once the calls under way have ended, at once when asked twice."
+    "It ends on SIGTERM or SIGINT once the calls under way have ended, for which they have `front.drain_timeout_s`, "
+    "at once when asked twice."
 )
 LEVELS = ("debug", "info", "warning", "error")
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+
 from turnwise.tools_gateway.ports import Answer, Notify, Registry, Runs
 from turnwise.tools_gateway.server.client import Client
 from turnwise.tools_gateway.server.rounds import Rounds
 from turnwise.tools_gateway.values import Caller, JsonObject, ToolFault
+
+logger = logging.getLogger(__name__)
+
+CUT = "The tools gateway is stopping, and the call was cut off before it had its result. It may still have its effect."
 
 
 class Calls:
@@ -15,6 +22,8 @@ class Calls:
         self._runs = runs
         self._registry = registry
         self._rounds = rounds
+        self._under_way: set[asyncio.Task[object]] = set()
+        self._cut: set[asyncio.Task[object]] = set()
 
     def list(self, client: Client) -> JsonObject:
         """The tools that it may call, in an order that changes only with them."""
@@ -33,12 +42,32 @@ class Calls:
 
         tool = self._registry.resolve(name, client.principal)
         bound = (client.principal.tenant, "tools/call", *((tool.key.upstream, tool.key.tool) if tool else ("", name)))
+        this = asyncio.current_task()
+        assert this is not None
+        self._under_way.add(this)
         try:
             return await self._rounds.run(client, params, bound, ask)
         except ToolFault as fault:
             if fault.error is not None:
                 raise
             return failed(fault.message)
+        except asyncio.CancelledError:
+            if this not in self._cut or this.uncancel():
+                raise
+            return failed(CUT)
+        finally:
+            self._under_way.discard(this)
+            self._cut.discard(this)
+
+    def cut(self) -> int:
+        """Cut off all calls under way, each with a result that says so; gives how many there were."""
+        cut = self._under_way - self._cut
+        self._cut |= cut
+        for task in cut:
+            task.cancel()
+        if cut:
+            logger.warning("stopping: %d calls were still under way and are cut off", len(cut))
+        return len(cut)
 
 
 def failed(message: str) -> JsonObject:

@@ -16,7 +16,7 @@ from turnwise.tools_gateway.server.calls import Calls
 from turnwise.tools_gateway.server.catalogue import Catalogue
 from turnwise.tools_gateway.server.direct import DirectCalls
 from turnwise.tools_gateway.server.door import Door
-from turnwise.tools_gateway.server.draining import Draining
+from turnwise.tools_gateway.server.draining import LAST_WORD_S, Draining
 from turnwise.tools_gateway.server.endpoint import Endpoint
 from turnwise.tools_gateway.server.handlers import Handlers
 from turnwise.tools_gateway.server.listening import Listening
@@ -28,8 +28,6 @@ from turnwise.tools_gateway.settings import Settings
 from turnwise.tools_gateway.values import JsonObject
 
 PATH = "/mcp"
-DRAIN_S = 5.0
-"""How long calls under way may take to end when the gateway stops."""
 
 
 class Rooms(msgspec.Struct, frozen=True):
@@ -49,8 +47,9 @@ class McpFront:
 
     def __init__(self, settings: Settings, rooms: Rooms, told: Told) -> None:
         self._told = told
+        self._drain_s = settings.front.drain_timeout_s
         self._rounds = rounds = Rounds(Seal(secrets.token_bytes(32), time.monotonic))
-        calls = Calls(rooms.runs, rooms.registry, rounds)
+        self._calls = calls = Calls(rooms.runs, rooms.registry, rounds)
         catalogue = Catalogue(rooms.upstreams, rooms.registry, settings.upstreams, time.monotonic)
         relay = Relay(rooms.upstreams, catalogue, rounds, rooms.guard, time.monotonic)
         handlers = Handlers(calls, relay, told)
@@ -69,8 +68,8 @@ class McpFront:
 
     @asynccontextmanager
     async def serving(self, bound: socket) -> AsyncIterator[None]:
-        """Serve on a bound socket while it lasts; what runs at its end may end within `DRAIN_S`, unless it was cancelled."""
-        drain_s = DRAIN_S
+        """Serve on a bound socket while it lasts; what runs at its end has `front.drain_timeout_s`, unless it was cancelled."""
+        drain_s = self._drain_s
         async with self._endpoint.running(), asyncio.TaskGroup() as group:
             telling = group.create_task(self._told.run(), name="told")
             serving = group.create_task(self._listening.serve([bound]), name="front")
@@ -87,6 +86,8 @@ class McpFront:
                     await self._draining.end_streams()
                     await asyncio.wait({serving}, timeout=drain_s)
                 finally:
+                    if self._calls.cut():
+                        await asyncio.wait({serving}, timeout=LAST_WORD_S)
                     await self._draining.end()
                     self._listening.force_exit = True
                     await self._rounds.aclose()

@@ -68,6 +68,34 @@ async def test_what_nobody_lists_is_not_found(method, params):
         assert set(params.values()) == set(error["data"].values())
 
 
+async def test_with_one_upstream_too_nothing_is_read_that_it_does_not_list():
+    async with serving([tool("echo", "a")]) as stage:
+        furnish(stage)
+        assert "result" in (await stage.ask("resources/read", {"uri": "x://0"})).json()
+        assert "result" in (await stage.ask("resources/read", {"uri": "a://7"})).json()
+        for uri in ("file:///etc/shadow", "x://9"):
+            assert (await stage.ask("resources/read", {"uri": uri})).json()["error"]["code"] == -32602
+        read = [request.params["uri"] for _, request in stage.upstreams.asked if request.method == "resources/read"]
+        assert read == ["x://0", "a://7"]
+
+
+async def test_what_an_upstream_has_is_had_without_asking_another_for_its_lists():
+    async with serving(TOOLS) as stage:
+        furnish(stage)
+        del stage.upstreams.answers["a", "resources/list"]
+        assert "result" in (await stage.ask("prompts/get", {"name": "b__hello"})).json()
+        assert {credential.upstream for credential, _ in stage.upstreams.asked} == {"b"}
+        for uri in ("x://1", "b://7"):
+            assert "result" in (await stage.ask("resources/read", {"uri": uri})).json()
+        stage.upstreams.asked.clear()
+        for uri in ("x://1", "b://7"):
+            assert "result" in (await stage.ask("resources/read", {"uri": uri})).json()
+        assert [(credential.upstream, request.method) for credential, request in stage.upstreams.asked] == [
+            ("b", "resources/read"),
+            ("b", "resources/read"),
+        ]
+
+
 async def test_an_upstream_that_cannot_be_asked_is_listed_as_it_was_and_takes_nothing_from_the_others():
     async with serving(TOOLS) as stage:
         furnish(stage)

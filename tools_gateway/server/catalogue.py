@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,6 +29,8 @@ MAX_ITEMS = 4096
 """Of one list of one upstream; what is beyond is not shown."""
 MAX_DEPTH = 16
 """Of one item; one that is nested deeper is not shown."""
+MAX_LAST = 1024
+"""Lists that are kept, of all credentials; the one that was renewed longest ago goes first."""
 LIST_S = 5.0
 """How long an upstream may take to list; one that takes longer is shown as it was last."""
 
@@ -45,6 +48,9 @@ class Kind(msgspec.Struct, frozen=True, gc=False):
 PROMPTS = Kind("prompts/list", "prompts", "prompts", "name")
 RESOURCES = Kind("resources/list", "resources", "resources", "uri")
 TEMPLATES = Kind("resources/templates/list", "resources", "resourceTemplates", "uriTemplate")
+
+
+Reached = Sequence[tuple[UpstreamSettings, Credential]]
 
 
 class Home(msgspec.Struct, frozen=True):
@@ -66,7 +72,7 @@ class Catalogue:
         self._registry = registry
         self._settings = settings
         self._now = now
-        self._last: dict[tuple[str, Kind], list[JsonObject]] = {}
+        self._last: OrderedDict[tuple[str, Kind], list[JsonObject]] = OrderedDict()
         """By id of a credential: what its upstream listed last."""
         self._hidden: set[tuple[str, str, str]] = set()
         """Upstreams of which it is told that one hides what another lists: method, the first, the other."""
@@ -94,24 +100,33 @@ class Catalogue:
         return [shown for _, shown in await self._homes(principal, kind)]
 
     async def find(self, principal: Principal, kind: Kind, key: str) -> Home | None:
-        """Where an item lives that is asked for by `key`; the first of the operator's file where several list it."""
+        """Where an item lives that is asked for by `key`; the first of the operator's file where several list it.
+
+        What was listed last is looked at first, so that an upstream which hangs holds up, but for the first time, only what
+        nobody has; the prefix of a prompt says which upstream alone is asked.
+        """
         if kind is PROMPTS and not self._registry.allows(principal, key):
             return None
         reached = self.reached(principal, kind.capability)
-        if len(reached) == 1 and (kind is not PROMPTS or not prefix_of(reached[0][0])):
-            return Home(*reached[0], key)
-        for home, shown in await self._homes(principal, kind):
-            if shown[kind.key] == key:
-                return home
-        if kind is RESOURCES:
-            for home, shown in await self._homes(principal, TEMPLATES):
-                if _matches(shown["uriTemplate"], key):
-                    return Home(home.upstream, home.credential, key)
+        if kind is PROMPTS:
+            reached = [pair for pair in reached if key.startswith(prefix_of(pair[0]))]
+        places = (RESOURCES, TEMPLATES) if kind is RESOURCES else (kind,)
+        for is_afresh in (False, True):
+            for place in places:
+                lists = await self._lists(reached, place, is_afresh=is_afresh)
+                if (home := _found(reached, lists, place, kind, key)) is not None:
+                    return home
         return None
+
+    async def _lists(self, reached: Reached, kind: Kind, *, is_afresh: bool) -> list[list[JsonObject]]:
+        """What each upstream lists; unless `is_afresh`, what it listed last where it has."""
+        asked = [credential for _, credential in reached if is_afresh or (credential.id, kind) not in self._last]
+        renewed = dict(zip(asked, await asyncio.gather(*(self._list(each, kind) for each in asked)), strict=True))
+        return [renewed[each] if each in renewed else self._last.get((each.id, kind), []) for _, each in reached]
 
     async def _homes(self, principal: Principal, kind: Kind) -> list[tuple[Home, JsonObject]]:
         reached = self.reached(principal, kind.capability)
-        lists = await asyncio.gather(*(self._list(credential, kind) for _, credential in reached))
+        lists = await self._lists(reached, kind, is_afresh=True)
         found: dict[str, tuple[Home, JsonObject]] = {}
         for (upstream, credential), items in zip(reached, lists, strict=True):
             for item in items:
@@ -148,14 +163,27 @@ class Catalogue:
                     break
                 params = {"cursor": cursor}
         except ToolFault:
-            return self._last.get((credential.id, kind), [])
+            items = self._last.get((credential.id, kind), [])
         self._last[credential.id, kind] = items = items[:MAX_ITEMS]
+        self._last.move_to_end((credential.id, kind))
+        if len(self._last) > MAX_LAST:
+            self._last.popitem(last=False)
         return items
 
 
 def prefix_of(upstream: UpstreamSettings) -> str:
     """What stands before the names of an upstream in public."""
     return f"{upstream.name}__" if upstream.prefix is None else upstream.prefix
+
+
+def _found(reached: Reached, lists: Sequence[Sequence[JsonObject]], place: Kind, kind: Kind, key: str) -> Home | None:
+    """The first upstream that lists an item by its key, or, for a resource among templates, one that makes its URI."""
+    is_made = place is TEMPLATES and kind is RESOURCES
+    for (upstream, credential), items in zip(reached, lists, strict=True):
+        own = key.removeprefix(prefix_of(upstream)) if kind is PROMPTS else key
+        if any(_matches(item[place.key], own) if is_made else item[place.key] == own for item in items):
+            return Home(upstream, credential, own)
+    return None
 
 
 def _is_item(item: Any, kind: Kind) -> bool:

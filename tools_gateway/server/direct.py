@@ -6,6 +6,7 @@ words of the protocol.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 from mcp.shared.inbound import (
@@ -26,6 +27,8 @@ from turnwise.tools_gateway.server.notices import LEVELS, relayed
 from turnwise.tools_gateway.values import JsonObject, Principal
 
 REVISION = "2026-07-28"
+MAX_MIRRORED = 4096
+"""Tools of which it is remembered whether headers repeat their arguments."""
 
 
 class DirectCalls:
@@ -35,7 +38,7 @@ class DirectCalls:
         self._calls = calls
         self._registry = registry
         self._stamp = stamp
-        self._mirrored: dict[str, bool] = {}
+        self._mirrored: OrderedDict[str, bool] = OrderedDict()
         """By pin of a tool: whether its schema wants arguments repeated in headers."""
 
     async def serve(self, headers: dict[str, str], body: Any, scope: Scope, receive: Receive, send: Send) -> bool:
@@ -101,6 +104,8 @@ class DirectCalls:
         is_mirrored = self._mirrored.get(tool.pin)
         if is_mirrored is None:
             is_mirrored = self._mirrored[tool.pin] = bool(x_mcp_header_map(schema))
+            if len(self._mirrored) > MAX_MIRRORED:
+                self._mirrored.popitem(last=False)
         return not is_mirrored or validate_mcp_param_headers(schema, arguments, headers) is None
 
 

@@ -71,6 +71,23 @@ async def test_a_request_under_a_strange_name_or_of_a_strange_page_is_refused(he
         assert not stage.runs.asked
 
 
+@pytest.mark.parametrize("name", ["host", "authorization", "origin"])
+async def test_a_request_that_says_twice_where_it_goes_or_who_asks_is_refused(name):
+    tokens = FakeTokens({"a": Principal("ann")})
+    right = {"host": "127.0.0.1:1", "authorization": "Bearer a", "origin": "http://localhost"}
+    async with serving(tokens=tokens) as stage:
+        lines = [f"{key}: {value}" for key, value in [*right.items(), (name, right[name])]]
+        address = httpx.URL(stage.url)
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        writer.write("\r\n".join(["POST /mcp HTTP/1.1", *lines, "connection: close", "content-length: 0", "", ""]).encode())
+        async with asyncio.timeout(5):
+            refused = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        assert refused.startswith(b"HTTP/1.1 400 ")
+        assert name in refused.decode().lower()
+
+
 @pytest.mark.parametrize("header", [{"host": "localhost:9"}, {"host": "[::1]:9"}, {"origin": "http://127.0.0.1:5173"}])
 async def test_loopback_names_and_pages_of_this_machine_are_served(header):
     async with serving() as stage:
@@ -223,10 +240,11 @@ async def test_trace_context_goes_on_and_baggage_and_credentials_do_not():
     trace = f"00-{'a' * 32}-{'b' * 16}-01"
     async with serving() as stage:
         secret = {"authorization": "Bearer canary-token", "cookie": "canary=1"}
-        await stage.call("std__echo", headers=secret, traceparent=trace, tracestate="v=1", baggage="user=1", vendor="kept")
+        meta = {"authorization": "Bearer canary-token", "com.x/credential": "canary", "baggage": "user=1"}
+        await stage.call("std__echo", headers=secret, traceparent=trace, tracestate="v=1", **meta)
         await stage.call("std__echo", headers={"traceparent": trace})
         first, second = (asked.params["_meta"] for asked in stage.runs.asked)
-        assert first == {"traceparent": trace, "tracestate": "v=1", "vendor": "kept"}
+        assert first == {"traceparent": trace, "tracestate": "v=1"}
         assert second == {"traceparent": trace}
 
 

@@ -16,6 +16,7 @@ LOOPBACK_HOST = re.compile(rb"(127\.0\.0\.1|localhost|\[::1\]):[0-9]{1,5}")
 """The port may be another than ours: containers and tunnels map it, and a page that rebinds its name keeps the name."""
 LOOPBACK_ORIGIN = re.compile(rb"https?://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?")
 CREDENTIALS = frozenset({b"authorization", b"proxy-authorization", b"cookie"})
+ONCE = (b"host", b"authorization", b"origin")
 METADATA_PATH = "/.well-known/oauth-protected-resource"
 PRINCIPAL = "turnwise.principal"
 """Where a request's scope has who asks."""
@@ -58,6 +59,10 @@ class Door:
         # Blanks around a value are no part of it (RFC 9110, section 5.5); the parser leaves those behind it.
         headers = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
         by_name = dict(headers)
+        # Of two lines what stands before the gateway may have read the other.
+        if any(sum(each == name for each, _ in headers) > 1 for name in ONCE):
+            await send_text(send, 400, "A request has one Host, and at most one Authorization and Origin.")
+            return
         host = by_name.get(b"host", b"")
         if not (LOOPBACK_HOST.fullmatch(host) or host in self._hosts):
             await send_text(send, 421, "This gateway does not answer under that name.")

@@ -16,15 +16,12 @@ MAX_TRACESTATE = 512
 
 
 def sent_on(meta: Mapping[str, Any], traceparent: str | None = None) -> JsonObject:
-    """Give the members that may be sent on: all but baggage, the envelope of this hop, and trace context that is none.
+    """Give the members that may be sent on: the progress token, the level of log messages, and trace context that is one.
 
-    `traceparent` is that of the request's header, which stands in where `_meta` has none.
+    What else a caller writes there may be a credential, which is the gateway's own to know. `traceparent` is that of the
+    request's header, which stands in where `_meta` has none.
     """
-    kept = {
-        key: value
-        for key, value in meta.items()
-        if key == LOG_LEVEL or (not key.startswith(RESERVED) and key not in {"baggage", "traceparent", "tracestate"})
-    }
+    kept = {key: meta[key] for key in (PROGRESS_TOKEN, LOG_LEVEL) if key in meta}
     parent = meta.get("traceparent", traceparent)
     if isinstance(parent, str) and TRACEPARENT.fullmatch(parent):
         kept["traceparent"] = parent

@@ -277,6 +277,10 @@ async def test_a_session_of_the_older_revision_hears_of_changes_too():
                 stage.told.told(mine, "notifications/resources/updated", {"uri": "x://0"})
                 await client.list_tools()
             assert {(await heard.get()).params.uri for _ in range(heard.qsize())} == {"x://0"}
+            # Gone since: what was subscribed to can be taken back all the same.
+            for gone, empty in (("resources/list", "resources"), ("resources/templates/list", "resourceTemplates")):
+                stage.upstreams.answers["a", gone] = {empty: []}
+            await client.session.list_resources()
             left = UnsubscribeRequestParams(uri="x://0")
             await client.session.send_request(UnsubscribeRequest(params=left), EmptyResult)
         methods = [request.method for _, request in stage.upstreams.asked]

@@ -27,7 +27,7 @@ from turnwise.tools_gateway.server.door import PRINCIPAL
 from turnwise.tools_gateway.server.faults import as_error
 from turnwise.tools_gateway.server.meta import LOG_LEVEL, PROGRESS_TOKEN, RESERVED, sent_on
 from turnwise.tools_gateway.server.notices import LEVELS, relayed
-from turnwise.tools_gateway.server.relay import Relay
+from turnwise.tools_gateway.server.relay import Relay, Subscription
 from turnwise.tools_gateway.server.told import Session, Told
 from turnwise.tools_gateway.values import Fault, JsonObject, Principal, ToolFault
 
@@ -101,8 +101,7 @@ class Handlers:
             if len(session.uris) >= MAX_URIS:
                 raise MCPError(types.INVALID_PARAMS, f"A session may subscribe to {MAX_URIS} resources.")
             with _faults():
-                await self._relay.subscribe(session.principal, uri)
-            session.uris.add(uri)
+                session.uris[uri], _ = await self._relay.subscribe(session.principal, uri)
             session.connection.exit_stack.push_async_callback(self._unsubscribed, session, uri)
         return types.EmptyResult()
 
@@ -112,9 +111,9 @@ class Handlers:
         return types.EmptyResult()
 
     async def _unsubscribed(self, session: Session, uri: str) -> None:
-        if uri in session.uris:
-            session.uris.discard(uri)
-            await self._relay.unsubscribe(session.principal, uri)
+        credential = session.uris.pop(uri, None)
+        if credential is not None:
+            await self._relay.unsubscribe((credential, uri))
 
     async def _set_level(self, ctx: Context, params: types.SetLevelRequestParams) -> types.EmptyResult:
         session = self._told.session(_connection(ctx), _principal(ctx))
@@ -126,17 +125,16 @@ class Handlers:
 
     async def _listen(self, ctx: Context, params: types.SubscriptionsListenRequestParams) -> types.SubscriptionsListenResult:
         principal = _principal(ctx)
-        subscribed: list[str] = []
+        subscribed: list[Subscription] = []
         try:
             for uri in dict.fromkeys(params.notifications.resource_subscriptions or ()):
                 with suppress(ToolFault):  # a resource that nobody has never changes
-                    await self._relay.subscribe(principal, str(uri))
-                    subscribed.append(str(uri))
+                    subscribed.append(await self._relay.subscribe(principal, str(uri)))
             return await self._told.listen(principal, ctx, params)
         finally:
-            for uri in subscribed:
+            for subscription in subscribed:
                 with suppress(ToolFault):
-                    await self._relay.unsubscribe(principal, uri)
+                    await self._relay.unsubscribe(subscription)
 
     def _client(self, ctx: Context) -> Client:
         principal = _principal(ctx)

@@ -12,6 +12,8 @@ from turnwise.tools_gateway.server.client import Client
 from turnwise.tools_gateway.server.rounds import INVALID_PARAMS, Rounds
 from turnwise.tools_gateway.values import Caller, Credential, Fault, JsonObject, Principal, Request, ToolFault, UpstreamName
 
+Subscription = tuple[Credential, str]
+"""With whom, and to which URI."""
 ASIDE_S = 5.0
 """How long an upstream may take for what is no work: a level, a subscription."""
 
@@ -27,7 +29,7 @@ class Relay:
         self._catalogue = catalogue
         self._rounds = rounds
         self._now = now
-        self._subscribed: Counter[tuple[Credential, str]] = Counter()
+        self._subscribed: Counter[Subscription] = Counter()
 
     async def list(self, client: Client, kind: Kind) -> JsonObject:
         """All of a kind that the client may reach."""
@@ -68,26 +70,25 @@ class Relay:
             if isinstance(outcome, BaseException) and not isinstance(outcome, ToolFault):
                 raise outcome
 
-    async def subscribe(self, principal: Principal, uri: str) -> None:
-        """Have the upstream of a resource tell of its changes; to be taken back as often as it was asked."""
+    async def subscribe(self, principal: Principal, uri: str) -> Subscription:
+        """Have the upstream of a resource tell of its changes; gives what takes it back, as often as it was asked."""
         home = await self._home(principal, RESOURCES, uri)
-        key = (home.credential, uri)
-        self._subscribed[key] += 1
-        if self._subscribed[key] == 1:
+        subscription = (home.credential, uri)
+        self._subscribed[subscription] += 1
+        if self._subscribed[subscription] == 1:
             try:
-                await self._subscribe("resources/subscribe", key)
+                await self._subscribe("resources/subscribe", subscription)
             except BaseException:
-                self._take_back(key)
+                self._take_back(subscription)
                 raise
+        return subscription
 
-    async def unsubscribe(self, principal: Principal, uri: str) -> None:
-        """Take back one subscription; the upstream is asked to stop with the last."""
-        home = await self._home(principal, RESOURCES, uri)
-        key = (home.credential, uri)
-        if self._subscribed[key] and self._take_back(key):
-            await self._subscribe("resources/unsubscribe", key)
+    async def unsubscribe(self, subscription: Subscription) -> None:
+        """Take back one subscription, though its resource is gone; the upstream is asked to stop with the last."""
+        if self._take_back(subscription):
+            await self._subscribe("resources/unsubscribe", subscription)
 
-    def _take_back(self, key: tuple[Credential, str]) -> bool:
+    def _take_back(self, key: Subscription) -> bool:
         """Count one less; whether it was the last."""
         self._subscribed[key] -= 1
         if self._subscribed[key]:
@@ -95,7 +96,7 @@ class Relay:
         del self._subscribed[key]
         return True
 
-    async def _subscribe(self, method: str, key: tuple[Credential, str]) -> None:
+    async def _subscribe(self, method: str, key: Subscription) -> None:
         credential, uri = key
         await self._upstreams.ask(credential, Request(method, {"uri": uri}, self._now() + ASIDE_S, is_idempotent=True))
 

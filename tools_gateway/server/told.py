@@ -34,8 +34,8 @@ class Session(msgspec.Struct):
     connection: Connection
     level: str = "info"
     """Lowest level of log messages that it wants."""
-    uris: set[str] = msgspec.field(default_factory=set)
-    """Resources that it subscribed to."""
+    uris: dict[str, Credential] = msgspec.field(default_factory=dict)
+    """Resources that it subscribed to, and with whom."""
 
 
 class Listening(msgspec.Struct):

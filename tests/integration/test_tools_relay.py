@@ -11,8 +11,8 @@ from mcp import Client
 from mcp_types import EmptyResult, SubscribeRequest, SubscribeRequestParams, UnsubscribeRequest, UnsubscribeRequestParams
 from tests.integration.tools_front import FakeTokens, Stage, serving, tool
 
-from turnwise.tools_gateway.settings import Settings, UpstreamSettings
-from turnwise.tools_gateway.values import Credential, Principal, UpstreamName
+from turnwise.tools_gateway.settings import Limits, Settings, UpstreamSettings
+from turnwise.tools_gateway.values import Credential, Fault, Principal, UpstreamName
 
 CAPABLE = {"prompts": {}, "resources": {"subscribe": True}, "completions": {}}
 READ = {"contents": [{"uri": "x://1", "text": "one"}], "ttlMs": 1000, "cacheScope": "public"}
@@ -66,6 +66,7 @@ async def test_what_nobody_lists_is_not_found(method, params):
         error = (await stage.ask(method, params)).json()["error"]
         assert error["code"] == -32602
         assert set(params.values()) == set(error["data"].values())
+        assert stage.audit.refusals == [(name, Fault.UNKNOWN_TOOL) for name in params.values()]
 
 
 async def test_with_one_upstream_too_nothing_is_read_that_it_does_not_list():
@@ -94,6 +95,33 @@ async def test_what_an_upstream_has_is_had_without_asking_another_for_its_lists(
             ("b", "resources/read"),
             ("b", "resources/read"),
         ]
+
+
+@pytest.mark.parametrize("limits", [{"max_tenant_running": 1}, {}])
+async def test_reads_wait_for_each_other_as_calls_do_and_too_many_are_refused(limits):
+    most = 1 if not limits else 16
+    upstream = UpstreamSettings(name="a", command=("/bin/true",), max_running=most)
+    settings = Settings(upstreams=(upstream,), limits=Limits(max_queued=2, **limits))
+    running = most_at_once = 0
+
+    async def slow(_params: Any) -> Any:
+        nonlocal running, most_at_once
+        running += 1
+        most_at_once = max(most_at_once, running)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        running -= 1
+        return READ
+
+    async with serving([tool("echo", "a")], settings=settings) as stage:
+        furnish(stage)
+        assert "result" in (await stage.ask("resources/read", {"uri": "x://0"})).json()
+        stage.upstreams.answers["a", "resources/read"] = slow
+        answers = await asyncio.gather(*(stage.ask("resources/read", {"uri": "x://0"}) for _ in range(12)))
+        refused = [answer.json()["error"]["message"] for answer in answers if "error" in answer.json()]
+        assert most_at_once == 1
+        assert refused
+        assert all("Too many calls wait for a" in message for message in refused)
 
 
 async def test_an_upstream_that_cannot_be_asked_is_listed_as_it_was_and_takes_nothing_from_the_others():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from inspect import isawaitable
 from typing import Any
 
 import httpx
@@ -129,7 +130,8 @@ class FakeUpstreams:
         given = self.answers.get((credential.upstream, request.method))
         if given is None:
             raise ToolFault(Fault.UPSTREAM_DOWN, f"{credential.upstream} is not connected.")
-        return given(request.params) if callable(given) else given
+        result = given(request.params) if callable(given) else given
+        return await result if isawaitable(result) else result
 
 
 class FakeAudit:

@@ -21,6 +21,7 @@ from turnwise.tools_gateway.server.endpoint import Endpoint
 from turnwise.tools_gateway.server.handlers import Handlers
 from turnwise.tools_gateway.server.listening import Listening
 from turnwise.tools_gateway.server.relay import Relay
+from turnwise.tools_gateway.server.relay_turns import RelayTurns
 from turnwise.tools_gateway.server.request_state import Seal
 from turnwise.tools_gateway.server.rounds import Rounds
 from turnwise.tools_gateway.server.told import Told
@@ -51,7 +52,8 @@ class McpFront:
         self._rounds = rounds = Rounds(Seal(secrets.token_bytes(32), time.monotonic))
         self._calls = calls = Calls(rooms.runs, rooms.registry, rounds)
         catalogue = Catalogue(rooms.upstreams, rooms.registry, settings.upstreams, time.monotonic)
-        relay = Relay(rooms.upstreams, catalogue, rounds, rooms.guard, time.monotonic)
+        turns = RelayTurns(settings.limits, time.monotonic)
+        relay = Relay(rooms.upstreams, catalogue, rounds, rooms.guard, rooms.audit, turns, time.monotonic)
         handlers = Handlers(calls, relay, told)
         stamp = handlers.server.server_info_stamp
         self._endpoint = Endpoint(handlers, DirectCalls(calls, rooms.registry, stamp), rooms.audit, settings.limits)

@@ -6,9 +6,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
-from turnwise.tools_gateway.ports import Answer, Guard, Notify, Upstreams
+from turnwise.tools_gateway.ports import Answer, Audit, Guard, Notify, Upstreams
 from turnwise.tools_gateway.server.catalogue import PROMPTS, RESOURCES, TEMPLATES, Catalogue, Home, Kind
 from turnwise.tools_gateway.server.client import Client
+from turnwise.tools_gateway.server.relay_turns import RelayTurns
 from turnwise.tools_gateway.server.rounds import INVALID_PARAMS, Rounds
 from turnwise.tools_gateway.values import Caller, Credential, Fault, JsonObject, Principal, Request, ToolFault, UpstreamName
 
@@ -22,12 +23,21 @@ class Relay:
     """Asks the upstream where a thing lives, in the name of the client; every method raises `ToolFault`."""
 
     def __init__(
-        self, upstreams: Upstreams, catalogue: Catalogue, rounds: Rounds, guard: Guard, now: Callable[[], float]
+        self,
+        upstreams: Upstreams,
+        catalogue: Catalogue,
+        rounds: Rounds,
+        guard: Guard,
+        audit: Audit,
+        turns: RelayTurns,
+        now: Callable[[], float],
     ) -> None:
         self._upstreams = upstreams
         self._guard = guard
+        self._audit = audit
         self._catalogue = catalogue
         self._rounds = rounds
+        self._turns = turns
         self._now = now
         self._subscribed: Counter[Subscription] = Counter()
 
@@ -103,6 +113,7 @@ class Relay:
     async def _home(self, principal: Principal, kind: Kind, key: str) -> Home:
         home = await self._catalogue.find(principal, kind, key)
         if home is None:
+            self._audit.refused(key, principal, Fault.UNKNOWN_TOOL)
             message = f"Resource not found: {key}" if kind is RESOURCES else f"Nothing is known by the name {key}"
             error = {"code": INVALID_PARAMS, "message": message, "data": {kind.key: key}}
             raise ToolFault(Fault.UNKNOWN_TOOL, message, error)
@@ -121,7 +132,8 @@ class Relay:
                 sent["requestState"] = caller.request_state
             deadline = self._now() + home.upstream.deadline_s
             request = Request(method, sent, deadline, is_idempotent=True, capabilities=caller.capabilities)
-            result = await self._upstreams.ask(home.credential, request, notify, answer)
+            async with self._turns.of(home, client.principal.tenant, method, deadline):
+                result = await self._upstreams.ask(home.credential, request, notify, answer)
             return self._guard.relayed(UpstreamName(home.upstream.name), result)
 
         bound = (client.principal.tenant, method, home.upstream.name, home.name)

@@ -129,7 +129,13 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         float, Meta(gt=0, description="How long an announcement, or the result of an early run, waits for its agent.")
     ] = 30.0
     max_memory_bytes: Annotated[int, Meta(ge=0, description="Results that are remembered.")] = 64 * 1024 * 1024
-    max_sessions: Annotated[int, Meta(ge=1, description="Sessions with clients of the older revision.")] = 10_000
+    max_sessions: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Sessions with clients of the older revision; each tenant has its share, half where tokens name it.",
+        ),
+    ] = 10_000
     session_idle_s: Annotated[float, Meta(gt=0, description="After which such a session ends.")] = 1800.0
     max_upstream_sessions: Annotated[int, Meta(ge=1, description="Sessions with upstreams, all tenants together.")] = 256
     upstream_idle_s: Annotated[

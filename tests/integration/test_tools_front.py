@@ -13,7 +13,7 @@ from mcp_types import ElicitRequestParams, ElicitResult
 from tests.integration.tools_front import TEXT, Asked, FakeTokens, serving, tool
 
 from turnwise.tools_gateway.ports import Answer
-from turnwise.tools_gateway.settings import Auth, Limits, Settings
+from turnwise.tools_gateway.settings import Auth, Limits, Settings, TenantSettings
 from turnwise.tools_gateway.values import Fault, JsonObject, Principal, ToolFault
 
 ELICIT = {
@@ -337,6 +337,25 @@ async def test_without_a_token_nobody_enters_where_tokens_are_asked_for():
         assert document.json()["resource"] == "https://tools.example/mcp"
         assert (await stage.call("std__echo", headers={"authorization": "Bearer good"})).status_code == 200
         assert stage.runs.asked[0].what == (Principal("ann", frozenset({"tools"})), "std__echo")
+
+
+async def test_no_tenant_holds_more_than_its_share_of_the_sessions_of_the_older_revision():
+    tokens = FakeTokens({"a": Principal("ann"), "b": Principal("bob")})
+    tenants = (TenantSettings(name="ann"), TenantSettings(name="bob"))
+    async with serving(tokens=tokens, settings=Settings(tenants=tenants, limits=Limits(max_sessions=5))) as stage:
+        hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+        body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+        statuses = [
+            (
+                await stage.client.post(
+                    stage.url,
+                    json=body,
+                    headers={"accept": "application/json, text/event-stream", "authorization": f"Bearer {token}"},
+                )
+            ).status_code
+            for token in "aaab"
+        ]
+        assert statuses == [200, 200, 503, 200]
 
 
 async def test_a_session_of_the_older_revision_serves_only_the_tenant_that_opened_it():

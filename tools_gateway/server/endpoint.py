@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from mcp.server.auth.middleware.bearer_auth import AuthorizationContext
+from mcp.server.streamable_http import StreamableHTTPServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp_types import PARSE_ERROR
 
@@ -24,19 +26,34 @@ ENVELOPE_DEPTH = 3
 """How deep the arguments of a call stand in its body."""
 
 
+class Sessions(StreamableHTTPSessionManager):
+    """Sessions of the older revision, of which each of `num_tenants` may hold its share and no more."""
+
+    num_tenants = 1
+
+    def _admit_session(self, requestor: AuthorizationContext | None) -> StreamableHTTPServerTransport | None:
+        # The SDK bounds all together and gives no other way to bound some of them.
+        assert self.max_sessions is not None
+        most = max(1, self.max_sessions // max(1, self.num_tenants))
+        if sum(owner == requestor for owner in self._session_owners.values()) >= most:
+            return None
+        return super()._admit_session(requestor)
+
+
 class Endpoint:
     """Serves MCP in both revisions (ASGI), for requests that a `Door` let through."""
 
-    def __init__(self, handlers: Handlers, direct: DirectCalls, audit: Audit, limits: Limits) -> None:
+    def __init__(self, handlers: Handlers, direct: DirectCalls, audit: Audit, limits: Limits, num_tenants: int) -> None:
         self._direct = direct
         self._audit = audit
         self._limits = limits
-        self._manager = StreamableHTTPSessionManager(
+        self._manager = Sessions(
             handlers.server,
             session_idle_timeout=limits.session_idle_s,
             max_request_body_size=limits.max_body_bytes,
             max_sessions=limits.max_sessions,
         )
+        self._manager.num_tenants = num_tenants
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

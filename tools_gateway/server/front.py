@@ -29,6 +29,8 @@ from turnwise.tools_gateway.settings import Settings
 from turnwise.tools_gateway.values import JsonObject
 
 PATH = "/mcp"
+UNNAMED_TENANTS = 2
+"""How many are reckoned with where tokens alone name them: none holds all that they share."""
 
 
 class Rooms(msgspec.Struct, frozen=True):
@@ -56,7 +58,9 @@ class McpFront:
         relay = Relay(rooms.upstreams, catalogue, rounds, rooms.guard, rooms.audit, turns, time.monotonic)
         handlers = Handlers(calls, relay, told)
         stamp = handlers.server.server_info_stamp
-        self._endpoint = Endpoint(handlers, DirectCalls(calls, rooms.registry, stamp), rooms.audit, settings.limits)
+        direct = DirectCalls(calls, rooms.registry, stamp)
+        num_tenants = len(settings.tenants) or (UNNAMED_TENANTS if settings.auth.issuer else 1)
+        self._endpoint = Endpoint(handlers, direct, rooms.audit, settings.limits, num_tenants)
         door = Door(
             self._endpoint,
             path=PATH,

@@ -96,7 +96,9 @@ async def test_loopback_names_and_pages_of_this_machine_are_served(header):
 
 async def test_a_request_past_the_bound_is_refused_before_it_is_read():
     async with serving(settings=Settings(limits=Limits(max_body_bytes=2048))) as stage:
-        assert (await stage.call("std__echo", {"text": "x" * 4096})).status_code == 413
+        refused = await stage.call("std__echo", {"text": "x" * 4096})
+        assert refused.status_code == 413
+        assert "2048 bytes" in refused.json()["error"]["message"]
 
         async def pieces():
             for _ in range(8):
@@ -104,6 +106,8 @@ async def test_a_request_past_the_bound_is_refused_before_it_is_read():
 
         response = await stage.client.post(stage.url, content=pieces(), headers=stage.headers("tools/call", "std__echo"))
         assert response.status_code == 413
+        assert stage.audit.refusals == [("std__echo", Fault.TOO_LARGE)] * 2
+        assert stage.meter.refusals == [Fault.TOO_LARGE] * 2
         assert not stage.runs.asked
 
 
@@ -149,6 +153,7 @@ async def test_arguments_that_readers_read_differently_are_told_to_the_model_and
         assert result["isError"] is True
         assert word in result["content"][0]["text"]
         assert stage.audit.refusals == [("std__echo", Fault.BAD_ARGUMENTS)]
+        assert stage.meter.refusals == [Fault.BAD_ARGUMENTS]
         assert not stage.runs.asked
 
 
@@ -168,6 +173,7 @@ async def test_json_that_is_nested_beyond_reason_is_a_parse_error_and_nothing_is
         headers = stage.headers("ping") if is_modern else {"accept": "application/json, text/event-stream"}
         response = await stage.client.post(stage.url, content=body, headers=headers)
         assert (response.status_code, response.json()["error"]["code"]) == (400, -32700)
+        assert stage.meter.refusals == [Fault.BAD_ARGUMENTS]
     assert not [record for record in caplog.records if record.exc_info]
 
 

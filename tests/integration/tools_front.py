@@ -142,6 +142,16 @@ class FakeAudit:
         self.refusals.append((name, fault))
 
 
+class FakeMeter:
+    """Counts what the front refuses by itself."""
+
+    def __init__(self) -> None:
+        self.refusals: list[Fault] = []
+
+    def refused(self, fault: Fault) -> None:
+        self.refusals.append(fault)
+
+
 class FakeTokens:
     """Tokens by principal."""
 
@@ -164,7 +174,9 @@ class Stage:
         self.upstreams = FakeUpstreams()
         self.audit = FakeAudit()
         self.told = Told(self.registry)
-        self.rooms = Rooms(self.registry, self.runs, self.upstreams, self.audit, PinnedGuard(self.settings), tokens)
+        self.meter = FakeMeter()
+        guard = PinnedGuard(self.settings)
+        self.rooms = Rooms(self.registry, self.runs, self.upstreams, self.audit, guard, self.meter, tokens)
         self.url = ""
         self.client = httpx.AsyncClient(timeout=10)
 

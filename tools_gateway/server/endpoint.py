@@ -10,11 +10,11 @@ from typing import Any
 from mcp.server.auth.middleware.bearer_auth import AuthorizationContext
 from mcp.server.streamable_http import StreamableHTTPServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from mcp_types import PARSE_ERROR
+from mcp_types import INVALID_REQUEST, PARSE_ERROR
 
 from turnwise import strict_json
-from turnwise.tools_gateway.ports import Audit
-from turnwise.tools_gateway.server.asgi import Gone, Receive, Scope, Send, TooLarge, read_body, replayed, send_json, send_text
+from turnwise.tools_gateway.ports import Audit, Meter
+from turnwise.tools_gateway.server.asgi import Gone, Receive, Scope, Send, TooLarge, read_body, replayed, send_json
 from turnwise.tools_gateway.server.calls import failed
 from turnwise.tools_gateway.server.direct import REVISION, DirectCalls
 from turnwise.tools_gateway.server.door import PRINCIPAL
@@ -43,9 +43,12 @@ class Sessions(StreamableHTTPSessionManager):
 class Endpoint:
     """Serves MCP in both revisions (ASGI), for requests that a `Door` let through."""
 
-    def __init__(self, handlers: Handlers, direct: DirectCalls, audit: Audit, limits: Limits, num_tenants: int) -> None:
+    def __init__(
+        self, handlers: Handlers, direct: DirectCalls, audit: Audit, meter: Meter, limits: Limits, num_tenants: int
+    ) -> None:
         self._direct = direct
         self._audit = audit
+        self._meter = meter
         self._limits = limits
         self._manager = Sessions(
             handlers.server,
@@ -67,7 +70,7 @@ class Endpoint:
             try:
                 body = await read_body(dict(scope["headers"]), receive, self._limits.max_body_bytes)
             except TooLarge:
-                await send_text(send, 413, f"A request may have {self._limits.max_body_bytes} bytes.")
+                await self._is_too_large(scope, send)
                 return
             except Gone:
                 return
@@ -87,21 +90,34 @@ class Endpoint:
             return False
         return await self._direct.serve(headers, parsed, scope, receive, send)
 
+    async def _is_too_large(self, scope: Scope, send: Send) -> None:
+        """Say so in the protocol's words; what the body asks is known by its headers alone, and its id not at all."""
+        headers = dict(scope["headers"])
+        name = headers.get(b"mcp-name") or headers.get(b"mcp-method") or b""
+        self._refuse(name.decode("latin-1"), scope, Fault.TOO_LARGE)
+        error = {"code": INVALID_REQUEST, "message": f"A request may have {self._limits.max_body_bytes} bytes."}
+        await send_json(send, 413, {"jsonrpc": "2.0", "id": None, "error": error})
+
+    def _refuse(self, name: str, scope: Scope, fault: Fault) -> None:
+        self._meter.refused(fault)
+        self._audit.refused(name, scope[PRINCIPAL], fault)
+
     async def _is_refused(self, body: bytes, why: str, scope: Scope, send: Send) -> bool:
         """Say what is wrong with a body that some would read, to the model where it calls a tool; False for no JSON at all."""
         try:
             lenient = json.loads(body)
         except ValueError:
+            self._refuse("", scope, Fault.BAD_ARGUMENTS)
             return False
         except RecursionError:
             lenient = None
         called = _called(lenient)
+        self._refuse("" if called is None else called[1], scope, Fault.BAD_ARGUMENTS)
         if called is None:
             error = {"code": PARSE_ERROR, "message": f"Parse error: {why}"}
             await send_json(send, 400, {"jsonrpc": "2.0", "id": None, "error": error})
             return True
-        number, name = called
-        self._audit.refused(name, scope[PRINCIPAL], Fault.BAD_ARGUMENTS)
+        number, _ = called
         result = {"resultType": "complete", **failed(f"The call cannot be read: {why}.")}
         await send_json(send, 200, {"jsonrpc": "2.0", "id": number, "result": result})
         return True

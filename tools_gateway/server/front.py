@@ -11,7 +11,7 @@ from socket import socket
 
 import msgspec
 
-from turnwise.tools_gateway.ports import Audit, Guard, Registry, Runs, Tokens, Upstreams
+from turnwise.tools_gateway.ports import Audit, Guard, Meter, Registry, Runs, Tokens, Upstreams
 from turnwise.tools_gateway.server.calls import Calls
 from turnwise.tools_gateway.server.catalogue import Catalogue
 from turnwise.tools_gateway.server.direct import DirectCalls
@@ -41,6 +41,7 @@ class Rooms(msgspec.Struct, frozen=True):
     upstreams: Upstreams
     audit: Audit
     guard: Guard
+    meter: Meter
     tokens: Tokens | None = None
     """None where nobody need say who they are."""
 
@@ -60,7 +61,7 @@ class McpFront:
         stamp = handlers.server.server_info_stamp
         direct = DirectCalls(calls, rooms.registry, stamp)
         num_tenants = len(settings.tenants) or (UNNAMED_TENANTS if settings.auth.issuer else 1)
-        self._endpoint = Endpoint(handlers, direct, rooms.audit, settings.limits, num_tenants)
+        self._endpoint = Endpoint(handlers, direct, rooms.audit, rooms.meter, settings.limits, num_tenants)
         door = Door(
             self._endpoint,
             path=PATH,

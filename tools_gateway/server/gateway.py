@@ -53,7 +53,8 @@ class Gateway:
         names = self.upstreams.upstream_names
         self.readiness = Readiness(self.upstreams, self.registry, names, clock)
         tokens = Tokens(settings)
-        rooms = Rooms(self.registry, self.runs, self.upstreams, self.audit, guard, tokens if tokens.are_needed else None)
+        asked = tokens if tokens.are_needed else None
+        rooms = Rooms(self.registry, self.runs, self.upstreams, self.audit, guard, meter, asked)
         self.front = McpFront(settings, rooms, self.told)
         sources = Sources(
             meter=meter,

@@ -57,12 +57,13 @@ class Registry:
 class Ask:
     """One request as an upstream sees it."""
 
-    def __init__(self, credential, request, notify, at):
+    def __init__(self, credential, request, notify, answer, at):
         self.credential = credential
         self.tool = request.params["name"]
         self.arguments = request.params["arguments"]
         self.request = request
         self.notify = notify
+        self.answer = answer
         self.at = at
         self.ended_at = None
         self.fate = "running"
@@ -82,7 +83,7 @@ class Upstreams:
 
     async def ask(self, credential, request, notify=None, answer=None):
         loop = asyncio.get_running_loop()
-        ask = Ask(credential, request, notify, loop.time())
+        ask = Ask(credential, request, notify, answer, loop.time())
         self.asked.append(ask)
         number = len(self.asked)
         answers = self.answers.get(ask.tool, [])
@@ -281,9 +282,9 @@ class World:
     def void(self, turn="t", index=0, why=Void.DRIFT):
         self.runs.voided(self.source, Voided(turn, index, why, self.loop.time()))
 
-    async def call(self, name, arguments=None, *, tenant="", meta=None, notify=None, caller=None):
+    async def call(self, name, arguments=None, *, tenant="", meta=None, notify=None, answer=None, caller=None):
         arguments = {} if arguments is None else arguments
-        return await self.runs.call(Principal(tenant), name, arguments, meta or {}, notify, None, caller or Caller())
+        return await self.runs.call(Principal(tenant), name, arguments, meta or {}, notify, answer, caller or Caller())
 
     def asking(self, *args, **kwargs):
         """A call as a task, which has asked already."""

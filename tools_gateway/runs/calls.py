@@ -79,7 +79,9 @@ class Calls:
         remembered = self._memory.get(call.key, self._rooms.clock()) if tool.marks.ttl_s else None
         if remembered is not None:
             return self._remind(call, announcement, remembered)
-        return (await self._run(call, announcement, hearer, answer, may_share=tool.marks.is_shared)).give()
+        # What comes of a call whose client can be asked may be that client's alone, and it would wait for others to find out.
+        may_share = tool.marks.is_shared and not (answer is not None and caller.capabilities)
+        return (await self._run(call, announcement, hearer, answer, may_share=may_share)).give()
 
     def _admit(self, principal: Principal, name: str, arguments: JsonObject) -> Tool:
         tool = self._rooms.registry.resolve(name, principal)
@@ -191,7 +193,7 @@ class Calls:
         self._end(record, outcome)
         self._rooms.meter.called(call.tool, _called(how, outcome, run, self._rooms.clock() - asked_at))
         marks = call.tool.marks
-        is_lasting = outcome.fate is Fate.SUCCESS and not outcome.asks_for_input and not call.caller.goes_on
+        is_lasting = outcome.fate is Fate.SUCCESS and not outcome.is_personal and not call.caller.goes_on
         if marks.ttl_s and is_lasting and outcome.result is not None and run.ended_at is not None:
             self._memory.put(call.key, outcome.result, outcome.seconds, run.ended_at + marks.ttl_s)
 

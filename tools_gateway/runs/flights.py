@@ -31,7 +31,10 @@ class Flights:
 
     def find(self, key: CallKey) -> Run | None:
         """A run that may serve an equal call of a shared tool; None where there is none."""
-        return next((run for run in self._runs.get(key, ()) if run.is_wanted and not run.call.caller.goes_on), None)
+        return next(
+            (run for run in self._runs.get(key, ()) if run.is_wanted and not run.may_ask and not run.call.caller.goes_on),
+            None,
+        )
 
     def unannounced(self, key: CallKey, since: float) -> Run | None:
         """A run that an agent asked for after `since` and that no announcement was matched with; None where there is none."""

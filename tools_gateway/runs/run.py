@@ -6,6 +6,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+import msgspec
+
 from turnwise.tools_gateway.messages import Step
 from turnwise.tools_gateway.ports import Answer
 from turnwise.tools_gateway.runs.hearers import PROGRESS, Hearer
@@ -46,6 +48,8 @@ class Run:
         self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._rooms = rooms
         self._answer = answer
+        self._is_answered = False
+        """Whether a client was asked, whatever it said."""
         self._is_trusted = not is_early
         """Whether it may be learned from: not before the turn in which it was begun has ended well."""
         self._is_learned = False
@@ -85,6 +89,11 @@ class Run:
     def was_asked(self) -> bool:
         """Whether its upstream was asked."""
         return self._asked_at is not None
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether its upstream may ask the client of the call it was begun for: what comes of it may be that client's alone."""
+        return self._answer is not None and bool(self.call.caller.capabilities)
 
     @property
     def is_wanted(self) -> bool:
@@ -218,7 +227,13 @@ class Run:
 
     async def _ask_once(self, request: Request) -> JsonObject:
         self._asked_at = self._rooms.clock()
-        return await self._rooms.upstreams.ask(self.call.credential, request, self._notify, self._answer)
+        answer = self._ask_client if self._answer is not None else None
+        return await self._rooms.upstreams.ask(self.call.credential, request, self._notify, answer)
+
+    async def _ask_client(self, method: str, params: JsonObject) -> JsonObject:
+        assert self._answer is not None
+        self._is_answered = True
+        return await self._answer(method, params)
 
     async def _notify(self, method: str, params: JsonObject) -> None:
         """Pass on what the upstream tells of this run; progress buys it time."""
@@ -239,6 +254,8 @@ class Run:
 
     def _end(self, outcome: Outcome) -> None:
         self.ended_at = self._rooms.clock()
+        if self._is_answered:
+            outcome = msgspec.structs.replace(outcome, is_answered=True)
         self.outcome.set_result(outcome)
         if self._is_trusted:
             self._learn(outcome)

@@ -58,6 +58,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """From the moment at which the upstream was asked; 0 where it never was."""
     result: JsonObject | None = None
     fault: ToolFault | None = None
+    is_answered: bool = False
+    """Whether the client of one caller was asked for something on the way."""
 
     @property
     def asks_for_input(self) -> bool:
@@ -66,9 +68,9 @@ class Outcome(msgspec.Struct, frozen=True):
 
     @property
     def is_personal(self) -> bool:
-        """Whether it hangs on what one client can answer: it is neither shared, held nor remembered."""
+        """Whether it hangs on what one client can answer, or did: it is neither shared, held nor remembered."""
         error = self.fault.error if self.fault is not None else None
-        return self.asks_for_input or (error is not None and error.get("code") == MISSING_CAPABILITY)
+        return self.is_answered or self.asks_for_input or (error is not None and error.get("code") == MISSING_CAPABILITY)
 
     @property
     def is_passing(self) -> bool:

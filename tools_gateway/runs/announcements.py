@@ -61,15 +61,21 @@ class Announcements:
         announcement = self._turns.find(source, told.turn, told.index)
         if announcement is None or announcement.is_void or announcement.tool is None or announcement.credential is None:
             return
+        # A model may write for minutes: the tool may have changed, or been closed, since it began.
+        tool = self._rooms.registry.resolve(announcement.told.tool, announcement.principal)
+        if tool is None or tool.state is not ToolState.READY or tool.key != announcement.tool.key:
+            self._void(announcement, Void.EXPIRED)
+            return
+        announcement.tool = tool
         try:
-            arguments = self._rooms.guard.arguments(announcement.tool, bytes(told.arguments))
+            arguments = self._rooms.guard.arguments(tool, bytes(told.arguments))
         except ToolFault:
             # The agent that asks for it is told why.
             self._void(announcement, Void.MALFORMED)
             return
         traceparent = announcement.told.traceparent
         meta: JsonObject = {"traceparent": traceparent} if traceparent else {}
-        call = make_call(announcement.principal, announcement.tool, announcement.credential, arguments, meta)
+        call = make_call(announcement.principal, tool, announcement.credential, arguments, meta)
         if announcement.key is not None:
             if announcement.key != call.key:
                 self._void(announcement, Void.DRIFT)

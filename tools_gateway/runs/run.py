@@ -14,7 +14,7 @@ from turnwise.tools_gateway.runs.hearers import PROGRESS, Hearer
 from turnwise.tools_gateway.runs.rooms import Rooms
 from turnwise.tools_gateway.runs.values import Outcome, ToolCall
 from turnwise.tools_gateway.schedule import Ticket, is_hopeless
-from turnwise.tools_gateway.values import Fate, Fault, JsonObject, Request, ToolFault
+from turnwise.tools_gateway.values import Fate, Fault, JsonObject, Request, ToolFault, ToolState
 
 logger = logging.getLogger(__name__)
 
@@ -192,13 +192,19 @@ class Run:
         )
 
     def _start(self, deadline_s: float) -> None:
+        """Begin, unless the tool was closed or too little time is left; raises `ToolFault`."""
         now = self._rooms.clock()
+        name = self.call.tool.name
+        tool = self._rooms.registry.resolve(name, self.call.principal)
+        if tool is None or tool.state is not ToolState.READY:
+            why = "it is no longer offered" if tool is None else tool.why or tool.state
+            raise ToolFault(Fault.NOT_ALLOWED, f"{name} was not begun: it may no longer be called ({why}). It had no effect.")
         if self._ticket.has_waited:
             forecast = self._rooms.forecaster.forecast(self.call.tool.key, self.call.num_bytes)
             if is_hopeless(forecast, self.queued_at + deadline_s - now):
                 raise ToolFault(
                     Fault.DEADLINE,
-                    f"{self.call.tool.name} was not begun: it waited {now - self.queued_at:.1f} s for its turn, and what is "
+                    f"{name} was not begun: it waited {now - self.queued_at:.1f} s for its turn, and what is "
                     "left of its time is less than it takes. It had no effect.",
                 )
         self.started_at = now

@@ -20,7 +20,7 @@ from turnwise.tools_gateway.values import (
     ToolKey,
 )
 
-_PASSING = frozenset({Fault.QUEUE_FULL, Fault.UPSTREAM_DOWN, Fault.CANCELLED, Fault.BUG})
+_PASSING = frozenset({Fault.NOT_ALLOWED, Fault.QUEUE_FULL, Fault.UPSTREAM_DOWN, Fault.CANCELLED, Fault.BUG})
 
 MISSING_CAPABILITY = -32021
 """JSON-RPC error of a server that wants of the client what that did not declare (MCP 2026-07-28)."""

@@ -48,7 +48,7 @@ def test_a_held_result_waits_for_the_clean_end_of_its_turn():
         world.write("look", {"s": 1.0})
         await asyncio.sleep(2)
         calling = world.asking("look", {"s": 1.0})
-        await asyncio.sleep(3)
+        await asyncio.sleep(1.5)
         was_done = calling.done()
         world.settle()
         return was_done, await calling, world.loop.time()
@@ -56,7 +56,7 @@ def test_a_held_result_waits_for_the_clean_end_of_its_turn():
     _, (was_done, result, at) = virtually(scenario)
     assert not was_done
     assert text(result) == "1"
-    assert at == 5.0
+    assert at == 3.5
 
 
 def test_a_void_turn_cancels_its_run_and_the_agent_that_asks_gets_one_of_its_own():
@@ -215,7 +215,7 @@ def test_another_proxy_neither_settles_nor_voids_a_turn():
         world.settle(source="another")
         world.settle(why=Void.BROKEN, source="another")
         world.runs.disconnected("another")
-        await asyncio.sleep(2)
+        await asyncio.sleep(0.5)
         was_done = calling.done()
         world.settle()
         return was_done, text(await calling)
@@ -291,11 +291,11 @@ def test_a_claimed_run_is_waited_for_however_long_announcements_live():
 
 def test_an_agent_whose_turn_does_not_end_gets_a_run_of_its_own():
     async def scenario(world):
-        world.write("look", {"n": 1})
-        return text(await world.call("look", {"n": 1})), world.loop.time()
+        world.write("look", {"s": 8.0})
+        return text(await world.call("look", {"s": 8.0})), world.loop.time()
 
-    world, (result, at) = virtually(scenario, claim_ttl_s=20.0)
-    assert (result, at) == ("2", 21.0)
+    world, (result, at) = virtually(scenario, claim_ttl_s=5.0)
+    assert (result, at) == ("2", 13.0)
     assert world.audit.of("voided") == [("r0", "expired")]
 
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from turnwise.tools_gateway.messages import Announced, Filled, Settled, Void, Voided
 from turnwise.tools_gateway.runs.early import Early
 from turnwise.tools_gateway.runs.flights import Flights
 from turnwise.tools_gateway.runs.rooms import Rooms
+from turnwise.tools_gateway.runs.run import Run
 from turnwise.tools_gateway.runs.telling import Teller
 from turnwise.tools_gateway.runs.tenants import ProxyTenants
 from turnwise.tools_gateway.runs.turns import MAX_OPEN_S, Announcement, Turn, Turns
 from turnwise.tools_gateway.runs.values import CallKey, make_call
 from turnwise.tools_gateway.values import AnnouncementEnd, JsonObject, ToolFault, ToolState
+
+VERDICT_S = 2.0
+"""Longest wait of an agent for nothing but the end of its turn: that is on its way through the proxy's socket while the client
+acts on the same end, so more than a moment means that the announcement is a sibling's, or that its proxy is in trouble."""
 
 
 class Announcements:
@@ -124,25 +130,47 @@ class Announcements:
         """Give an agent's call its announcement, which nobody else gets then; None where it has none."""
         announcement = self._turns.take(key, self._rooms.clock())
         if announcement is not None:
-            self._rooms.meter.announcement_ended(AnnouncementEnd.CLAIMED)
             if announcement.run is not None:
                 self._early.claimed(announcement)
+            else:
+                self._rooms.meter.announcement_ended(AnnouncementEnd.CLAIMED)
             self._end_if_done(announcement.turn)
         return announcement
 
     async def is_good(self, announcement: Announcement) -> bool:
         """Wait until the turn of a claimed call has ended; says whether it ended well, so that its result may be given out.
 
-        An agent whose turn does not end while announcements live gets a run of its own.
+        While its run goes on, that costs the agent nothing; an agent whose turn does not end while announcements live gets a
+        run of its own. One that has waited `VERDICT_S` for nothing but the turn gives the announcement back: it must be a
+        sibling's, whose agent will ask for it.
         """
-        if not announcement.is_void and announcement.turn.settled_at is None:
-            announcement.verdict = asyncio.get_running_loop().create_future()
-            try:
-                async with asyncio.timeout(self._rooms.limits.claim_ttl_s):
-                    await announcement.verdict
-            except TimeoutError:
-                self._void(announcement, Void.EXPIRED)
-        return not announcement.is_void
+        assert announcement.run is not None
+        is_given_back = False
+        try:
+            if not announcement.is_void and announcement.turn.settled_at is None:
+                announcement.verdict = asyncio.get_running_loop().create_future()
+                is_given_back = await self._has_no_verdict(announcement, announcement.run)
+        finally:
+            announcement.verdict = None
+            if is_given_back:
+                self._turns.give_back(announcement)
+                self._early.given_back(announcement)
+            else:
+                self._rooms.meter.announcement_ended(AnnouncementEnd.CLAIMED)
+        return not announcement.is_void and not is_given_back
+
+    async def _has_no_verdict(self, announcement: Announcement, run: Run) -> bool:
+        """Wait for the verdict; True where none came although the run is over."""
+        assert announcement.verdict is not None
+        verdict = announcement.verdict
+        ttl_s = self._rooms.limits.claim_ttl_s
+        either: set[asyncio.Future[Any]] = {verdict, run.outcome}
+        await asyncio.wait(either, timeout=ttl_s, return_when=asyncio.FIRST_COMPLETED)
+        if not verdict.done() and not run.is_over:
+            self._void(announcement, Void.EXPIRED)
+        if not verdict.done():
+            await asyncio.wait({verdict}, timeout=min(VERDICT_S, ttl_s))
+        return not verdict.done()
 
     def expire(self) -> None:
         """Give up what nobody has asked for in time: the time runs from the end of the turn.

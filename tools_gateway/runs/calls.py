@@ -67,6 +67,7 @@ class Calls:
         if caller.goes_on:
             return (await self._run(call, None, hearer, answer, may_share=False)).give()
         announcement = self._announcements.take(call.key)
+        as_asked = call
         traceparent = announcement.told.traceparent if announcement is not None else ""
         if traceparent and "traceparent" not in meta:
             call = msgspec.structs.replace(call, meta={**meta, "traceparent": traceparent})
@@ -74,7 +75,10 @@ class Calls:
             outcome = await self._join(call, announcement, announcement.run, hearer)
             if outcome is not None:
                 return outcome.give()
-            if announcement.is_void:
+            if announcement.is_open:
+                # It is a sibling's, and so is its trace.
+                announcement, call = None, as_asked
+            elif announcement.is_void:
                 announcement = None
         remembered = self._memory.get(call.key, self._rooms.clock()) if tool.marks.ttl_s else None
         if remembered is not None:
@@ -134,7 +138,7 @@ class Calls:
             raise
         finally:
             run.let_go(hearer)
-            if outcome is None and not announcement.is_void:
+            if outcome is None and not announcement.is_void and not announcement.is_open:
                 self._early.abandon(announcement)
         if outcome is None or outcome.is_personal or outcome.is_passing:
             self._end(record, self._cancelled(asked_at))

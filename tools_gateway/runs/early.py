@@ -42,6 +42,13 @@ class Early:
         run.claim()
         self._teller.run_told(announcement, run, run.step)
 
+    def given_back(self, announcement: Announcement) -> None:
+        """The agent that had claimed it leaves its result to another."""
+        run = announcement.run
+        if run is not None:
+            self._hold(announcement, run)
+            self._teller.run_told(announcement, run, run.step)
+
     def give_out(self, announcement: Announcement) -> None:
         """Its outcome goes to the agent that claimed it, or is of no use to it; either way it is nobody's any more."""
         run = announcement.run
@@ -108,11 +115,14 @@ class Early:
         self._teller.run_told(announcement, run, step)
 
     def _over(self, announcement: Announcement, run: Run) -> None:
-        outcome = run.outcome.result()
         self._write_end(announcement, run)
         self._settle_budget(announcement)
-        if announcement.run is None or not announcement.is_open:
-            return
+        if announcement.run is not None and announcement.is_open:
+            self._hold(announcement, run)
+
+    def _hold(self, announcement: Announcement, run: Run) -> None:
+        """Keep what a run came to for the agent that will ask, where that is of use and there is room."""
+        outcome = run.outcome.result()
         num_bytes = weight(outcome.result) if outcome.result is not None else FAULT_BYTES
         tenant = announcement.principal.tenant
         if outcome.is_personal or outcome.is_passing or not self._budget.hold(tenant, num_bytes):

@@ -181,6 +181,12 @@ class Turns:
         announcement.claimed_at = now
         self._unfile(announcement)
 
+    def give_back(self, announcement: Announcement) -> None:
+        """An agent's call had it and leaves it to another: it is in front of its equals again."""
+        announcement.claimed_at = None
+        if announcement.key is not None:
+            self._by_key.setdefault(announcement.key, []).insert(0, announcement)
+
     def withdraw(self, announcement: Announcement) -> None:
         """No agent's call may take it any more."""
         announcement.is_void = True

@@ -9,6 +9,7 @@ from tests.unit.tool_runs_world import EARLY, MEMORY, READ, SHARED, World, text,
 from turnwise.engines.sim.virtual_time import run_virtual
 from turnwise.tools_gateway.messages import How, Void
 from turnwise.tools_gateway.runs.memory import ENTRY_BYTES, Memory
+from turnwise.tools_gateway.settings import Auth
 from turnwise.tools_gateway.values import PLAIN, Caller, Fate, Fault, ToolFault
 
 BOTH = msgspec.structs.replace(SHARED, is_early=True, ttl_s=60.0)
@@ -308,6 +309,20 @@ def test_what_an_unknown_tenant_of_a_proxy_announces_is_left_alone():
 
     world, _ = virtually(scenario, tenants=("a",))
     assert world.upstreams.asked == []
+    assert world.upstreams.prepared == []
+
+
+def test_what_a_proxy_announces_is_left_alone_where_callers_are_known_by_their_tokens_alone():
+    async def scenario(world):
+        world.write("look", {"n": 1}, tenant="")
+        world.write("look", {"n": 1}, "t2", tenant="proxy-a")
+        await asyncio.sleep(2)
+        world.settle()
+        return text(await world.call("look", {"n": 1}, tenant="a"))
+
+    world, result = virtually(scenario, auth=Auth(issuer="https://issuer.test"))
+    assert result == "1"
+    assert len(world.upstreams.asked) == 1
     assert world.upstreams.prepared == []
 
 

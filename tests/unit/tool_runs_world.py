@@ -8,7 +8,7 @@ import msgspec
 
 from turnwise.tools_gateway.messages import Announced, Filled, Settled, Step, Void, Voided
 from turnwise.tools_gateway.runs import ToolRuns
-from turnwise.tools_gateway.settings import Limits, Settings, TenantSettings, UpstreamSettings
+from turnwise.tools_gateway.settings import Auth, Limits, Settings, TenantSettings, UpstreamSettings
 from turnwise.tools_gateway.values import (
     Caller,
     Credential,
@@ -211,13 +211,14 @@ class Meter:
 class World:
     """Runs with everything fake around them: `async with World([...]) as world`."""
 
-    def __init__(self, tools, *, tenants=(), shared=(), max_running=16, **limits):
+    def __init__(self, tools, *, tenants=(), shared=(), max_running=16, auth=None, **limits):
         limits = {"max_run_s": 100.0, "claim_ttl_s": 30.0} | limits
         upstreams = {each.key.upstream for each in tools}
         self.settings = Settings(
             upstreams=tuple(UpstreamSettings(name=name, max_running=max_running) for name in sorted(upstreams)),
             tenants=tuple(TenantSettings(name=name, proxy_tenants=(f"proxy-{name}",)) for name in tenants),
             limits=Limits(**limits),
+            auth=auth or Auth(),
         )
         self.registry = Registry(tools, shared)
         self.upstreams = Upstreams()

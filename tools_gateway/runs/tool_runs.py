@@ -53,7 +53,7 @@ class ToolRuns:
         self._memory = memory = Memory(limits.max_memory_bytes)
         self._budget = Budget(max_early=limits.max_early, max_held_bytes=limits.max_held_bytes)
         early = Early(rooms, flights, memory, budget=self._budget, teller=teller)
-        tenants = ProxyTenants(settings.tenants)
+        tenants = ProxyTenants(settings)
         self._announcements = Announcements(rooms, tenants, flights, early=early, teller=teller)
         self._calls = Calls(rooms, flights, memory, announcements=self._announcements, early=early, teller=teller)
         self.listen(listener)

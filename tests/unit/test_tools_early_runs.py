@@ -9,8 +9,8 @@ from tests.unit.tool_runs_world import EARLY, READ, WRITE, World, text, tool
 from turnwise.engines.sim.virtual_time import run_virtual
 from turnwise.tools_gateway.messages import How, Step, Void, WhyNotEarly
 from turnwise.tools_gateway.runs.rule import NotEarly
-from turnwise.tools_gateway.runs.turns import MAX_OPEN_S, MAX_TURNS
-from turnwise.tools_gateway.values import Fault, ToolFault
+from turnwise.tools_gateway.runs.turns import MAX_CALLS, MAX_OPEN_S, MAX_TURNS
+from turnwise.tools_gateway.values import AnnouncementEnd, Fault, ToolFault
 
 LOOK = tool("look", EARLY)
 TOOLS = [LOOK, tool("read", READ), tool("write", WRITE)]
@@ -502,6 +502,41 @@ def test_the_turn_that_a_proxy_lost_long_ago_makes_room_for_a_new_one():
         return world.audit.of("voided")
 
     assert virtually(scenario)[1] == [("r0", "expired")]
+
+
+@pytest.mark.parametrize(
+    "tell",
+    [
+        lambda world: world.announce("read", "ended"),
+        lambda world: world.announce("read", "t0", source="another"),
+        lambda world: world.announce("read", "new", -1),
+        lambda world: world.announce("read", "new", MAX_CALLS),
+    ],
+)
+def test_word_that_begins_no_turn_takes_the_place_of_none(tell):
+    async def scenario(world):
+        world.write("read", {"n": 1}, "ended")
+        world.settle("ended", Void.LENGTH)
+        for source in ("proxy", "another"):
+            for number in range(MAX_TURNS):
+                world.announce("read", f"{source}{number}" if source == "another" else f"t{number}", source=source)
+        tell(world)
+        return world.meter.ends
+
+    assert AnnouncementEnd.EXPIRED not in virtually(scenario)[1]
+
+
+def test_a_claimed_call_that_is_refused_is_ended_towards_its_proxy():
+    async def scenario(world):
+        world.write("write", {"n": 1})
+        world.settle()
+        world.audit.can_write = False
+        return await world.fault("write", {"n": 1})
+
+    world, fault = virtually(scenario)
+    assert fault.fault is Fault.AUDIT
+    assert world.steps() == [Step.ANNOUNCED, Step.FINISHED]
+    assert not world.last().is_ok
 
 
 def test_a_turn_that_never_ends_is_given_up():

@@ -47,7 +47,7 @@ class Announcements:
             if (known.told.tool, known.told.id) != (told.tool, told.id):
                 self._void(known, Void.DRIFT)
             return
-        crowded_out = self._turns.crowded_out(source, told.turn)
+        crowded_out = self._turns.crowded_out(source, told)
         if crowded_out is not None:
             self._end(crowded_out, Void.EXPIRED)
         announcement = self._turns.announce(source, told, principal, self._rooms.clock())

@@ -119,6 +119,8 @@ class Calls:
         turn = announcement.turn.id if announcement is not None else ""
         record = self._rooms.audit.decided(call.tool, call.principal, call.arguments, how=how, turn=turn)
         if not record and not call.tool.marks.is_read_only:
+            if announcement is not None:
+                self._teller.refused(announcement)
             message = f"{call.tool.name} was not called: the audit of the tools gateway cannot be written."
             self._refuse(call.principal, call.tool.name, ToolFault(Fault.AUDIT, message), turn)
         return record

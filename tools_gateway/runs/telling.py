@@ -31,6 +31,10 @@ class Teller:
         announcement.how = How.REMEMBERED
         self._tell(announcement, Step.FINISHED, ended_at=self._clock())
 
+    def refused(self, announcement: Announcement) -> None:
+        """The call that took it was refused before anything ran."""
+        self._tell(announcement, Step.FINISHED, ended_at=self._clock(), is_ok=False)
+
     def void(self, announcement: Announcement, why: Void) -> None:
         """Nothing of it is used."""
         if announcement.tool is not None:

@@ -129,16 +129,16 @@ class Turns:
         """The turns of one proxy, oldest first."""
         return list(self._sources.get(source, {}).values())
 
-    def crowded_out(self, source: object, turn_id: str) -> Turn | None:
-        """The turn whose place a new one of this proxy would take; None while there is room."""
+    def crowded_out(self, source: object, told: Announced) -> Turn | None:
+        """The turn whose place a new one of this proxy would take; None while there is room, and where none begins."""
         turns = self._sources.get(source, OrderedDict())
-        return next(iter(turns.values())) if turn_id not in turns and len(turns) >= MAX_TURNS else None
+        return next(iter(turns.values())) if len(turns) >= MAX_TURNS and self._begins(told) else None
 
     def announce(self, source: object, told: Announced, principal: Principal, now: float) -> Announcement | None:
         """Note a call; None where its turn has ended, is another proxy's, or is full, and where its place is taken."""
         turn = self._turns.get(told.turn)
         if turn is None:
-            if told.turn in self._ended:
+            if not self._begins(told):
                 return None
             turn = self._turns[told.turn] = Turn(told.turn, source, now)
             self._sources.setdefault(source, OrderedDict())[told.turn] = turn
@@ -204,6 +204,10 @@ class Turns:
         self._ended[turn.id] = None
         if len(self._ended) > MAX_ENDED:
             self._ended.popitem(last=False)
+
+    def _begins(self, told: Announced) -> bool:
+        """Whether it is the first word of a turn: none of one that goes on, nor late word of one that has ended."""
+        return told.turn not in self._turns and told.turn not in self._ended and 0 <= told.index < MAX_CALLS
 
     def _unfile(self, announcement: Announcement) -> None:
         known = self._by_key.get(announcement.key) if announcement.key is not None else None

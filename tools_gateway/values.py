@@ -15,6 +15,9 @@ UpstreamName = NewType("UpstreamName", str)
 JsonObject = dict[str, Any]
 """One JSON object, strictly parsed: no duplicate keys, no NaN, bounded size and depth."""
 
+MAX_TOOLS = 512
+"""Of one upstream, more than any model is offered; those after are left out."""
+
 
 class ToolKey(msgspec.Struct, frozen=True, gc=False, order=True):
     """A tool where it lives."""

@@ -8,9 +8,9 @@ from tests.unit.tools_registry import ME, A, B, credential, definition, pinned, 
 from turnwise.tools_gateway.registry import ToolRegistry
 from turnwise.tools_gateway.registry.names import public_name
 from turnwise.tools_gateway.registry.pins import Pins, check_pins, identity
-from turnwise.tools_gateway.registry.views import MAX_TOOLS
+from turnwise.tools_gateway.registry.views import MAX_LIST_BYTES
 from turnwise.tools_gateway.settings import Auth, TenantSettings, ToolMarks
-from turnwise.tools_gateway.values import Marks, Principal, ToolKey, ToolState
+from turnwise.tools_gateway.values import MAX_TOOLS, Marks, Principal, ToolKey, ToolState
 
 LEGAL = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -223,6 +223,32 @@ def test_a_server_that_lists_without_end_is_cut_off():
     tools.learn(A, [definition(f"t{number}") for number in range(MAX_TOOLS + 7)])
     assert len(tools.tools(ME)) == MAX_TOOLS
     assert "7 tools" in tools.complaints()[0]
+
+
+def test_a_list_that_is_too_long_is_not_taken_and_what_was_approved_says_why():
+    echo = definition("echo")
+    tools = registry(settings(), pinned(upstream(), echo))
+    tools.learn(A, [echo])
+    assert states(tools) == {"echo": "ready"}
+    assert tools.learn(A, [echo, definition("x", description="y" * MAX_LIST_BYTES)])
+    (tool,) = tools.known(ME)
+    assert (str(tool.state), tool.why) == (
+        "gone",
+        f"a lists more than {MAX_LIST_BYTES} bytes of tools, so none of them is taken",
+    )
+    assert tools.complaints() == [tool.why]
+    assert tools.learn(A, [echo])
+    assert states(tools) == {"echo": "ready"}
+
+
+def test_a_definition_that_was_judged_before_is_not_judged_again():
+    tools = registry(settings())
+    first, other = definition("x"), definition("y")
+    assert len(tools.judge(A, [first, other], credential(A, "")).cleaned) == 2
+    tools.learn(A, [first, other])
+    judged = tools.judge(A, [first, {**other, "description": "Other."}], credential(A, ""))
+    assert [key.tool for key, _ in judged.cleaned] == ["y"]
+    assert states(tools) == {"x": "quarantined", "y": "quarantined"}, "to judge changes nothing"
 
 
 def test_what_is_hidden_in_a_description_is_not_shown_to_a_model():

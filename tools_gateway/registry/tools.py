@@ -12,9 +12,19 @@ from turnwise.tools_gateway.registry.definitions import cleaned
 from turnwise.tools_gateway.registry.names import NameMap, public_name
 from turnwise.tools_gateway.registry.pins import Pin, Pins, Seen, identity, owned
 from turnwise.tools_gateway.registry.schemas import Sloppy
-from turnwise.tools_gateway.registry.views import MAX_TOOLS, View, view_of
+from turnwise.tools_gateway.registry.views import View, view_of
 from turnwise.tools_gateway.settings import Settings, ToolMarks, UpstreamSettings
-from turnwise.tools_gateway.values import Credential, JsonObject, Marks, Principal, Tool, ToolKey, ToolState, UpstreamName
+from turnwise.tools_gateway.values import (
+    MAX_TOOLS,
+    Credential,
+    JsonObject,
+    Marks,
+    Principal,
+    Tool,
+    ToolKey,
+    ToolState,
+    UpstreamName,
+)
 
 MAX_VIEWS = 4096
 """Sessions of one upstream whose lists are kept apart; the oldest is forgotten for one more."""
@@ -27,6 +37,16 @@ class _Offer(msgspec.Struct, frozen=True):
 
     callable: tuple[Tool, ...]
     by_name: Mapping[str, Tool]
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """One list of tools, judged, which nothing has been made of yet."""
+
+    upstream: UpstreamName
+    credential: Credential
+    view: View
+    cleaned: Mapping[tuple[ToolKey, str], JsonObject | Sloppy]
+    """What was not known already, by tool and pin."""
 
 
 class _Upstream:
@@ -58,6 +78,8 @@ class ToolRegistry:
         self._tenants = ("", *(tenant.name for tenant in settings.tenants))
         self._by_file = {credential(name, tenant).id: tenant for tenant in reversed(self._tenants) for name in self._upstreams}
         self._passing: dict[str, str] = {}
+        self.num_changes = 0
+        """Lists that were taken and were other than those before them."""
         self._make_anew()
 
     def resolve(self, name: str, principal: Principal) -> Tool | None:
@@ -91,15 +113,35 @@ class ToolRegistry:
 
         Without a credential it is that of the session without a tenant.
         """
-        return self._take(upstream, definitions, credential or self._credential(upstream, ""))
+        return self.take(self.judge(upstream, definitions, credential or self._credential(upstream, "")))
 
-    def _take(self, upstream: UpstreamName, definitions: Sequence[JsonObject], credential: Credential) -> bool:
+    def judge(self, upstream: UpstreamName, definitions: Sequence[JsonObject], credential: Credential) -> Judged:
+        """Judge a list and change nothing: the part of `learn` that takes long, which any thread may do.
+
+        A definition that was judged before, by its pin, is not judged again.
+        """
         place = self._upstreams[upstream]
+        view = view_of(definitions, "" if place.settings.shared else self._whose(credential))
+        known, found = self._cleaned, {}
+        for name, pin in view.pins.items():
+            key = ToolKey(upstream, name)
+            if (key, pin) not in known:
+                found[key, pin] = _cleaned_or_not(view.definitions[name], public_name(place.prefix, key))
+        return Judged(upstream, credential, view, found)
+
+    def take(self, judged: Judged) -> bool:
+        """Go by a list that was judged; says whether what is offered has changed."""
+        return self._take(judged)
+
+    def _take(self, judged: Judged) -> bool:
+        place = self._upstreams[judged.upstream]
+        credential, view = judged.credential, judged.view
         tenant = self._whose(credential)
         known = place.views.get(credential.id)
-        view = view_of(definitions, "" if place.settings.shared else tenant)
         if view == known:
             return False
+        self.num_changes += 1
+        self._cleaned.update(judged.cleaned)
         before = self._ready(place, known, tenant)
         place.views.pop(credential.id, None)
         place.views[credential.id] = view
@@ -139,7 +181,7 @@ class ToolRegistry:
         for name, place in self._upstreams.items():
             for tenant in ("",) if place.settings.shared else self._tenants:
                 if (found := seen.of(owned(place.identity, tenant))) is not None:
-                    self._take(name, found, self._credential(name, tenant))
+                    self._take(self.judge(name, found, self._credential(name, tenant)))
 
     def states(self, upstream: UpstreamName, credential: Credential) -> Mapping[str, ToolState]:
         """Of the tools of an upstream as the session under a credential sees them, by their own names."""
@@ -151,6 +193,7 @@ class ToolRegistry:
         """What upstreams list that has no place among the tools, in sentences for an operator."""
         found: list[str] = []
         for place in self._upstreams.values():
+            found += sorted({f"{place.name} {view.refused}" for view in place.views.values() if view.refused})
             num_nameless = max((view.num_nameless for view in place.views.values()), default=0)
             if num_nameless:
                 found.append(f"{place.name} lists {num_nameless} tools without a usable name, or beyond the first {MAX_TOOLS}")
@@ -240,7 +283,7 @@ class ToolRegistry:
         if pin is not None and not (place.settings.trusted and given is not None and not fault):
             shown, shown_pin = pin.definition, pin.sha256
             if view is not None and given is None:
-                state, why = ToolState.GONE, f"{place.name} no longer has it"
+                state, why = ToolState.GONE, f"{place.name} {view.refused or 'no longer has it'}"
             elif view is not None and (fault or given_pin != pin.sha256):
                 state, why = ToolState.DRIFTED, fault or "its definition is no longer the one that was approved"
         else:
@@ -259,15 +302,19 @@ class ToolRegistry:
     def _clean(self, key: ToolKey, definition: JsonObject, pin: str, public: str) -> JsonObject | Sloppy:
         kept = self._cleaned.get((key, pin))
         if kept is None:
-            try:
-                kept = cleaned(definition, public)
-            except Sloppy as error:
-                kept = error
-            self._cleaned[key, pin] = kept
+            kept = self._cleaned[key, pin] = _cleaned_or_not(definition, public)
         return kept
 
 
 _NO_MARKS = ToolMarks()
+
+
+def _cleaned_or_not(definition: JsonObject, public: str) -> JsonObject | Sloppy:
+    """The definition as it is shown, or why it cannot be."""
+    try:
+        return cleaned(definition, public)
+    except Sloppy as error:
+        return error
 
 
 def _marks(marks: ToolMarks, upstream: UpstreamSettings) -> Marks:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 
 from turnwise.tools_gateway.registry.definitions import name_of, pin_of
 from turnwise.tools_gateway.registry.schemas import Sloppy
-from turnwise.tools_gateway.values import JsonObject
+from turnwise.tools_gateway.values import MAX_TOOLS, JsonObject
 
-MAX_TOOLS = 512
-"""Of one upstream; those after are left out."""
+MAX_LIST_BYTES = 4 * 1024 * 1024
+"""Of one list as JSON. The largest of the reference servers (MCP, 2026.8) has 30 KB; a longer list is not taken at all."""
 
 
 class View(msgspec.Struct, frozen=True):
@@ -25,10 +26,15 @@ class View(msgspec.Struct, frozen=True):
     faults: Mapping[str, str]
     """Why a tool cannot be taken, by name."""
     num_nameless: int
+    refused: str = ""
+    """Why nothing of the list is taken, as a sentence about its upstream; empty where it is."""
 
 
 def view_of(definitions: Sequence[JsonObject], tenant: str) -> View:
-    """What a list says; a definition that cannot be taken takes no other with it."""
+    """What a list says; a definition that cannot be taken takes no other with it, a list that is too long is empty."""
+    if num_bytes(definitions, MAX_LIST_BYTES) > MAX_LIST_BYTES:
+        refused = f"lists more than {MAX_LIST_BYTES} bytes of tools, so none of them is taken"
+        return View(tenant=tenant, given=(), definitions={}, pins={}, faults={}, num_nameless=0, refused=refused)
     found: dict[str, JsonObject] = {}
     pins: dict[str, str] = {}
     faults: dict[str, str] = {}
@@ -52,6 +58,17 @@ def view_of(definitions: Sequence[JsonObject], tenant: str) -> View:
             faults[name] = str(error)
     given = tuple(sorted(definitions, key=_name_in_order))
     return View(tenant=tenant, given=given, definitions=found, pins=pins, faults=faults, num_nameless=num_nameless)
+
+
+def num_bytes(definitions: Sequence[JsonObject], most: int) -> int:
+    """Of definitions as JSON, counted no further than where they are more than `most`; what cannot be written is none."""
+    total = 0
+    for definition in definitions:
+        if total > most:
+            break
+        with suppress(UnicodeEncodeError, RecursionError, ValueError, TypeError):
+            total += len(msgspec.json.encode(definition))
+    return total
 
 
 def _name_in_order(definition: JsonObject) -> str:

@@ -63,7 +63,7 @@ async def _working(gateway: Gateway) -> AsyncIterator[None]:
             background = [
                 group.create_task(gateway.upstreams.run(), name="upstreams"),
                 group.create_task(gateway.runs.keep_swept(), name="sweep"),
-                group.create_task(gateway.registry.follow(gateway.told.tools_changed), name="approvals"),
+                group.create_task(gateway.registry.run(gateway.told.tools_changed), name="registry"),
                 group.create_task(gateway.run_times.keep_written(), name="run times"),
                 group.create_task(gateway.readiness.run(gateway.first), name="readiness"),
             ]
@@ -77,6 +77,7 @@ async def _working(gateway: Gateway) -> AsyncIterator[None]:
                     task.cancel()
     finally:
         gateway.run_times.write_last()
+        gateway.registry.write_last()
         gateway.audit.close()
 
 

@@ -73,7 +73,7 @@ class Gateway:
         return Principal(self._tenants[-1] if len(self._tenants) == 1 else self._tenants[1])
 
     def _learn(self, upstream: UpstreamName, definitions: list[JsonObject], credential: Credential) -> None:
-        if self.registry.learn(upstream, definitions, credential):
+        if self.registry.told(upstream, definitions, credential):
             self.told.tools_changed()
 
     def _all_tools(self) -> Iterator[Tool]:

@@ -1,13 +1,20 @@
-"""The registry with its files: what was approved is read when it changes, what upstreams say is written when it does."""
+"""The registry with its files: what was approved is read when it changes, what upstreams say is written now and then."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import msgspec
 
 from turnwise.errors import SettingsError
 from turnwise.tools_gateway.registry import ToolRegistry
+from turnwise.tools_gateway.registry.pins import Seen
+from turnwise.tools_gateway.registry.tools import MAX_VIEWS, Judged
+from turnwise.tools_gateway.registry.views import num_bytes
 from turnwise.tools_gateway.settings import Settings
 from turnwise.tools_gateway.trust.audit import ToolAudit
 from turnwise.tools_gateway.trust.state import StateFolder
@@ -17,6 +24,25 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
 """How soon what `turnwise tools approve` wrote is seen."""
+WRITE_EVERY_S = 2.0
+"""How soon what upstreams say is on disk."""
+SHORT_BYTES = 64 * 1024
+"""Of a list as JSON that is judged at once, in about 10 ms."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 60.0
+"""Between two lists of one session that are judged. A list that is judged later is one that the upstream told of later."""
+
+
+class _Pace(msgspec.Struct):
+    """How often the lists of one session are judged: ever less while they keep coming."""
+
+    next_at: float = 0.0
+    pause_s: float = 0.0
+
+    def judged(self, now: float) -> None:
+        """One was judged: the next waits twice as long as this one did, unless it comes after that much quiet."""
+        is_quiet = now - self.next_at > 2 * self.pause_s
+        self.pause_s = FIRST_PAUSE_S if is_quiet else min(2 * self.pause_s, LONGEST_PAUSE_S)
+        self.next_at = now + self.pause_s
 
 
 class KeptTools(ToolRegistry):
@@ -30,29 +56,64 @@ class KeptTools(ToolRegistry):
         settings: Settings,
         credential: Callable[[UpstreamName, str], Credential],
         audit: ToolAudit,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = StateFolder(settings.trust.state_dir)
         self._is_kept = bool(settings.trust.state_dir)
         self._audit = audit
         self._mark = self._folder.pins_mark()
+        self._clock = clock
+        self._waiting: dict[tuple[UpstreamName, str], tuple[list[JsonObject], Credential]] = {}
+        self._paces: dict[tuple[UpstreamName, str], _Pace] = {}
+        self._stirred = asyncio.Event()
+        self._refused: dict[UpstreamName, str] = {}
         super().__init__(settings, credential, self._folder.pins())
         self.restore(self._folder.seen())
+        self._num_written = self.num_changes
 
-    def learn(self, upstream: UpstreamName, definitions: Sequence[JsonObject], credential: Credential | None = None) -> bool:
-        """Take an upstream's list of tools and keep it; says whether what is offered has changed."""
-        credential = credential or self._credential(upstream, "")
-        seen, states = self.seen(), self.states(upstream, credential)
-        is_changed = super().learn(upstream, definitions, credential)
+    def told(self, upstream: UpstreamName, definitions: list[JsonObject], credential: Credential) -> bool:
+        """Hear an upstream's list; says whether what is offered has changed at once.
+
+        A session's first list counts at once where it is short, for whoever opened the session waits for it. Any other waits
+        for `judge_due`, and of those of one session only the last one does.
+        """
+        of = (upstream, credential.id)
+        if of not in self._paces and num_bytes(definitions, SHORT_BYTES) <= SHORT_BYTES:
+            self._pace(of)
+            return self.learn(upstream, definitions, credential)
+        self._waiting[of] = (definitions, credential)
+        self._stirred.set()
+        return False
+
+    def take(self, judged: Judged) -> bool:
+        """Go by a list that was judged, and write down what has drifted; says whether what is offered has changed."""
+        upstream, credential = judged.upstream, judged.credential
+        states = self.states(upstream, credential)
+        is_changed = super().take(judged)
         for tool, state in self.states(upstream, credential).items():
             if state is ToolState.DRIFTED and states.get(tool) is not ToolState.DRIFTED:
                 log.warning("%s: the definition of %s has changed and it is not called any more", upstream, tool)
                 self._audit.noted("drifted", {"upstream": upstream, "own_name": tool})
-        if self._is_kept and self.seen() != seen:
-            try:
-                self._folder.write_seen(self.seen())
-            except SettingsError as error:
-                log.error("what upstreams say cannot be kept: %s", error.message)  # noqa: TRY400 - the message says all
+        if judged.view.refused and self._refused.get(upstream) != judged.view.refused:
+            log.warning("%s %s", upstream, judged.view.refused)
+        self._refused[upstream] = judged.view.refused
         return is_changed
+
+    async def judge_due(self, changed: Callable[[], None]) -> float | None:
+        """Judge the lists whose time has come, off the loop; gives the seconds until the next one's, None where none waits."""
+        now = self._clock()
+        for of in [of for of in self._waiting if self._pace(of).next_at <= now]:
+            definitions, credential = self._waiting.pop(of)
+            try:
+                judged = await asyncio.to_thread(self.judge, of[0], definitions, credential)
+            except Exception:
+                log.exception("the list of %s is left by a bug of the gateway", of[0])
+                continue
+            self._pace(of).judged(self._clock())
+            if self.take(judged):
+                changed()
+        waits = [self._pace(of).next_at for of in self._waiting]
+        return max(0.0, min(waits) - self._clock()) if waits else None
 
     def refresh(self) -> bool:
         """Look whether something else is approved now; says whether what is offered has changed."""
@@ -72,9 +133,61 @@ class KeptTools(ToolRegistry):
         )
         return self.approve(pins)
 
-    async def follow(self, changed: Callable[[], None]) -> None:
-        """Refresh until cancelled, and call `changed` each time that what is offered has changed."""
+    def write_last(self) -> None:
+        """Write what upstreams say when nobody hears them any more."""
+        if self._is_kept and self.num_changes != self._num_written:
+            self._write(self._noted())
+
+    async def run(self, changed: Callable[[], None]) -> None:
+        """Judge lists, see approvals and keep what upstreams say, until cancelled.
+
+        `changed` is called each time that what is offered has changed.
+        """
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow(changed))
+            group.create_task(self._judge_all(changed))
+            group.create_task(self._keep_written())
+
+    async def _follow(self, changed: Callable[[], None]) -> None:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             if self.refresh():
                 changed()
+
+    async def _judge_all(self, changed: Callable[[], None]) -> None:
+        while True:
+            self._stirred.clear()
+            pause_s = await self.judge_due(changed)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stirred.wait(), pause_s)
+
+    async def _keep_written(self) -> None:
+        while True:
+            await asyncio.sleep(WRITE_EVERY_S)
+            if not self._is_kept or self.num_changes == self._num_written:
+                continue
+            writing = asyncio.ensure_future(asyncio.to_thread(self._write, self._noted()))
+            try:
+                await asyncio.shield(writing)
+            except asyncio.CancelledError:
+                # What is written at the end must not meet what was written before it.
+                await writing
+                raise
+
+    def _noted(self) -> Seen:
+        self._num_written = self.num_changes
+        return self.seen()
+
+    def _write(self, seen: Seen) -> None:
+        try:
+            self._folder.write_seen(seen)
+        except SettingsError as error:
+            log.error("what upstreams say cannot be kept: %s", error.message)  # noqa: TRY400 - the message says all
+
+    def _pace(self, of: tuple[UpstreamName, str]) -> _Pace:
+        pace = self._paces.get(of)
+        if pace is None:
+            if len(self._paces) >= MAX_VIEWS:
+                del self._paces[next(iter(self._paces))]
+            pace = self._paces[of] = _Pace()
+        return pace

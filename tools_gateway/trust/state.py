@@ -94,3 +94,5 @@ class StateFolder:
                     raise
         except OSError as error:
             raise SettingsError(f"{path}: cannot be written: {error.strerror}") from None
+        except (ValueError, RecursionError):
+            raise SettingsError(f"{path}: cannot be written: what it would hold is no JSON") from None

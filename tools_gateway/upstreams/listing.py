@@ -6,14 +6,17 @@ import math
 
 from turnwise.tools_gateway.upstreams.connection import Connection
 from turnwise.tools_gateway.upstreams.jsonrpc import METHOD_NOT_FOUND
-from turnwise.tools_gateway.values import Fault, JsonObject, Request, ToolFault
+from turnwise.tools_gateway.values import MAX_TOOLS, Fault, JsonObject, Request, ToolFault
 
-MAX_TOOLS, MAX_PAGES = 1000, 100
-"""More than any model is offered: whoever lists more is taken for broken."""
+MAX_PAGES = 100
+"""More than `MAX_TOOLS` fill: whoever has more pages is taken for broken."""
 
 
 async def list_tools(connection: Connection, name: str) -> list[JsonObject]:
-    """Their definitions as they came, none where the upstream has no tools; raises `ToolFault`."""
+    """Their definitions as they came, none where the upstream has no tools; raises `ToolFault`.
+
+    No page is asked for beyond `MAX_TOOLS`: the registry leaves those out, and says so.
+    """
     if "tools" not in connection.greeting.capabilities:
         return []
     found: list[JsonObject] = []
@@ -32,8 +35,6 @@ async def list_tools(connection: Connection, name: str) -> list[JsonObject]:
         ):
             raise ToolFault(Fault.UPSTREAM_BROKE, f"{name} lists what are no tools")
         found += tools
-        if len(found) > MAX_TOOLS:
-            break
-        if not isinstance(cursor, str) or not cursor:
+        if not isinstance(cursor, str) or not cursor or len(found) > MAX_TOOLS:
             return found
-    raise ToolFault(Fault.UPSTREAM_BROKE, f"{name} lists more than {MAX_TOOLS} tools, or pages without end")
+    raise ToolFault(Fault.UPSTREAM_BROKE, f"{name} lists pages without end")

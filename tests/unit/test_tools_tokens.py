@@ -133,14 +133,46 @@ def test_where_the_file_names_tenants_a_token_of_another_is_refused(keys):
     assert "not one of this gateway" in why(known, signed(tenant="u"))
 
 
-def test_keys_that_were_turned_over_are_read_again(keys):
-    known = tokens(keys)
-    token = signed(OTHER_KEY, "o")
-    assert "not the issuer's" in why(known, token)
+def test_keys_that_were_turned_over_are_read_again_within_a_second(keys):
+    moment = [NOW]
+    known = tokens(keys, now=lambda: moment[0])
+    old, new = signed(), signed(OTHER_KEY, "o")
+    assert known.verified(old).tenant == "t"
+    assert "not the issuer's" in why(known, new)
     keys.write_text(json.dumps({"keys": [jwk(OTHER_KEY, "o")]}))
+    moment[0] += 1
+    assert known.verified(new).tenant == "t"
+    assert "not the issuer's" in why(known, old), "its key was taken out, and that it was checked before is worth nothing"
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda file: file.write_text("nonsense, and longer than before"), lambda file: file.unlink()]
+)
+def test_while_the_file_of_keys_cannot_be_read_those_before_stand(keys, spoil, caplog):
+    moment = [NOW]
+    known = tokens(keys, now=lambda: moment[0])
+    token = signed()
     assert known.verified(token).tenant == "t"
-    keys.write_text("nonsense, and longer than before")
-    assert "cannot be read" in why(known, signed(RSA_KEY, "r", "RS256", jti="new"))
+    spoil(keys)
+    for _ in range(3):
+        moment[0] += 1
+        assert known.verified(token).tenant == "t"
+    assert caplog.text.count("those before stand") == 1
+    keys.write_text(json.dumps({"keys": [jwk(OTHER_KEY, "o")]}))
+    moment[0] += 1
+    assert "not the issuer's" in why(known, token)
+
+
+def test_why_somebody_was_refused_is_logged_once_a_second_at_most(keys, caplog):
+    caplog.set_level(logging.INFO)
+    moment = [NOW]
+    known = tokens(keys, now=lambda: moment[0])
+    for _ in range(9):
+        assert known.principal(signed(aud="https://other.example")) is None
+    assert caplog.text.count("a request was refused: the token was issued for somebody else") == 1
+    moment[0] += 1
+    assert known.principal("hello") is None
+    assert "a request was refused: the token is no JSON web token" in caplog.text
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"keys":[]}', '{"keys":[{"kty":"oct","k":"eHh4"}]}', "nonsense"])

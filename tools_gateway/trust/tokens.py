@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hmac
+import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -21,9 +23,15 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 """Signatures with a key pair alone: with a shared secret, whoever can check a token can make one."""
 LEEWAY_S = 30
 """By which clocks may differ."""
+LOOK_EVERY_S = 1.0
+"""How soon keys that were taken out of their file are good for nothing."""
+TELL_EVERY_S = 1.0
+"""Between two lines of the log that say why somebody was refused: anybody can send wrong tokens as fast as they like."""
 MAX_TOKEN = 16 * 1024
 MAX_KNOWN = 4096
 """Tokens whose signature need not be checked again before they expire."""
+log = logging.getLogger(__name__)
+
 _TYPES = frozenset(("at+jwt", "application/at+jwt", "jwt"))
 
 
@@ -40,6 +48,7 @@ class Tokens:
     def __init__(self, settings: Settings, now: Callable[[], float] = time.time) -> None:
         self._auth = settings.auth
         self._now = now
+        self._told_at = -math.inf
         self._of_file = [
             (bytes.fromhex(digest), Principal(tenant.name, frozenset((EVERY_SCOPE,))))
             for tenant in settings.tenants
@@ -58,7 +67,10 @@ class Tokens:
         """The tenant and the scopes of a token that is good for this gateway now; None for any other."""
         try:
             return self.verified(token)
-        except Unauthorized:
+        except Unauthorized as why:
+            if not 0 <= self._now() - self._told_at < TELL_EVERY_S:
+                self._told_at = self._now()
+                log.info("a request was refused: %s", why)
             return None
 
     def verified(self, token: str | None) -> Principal:
@@ -79,6 +91,9 @@ class Tokens:
             return found
         if self._keys is None:
             raise Unauthorized("the token is not known")
+        if self._keys.look(self._now()):
+            # What a key that is gone has signed was known until now.
+            self._known.clear()
         principal, expires = self._known.get(digest) or self._claimed(token, self._keys)
         if self._now() >= expires + LEEWAY_S:
             self._known.pop(digest, None)
@@ -130,11 +145,15 @@ _REASONS: dict[type[Exception], str] = {
 
 
 class _Keys:
-    """The issuer's public keys, read again when the file has changed and a token names a key that is not there."""
+    """The issuer's public keys, read again when their file has changed.
+
+    While it cannot be read, or holds no keys, those before stand: a file that is being written must stop nobody.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._read_at = 0
+        self._mark: tuple[int, int, int] | None = None
+        self._looked_at = -math.inf
         self._keys: list[jwt.PyJWK] = []
         try:
             self._read()
@@ -143,15 +162,25 @@ class _Keys:
         except (jwt.PyJWTError, ValueError):
             raise SettingsError(f"`auth.jwks_file`: {file}: is no set of public keys (RFC 7517)") from None
 
+    def look(self, now: float) -> bool:
+        """Read the file again where it has changed, looking once a second at most; says whether there are other keys now."""
+        if 0 <= now - self._looked_at < LOOK_EVERY_S:
+            return False
+        self._looked_at = now
+        mark = self._marked()
+        if mark == self._mark:
+            return False
+        try:
+            self._read()
+        except (OSError, jwt.PyJWTError, ValueError):
+            self._mark = mark
+            log.error("`auth.jwks_file`: %s: holds no keys any more: those before stand", self._file)  # noqa: TRY400 - it says all
+            return False
+        return True
+
     def find(self, kid: object) -> jwt.PyJWK:
         """The key that a token names, or the only one; raises `Unauthorized`."""
         key = self._with(kid)
-        if key is None and self._is_newer():
-            try:
-                self._read()
-            except (OSError, jwt.PyJWTError, ValueError):
-                raise Unauthorized("the issuer's keys cannot be read") from None
-            key = self._with(kid)
         if key is None:
             raise Unauthorized("the token is signed with a key that is not the issuer's")
         return key
@@ -161,15 +190,17 @@ class _Keys:
             return self._keys[0] if len(self._keys) == 1 else None
         return next((key for key in self._keys if key.key_id == kid), None)
 
-    def _is_newer(self) -> bool:
+    def _marked(self) -> tuple[int, int, int] | None:
+        """What changes when the file does; None where there is none."""
         try:
-            return self._file.stat().st_mtime_ns != self._read_at
+            facts = self._file.stat()
         except OSError:
-            return False
+            return None
+        return facts.st_mtime_ns, facts.st_ino, facts.st_size
 
     def _read(self) -> None:
-        read_at = self._file.stat().st_mtime_ns
+        mark = self._marked()
         keys = jwt.PyJWKSet.from_json(self._file.read_text(encoding="utf-8")).keys
         if any(key.algorithm_name not in ALGORITHMS for key in keys):
             raise ValueError("a key of another kind")
-        self._keys, self._read_at = keys, read_at
+        self._keys, self._mark = keys, mark

@@ -13,7 +13,7 @@ from turnwise.errors import SettingsError
 from turnwise.tools_gateway.messages import Void
 from turnwise.tools_gateway.settings import Trust
 from turnwise.tools_gateway.trust.audit import ToolAudit
-from turnwise.tools_gateway.trust.chain import Broken, head, records
+from turnwise.tools_gateway.trust.chain import Broken, Chain, head, records
 from turnwise.tools_gateway.values import Fate, Fault, Principal
 
 GITHUB = "ghp_" + "a1B2" * 9
@@ -272,3 +272,43 @@ def test_without_a_folder_nothing_is_written_and_nothing_refused_for_that():
     known.ended(record, Fate.SUCCESS, None, 0.1, {})
     assert (known.num_written, known.num_unwritten) == (0, 0)
     known.close()
+
+
+def test_a_file_that_cannot_be_opened_when_the_last_one_is_full_is_opened_for_the_next_record(tmp_path):
+    failing = []
+
+    def open_file(path, flags, mode):
+        if failing:
+            raise failing.pop()
+        return os.open(path, flags, mode)
+
+    chain = Chain(tmp_path, max_bytes=1, fsync=False, now=lambda: 0.0, open_file=open_file)
+    assert chain.add("x", {}) == 1
+    failing += [OSError(errno.EMFILE, "too many"), OSError(errno.EMFILE, "too many")]
+    for _ in range(2):
+        with pytest.raises(OSError, match="too many"):
+            chain.add("x", {})
+    assert chain.add("x", {}) == 2
+    chain.close()
+    assert [record["n"] for record in records(tmp_path)] == [1, 2]
+
+
+def test_a_file_that_is_no_chain_when_it_is_opened_again_is_one_that_cannot_be_written(tmp_path):
+    failing = []
+
+    def open_file(path, flags, mode):
+        if failing:
+            path.write_text("no record\n")
+            raise failing.pop()
+        return os.open(path, flags, mode)
+
+    chain = Chain(tmp_path, max_bytes=1, fsync=False, now=lambda: 0.0, open_file=open_file)
+    chain.add("x", {})
+    failing.append(OSError(errno.EMFILE, "too many"))
+    with pytest.raises(OSError, match="too many"):
+        chain.add("x", {})
+    with pytest.raises(OSError, match="is no record"):
+        chain.add("x", {})
+    (tmp_path / "audit.jsonl").unlink()
+    assert chain.add("x", {}) == 2
+    chain.close()

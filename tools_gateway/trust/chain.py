@@ -25,8 +25,8 @@ _TAIL_BYTES = 1 << 20
 class Chain:
     """The end of a chain, to which records are added; one process at a time.
 
-    `write` is `os.write`, or what a test puts in its place. Raises `SettingsError` where the folder cannot be written, or is
-    another process's. A line that a crash cut off is taken out, and a record says so.
+    `write` and `open_file` are those of `os`, or what a test puts in their place. Raises `SettingsError` where the folder
+    cannot be written, or is another process's. A line that a crash cut off is taken out, and a record says so.
     """
 
     def __init__(
@@ -37,15 +37,18 @@ class Chain:
         fsync: bool,
         now: Callable[[], float],
         write: Callable[[int, bytes], int] = os.write,
+        open_file: Callable[[Path, int, int], int] = os.open,
     ) -> None:
         self._file = folder / NAME
         self._max_bytes = max_bytes
         self._fsync = fsync
         self._now = now
         self._write = write
+        self._open_file = open_file
         self._number = 0
         self._last = START
-        self._fd = -1
+        self._fd: int | None = None
+        self._size = 0
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(folder / "audit.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -57,46 +60,50 @@ class Chain:
         except BlockingIOError:
             os.close(self._lock)
             raise SettingsError(f"`trust.state_dir`: {folder}: another gateway writes its audit there") from None
+        except SettingsError:
+            self.close()
+            raise
         except OSError as error:
-            os.close(self._lock)
+            self.close()
             raise SettingsError(f"`trust.state_dir`: {self._file}: cannot be written: {error.strerror}") from None
 
     def add(self, kind: str, facts: JsonObject) -> int:
         """Write one record and give its number; raises `OSError` where it is not written, and then no part of it is."""
-        if self._size >= self._max_bytes:
+        if self._fd is not None and self._size >= self._max_bytes:
             self._rotate()
+        fd = self._open_again() if self._fd is None else self._fd
         line = _line(self._number + 1, self._now(), kind, facts, self._last)
-        self._append(line)
+        self._append(fd, line)
         self._number += 1
         self._last = sha256(line).hexdigest()
         return self._number
 
     def close(self) -> None:
         """Let go of the files."""
-        os.close(self._fd)
+        self._let_go()
         os.close(self._lock)
 
-    def _append(self, line: bytes) -> None:
+    def _append(self, fd: int, line: bytes) -> None:
         is_whole = False
         try:
-            is_whole = self._write(self._fd, line) == len(line)
+            is_whole = self._write(fd, line) == len(line)
             if self._fsync:
-                os.fsync(self._fd)
+                os.fsync(fd)
         except OSError:
             is_whole = False
             raise
         finally:
             if not is_whole:
                 # Half a line, or one that may not be on disk, must not stand before the next.
-                os.ftruncate(self._fd, self._size)
+                os.ftruncate(fd, self._size)
         if not is_whole:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._file))
         self._size += len(line)
 
     def _open(self) -> None:
-        self._fd = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self._size = os.fstat(self._fd).st_size
-        tail = os.pread(self._fd, _TAIL_BYTES, max(0, self._size - _TAIL_BYTES))
+        fd = self._fd = self._open_file(self._file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._size = os.fstat(fd).st_size
+        tail = os.pread(fd, _TAIL_BYTES, max(0, self._size - _TAIL_BYTES))
         whole, newline, cut = tail.rpartition(b"\n")
         lines = whole.split(b"\n") if newline else []
         if lines:
@@ -105,7 +112,7 @@ class Chain:
             self._continue_after(_rotated(self._file.parent))
         if cut:
             self._size -= len(cut)
-            os.ftruncate(self._fd, self._size)
+            os.ftruncate(fd, self._size)
             self.add("recovered", {"cut_bytes": len(cut), "cut_sha256": sha256(cut).hexdigest()})
 
     def _continue(self, line: bytes) -> None:
@@ -125,8 +132,25 @@ class Chain:
     def _rotate(self) -> None:
         """Put the full file aside, under the number of its last record."""
         self._file.rename(self._file.with_name(f"audit-{self._number:012d}.jsonl"))
-        os.close(self._fd)
-        self._open()
+        self._let_go()
+
+    def _open_again(self) -> int:
+        """Go on in the file that stands there, or in a new one; raises `OSError`, and the next record tries again."""
+        try:
+            self._open()
+        except SettingsError as error:
+            self._let_go()
+            raise OSError(errno.EIO, error.message, str(self._file)) from None
+        except OSError:
+            self._let_go()
+            raise
+        assert self._fd is not None, "it was just opened"
+        return self._fd
+
+    def _let_go(self) -> None:
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
 
 
 def _line(number: int, at: float, kind: str, facts: JsonObject, before: str) -> bytes:

@@ -78,7 +78,7 @@ class Announced(msgspec.Struct, frozen=True, gc=False, tag="announced"):
     program: str = ""
     not_early: WhyNotEarly | None = None
     is_tainted: bool = False
-    """Whether the prompt already holds results of tools: open-world tools must not run early then."""
+    """Whether the prompt holds results of tools, or may: open-world tools must not run early then."""
     traceparent: str = ""
     """Under which the run's span belongs."""
 

@@ -16,10 +16,11 @@ from turnwise.proxy.dispatch.answer import AnswerCalls, Told
 from turnwise.proxy.dispatch.call import WrittenCall
 from turnwise.proxy.dispatch.drift import Combination, Drifts
 from turnwise.proxy.dispatch.offers import Offers
+from turnwise.proxy.dispatch.taint import is_tainted
 from turnwise.proxy.programs import Turn
 from turnwise.proxy.programs.spans import tool_span
 from turnwise.tools_gateway.messages import Announced, Void, WhyNotEarly
-from turnwise.types import DialectName, Request, SegmentKind
+from turnwise.types import DialectName, Request
 
 CLEAN = "clean"
 """What became of a call that is not void, beside the reasons of those that are."""
@@ -37,11 +38,6 @@ _VOIDS: Mapping[Ending, Void | None] = {
     Ending.STOPPED: Void.STOPPED,
     Ending.BROKEN: Void.BROKEN,
 }
-_RESULTS_IN: Mapping[DialectName, bytes] = {
-    DialectName.MESSAGES: b'tool_result"',
-    DialectName.RESPONSES: b'_call"',
-}
-"""What a body has where results of tools stand elsewhere than in turns of their own; a text that says the same taints too."""
 
 
 class Teller(Protocol):
@@ -182,7 +178,7 @@ class Watch:
             span = tool_span(request.call_id, call.id or f"#{call.index}").hex()
             traceparent = f"00-{key.trace_id.hex()}-{span}-0{int(key.is_sampled)}"
         if self._is_tainted is None:
-            self._is_tainted = _is_tainted(request)
+            self._is_tainted = is_tainted(request)
         return Announced(
             request.call_id,
             call.index,
@@ -202,11 +198,3 @@ class Watch:
         if name not in self._names:
             return WhyNotEarly.NOT_OFFERED
         return WhyNotEarly.DRIFT if self._combination in self._dispatch.drifts.off else None
-
-
-def _is_tainted(request: Request) -> bool:
-    """Whether the prompt holds results of tools, or may: what a replica kept of earlier calls is not known here."""
-    if request.continues or (request.prompt is not None and SegmentKind.TOOL in request.prompt.kinds):
-        return True
-    mark = _RESULTS_IN.get(request.dialect)
-    return mark is not None and mark in request.body

@@ -4,18 +4,12 @@ import pytest
 from tests.unit.tool_streams import (
     CHAT,
     DONE,
-    MESSAGES,
-    RESPONSES,
     Ear,
-    arguments_event,
     body,
     chunk,
     hear,
-    input_delta,
-    item,
     piece,
     request,
-    tool_use,
 )  # fmt: skip
 
 from turnwise.proxy.dispatch import Combination, Dispatch
@@ -62,31 +56,6 @@ def test_the_calls_of_several_choices_are_calls_of_their_own():
 @pytest.mark.parametrize("fields", [{"tools": body(CHAT, "g")["tools"]}, {"tool_choice": "none"}])
 def test_a_tool_that_was_not_offered_is_not_early(fields):
     assert announced(given={**body(CHAT), **fields}).not_early == "not_offered"
-
-
-def result_of(path):
-    if path == MESSAGES:
-        return [{"role": "user", "content": [{"type": "text", "text": "see"}, {"type": "tool_result", "tool_use_id": "t"}]}]
-    if path == RESPONSES:
-        return [{"type": "function_call_output", "call_id": "c", "output": "18C"}]
-    return [{"role": "tool", "tool_call_id": "c", "content": "18C"}]
-
-
-@pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
-def test_a_prompt_that_holds_results_of_tools_taints(path):
-    reads = {
-        CHAT: [WHOLE],
-        MESSAGES: [tool_use("f"), input_delta("{}")],
-        RESPONSES: [item("added"), arguments_event("delta", "{}")],
-    }[path]
-    given = body(path)
-    member = "input" if path == RESPONSES else "messages"
-    assert not announced(*reads, path=path, given=given).is_tainted
-    assert announced(*reads, path=path, given={**given, member: [*given[member], *result_of(path)]}).is_tainted
-    if path == RESPONSES:
-        assert announced(*reads, path=path, given={**given, "previous_response_id": "r0"}).is_tainted
-        searched = [{"type": "web_search_call", "id": "w"}]
-        assert announced(*reads, path=path, given={**given, "input": [*given["input"], *searched]}).is_tainted
 
 
 def test_a_call_bears_tenant_program_and_trace_of_its_turn():

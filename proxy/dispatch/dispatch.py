@@ -86,8 +86,7 @@ class Dispatch:
         names = self._offers.of(request.prompt, request.chain)
         if names is None:
             return None
-        engine = "unknown" if replica is None else f"{replica.engine} {replica.version or ''}".rstrip()
-        combination = Combination(engine, request.model or "", request.dialect)
+        combination = Combination.of(replica, request.model, request.dialect)
         return Watch(self, self._teller, watcher, request, turn, names, combination, tap, beside)
 
     def settled(self, combination: Combination, calls: AnswerCalls, why: Void | None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from turnwise.events import ReplicaFacts
 from turnwise.types import DialectName
 
 MAX_DRIFTS = 3
@@ -15,13 +16,26 @@ QUIET_CALLS = 1000
 """Calls in a row without drift after which those before are forgotten: an accident a week is no habit."""
 
 
+OTHER = "(other)"
+"""The model of a call that names none of those its replica serves, as one that goes on from kept state may."""
+
+
 class Combination(msgspec.Struct, frozen=True, gc=False):
     """Who wrote a call."""
 
     engine: str
     """Kind and version; the parser of tool calls is a part of it."""
     model: str
+    """One that the replica serves, or `OTHER`: a client's own words would be combinations without end."""
     dialect: DialectName
+
+    @classmethod
+    def of(cls, replica: ReplicaFacts | None, model: str | None, dialect: DialectName) -> Combination:
+        """Who writes for a call that names `model`; `replica` is None where nothing is known of it."""
+        if replica is None:
+            return cls("unknown", OTHER, dialect)
+        engine = f"{replica.engine} {replica.version or ''}".rstrip()
+        return cls(engine, model if model is not None and model in replica.models else OTHER, dialect)
 
 
 class Drifts:

@@ -4,16 +4,20 @@ import pytest
 from tests.unit.tool_streams import (
     CHAT,
     DONE,
+    RESPONSES,
     Ear,
+    arguments_event,
     body,
     chunk,
     hear,
+    item,
     piece,
     request,
+    response_end,
 )  # fmt: skip
 
 from turnwise.proxy.dispatch import Combination, Dispatch
-from turnwise.proxy.dispatch.drift import MAX_DRIFTS, QUIET_CALLS, Drifts
+from turnwise.proxy.dispatch.drift import MAX_DRIFTS, OTHER, QUIET_CALLS, Drifts
 from turnwise.proxy.programs import Programs
 from turnwise.settings import ProgramSettings, TraceSettings
 from turnwise.tools_gateway.messages import Announced
@@ -23,6 +27,7 @@ USED = {"prompt_tokens": 9, "completion_tokens": 5}
 END = chunk(finish="tool_calls", usage=USED) + DONE
 WHOLE = chunk(piece('{"x":1}', name="f", call_id="a"))
 DRIFTING = chunk(piece('{"x":1}}', name="f", call_id="a"))
+DRIFTING_ITEM = [item("added"), arguments_event("delta", '{"x":1}}'), response_end()]
 WHO = Combination("vllm 0.32.0", "m", DialectName.CHAT)
 
 
@@ -77,9 +82,18 @@ def test_who_drifts_too_often_is_early_no_more_and_others_are():
         hear(CHAT, DRIFTING, END, ear=ear, dispatch=dispatch)
     assert off == [WHO]
     hear(CHAT, WHOLE, END, ear=ear, dispatch=dispatch)
-    hear(CHAT, WHOLE, END, ear=ear, dispatch=dispatch, given=body(CHAT, model="other"))
+    hear(CHAT, WHOLE, END, ear=ear, dispatch=dispatch, given=body(CHAT, model="adapter"))
     assert [told.not_early for told in ear.of(Announced)[-2:]] == ["drift", None]
     assert off == [WHO]
+
+
+def test_models_that_the_replica_does_not_serve_are_one():
+    off = []
+    dispatch = Dispatch(Ear(), off.append)
+    for number in range(MAX_DRIFTS):
+        hear(RESPONSES, *DRIFTING_ITEM, dispatch=dispatch, given=body(RESPONSES, model=f"m{number}", previous_response_id="r"))
+    who = Combination("vllm 0.32.0", OTHER, DialectName.RESPONSES)
+    assert (off, dict(dispatch.drifts.totals)) == ([who], {who: MAX_DRIFTS})
 
 
 def test_what_became_of_calls_is_counted():

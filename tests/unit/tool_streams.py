@@ -15,7 +15,7 @@ from turnwise.tools_gateway.messages import Announced, Filled, Settled, Voided
 
 CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
 DONE = b"data: [DONE]\n\n"
-FACTS = ReplicaFacts(("m",), engine="vllm", version="0.32.0")
+FACTS = ReplicaFacts(("m", "adapter"), engine="vllm", version="0.32.0")
 
 
 def event(payload, **how):

@@ -60,6 +60,8 @@ class Waterfall:
         is_plain = console.no_color or console.color_system is None
         name_width = min(MAX_NAME, max(12, width // 3), max((2 + len(_label(row)) for row in self._rows), default=12))
         columns = [("", name_width)]
+        if how_width := max((len(_how(row)) for row in self._rows), default=0):
+            columns.append(("run", how_width))
         for heading, least in (("replica", 110), ("prompt, hit", 90), ("time", 0)):
             if width >= least:
                 columns.append((heading, max(len(heading), *(min(16, len(FIGURES[heading](row))) for row in self._rows))))
@@ -74,7 +76,7 @@ class Waterfall:
     def _heading(self, columns: Sequence[tuple[str, int]], bar: int) -> Iterator[Text]:
         line = Text(no_wrap=True)
         for heading, width in columns:
-            line.append(heading.rjust(width) + " " * MARGIN)
+            line.append((heading.ljust(width) if heading in LEFT else heading.rjust(width)) + " " * MARGIN)
         cells = [" "] * bar
         ticks = max(1, bar // 14)
         for number in range(ticks):
@@ -99,7 +101,9 @@ class Waterfall:
         name.truncate(name_width, overflow="ellipsis", pad=True)
         line.append_text(name).append(" " * MARGIN)
         for heading, width in columns[1:]:
-            line.append(FIGURES[heading](row)[:width].rjust(width) + " " * MARGIN, "" if heading == "time" else "dim")
+            said = FIGURES[heading](row)[:width]
+            cells = said.ljust(width) if heading in LEFT else said.rjust(width)
+            line.append(cells + " " * MARGIN, "" if heading == "time" else "dim")
         return line
 
     def _bar(self, row: OutlineRow, bar: int, *, is_plain: bool) -> Text:
@@ -151,12 +155,17 @@ def _label(row: OutlineRow) -> str:
     indent = "  " * row.depth
     how = f": {clean(row.reason)}" if row.reason else ", running" if row.is_running else ""
     if row.kind is RowKind.TOOL:
-        return f"{indent}{clean(row.label)}(){''.join(f', {mark}' for mark in row.marks)}{how}"
+        return f"{indent}{clean(row.label)}(){how}"
     if row.kind is RowKind.GAP:
         cause = row.bars[0].cause.value.replace("_", " ")
         return f"{indent}({cause})" if row.label == row.bars[0].cause else f"{indent}({cause}: {clean(row.label)})"
     agent = f"{clean(row.agent_name) or 'agent'} {row.agent}, " if row.agent else ""
     return f"{indent}{agent}call {row.turn + 1}{how}"
+
+
+def _how(row: OutlineRow) -> str:
+    """How a run of a tool came about, and whether the agent's call joined it."""
+    return ", ".join(row.marks)
 
 
 def _replica(row: OutlineRow) -> str:
@@ -173,7 +182,10 @@ def _time(row: OutlineRow) -> str:
     return span(row.end_s - row.start_s)
 
 
-FIGURES = {"replica": _replica, "prompt, hit": _prompt, "time": _time}
+LEFT = frozenset(("run",))
+"""Columns of words, which begin at their left."""
+
+FIGURES = {"run": _how, "replica": _replica, "prompt, hit": _prompt, "time": _time}
 """What columns say of a row, by heading."""
 
 

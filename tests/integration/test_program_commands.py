@@ -206,17 +206,22 @@ def test_the_list_fits_its_width_and_tells_what_each_is_doing(width):
     assert lines[-1] == "3 live, 3 ended; turnwise program ID shows one"
 
 
-def test_how_a_tool_run_came_about_stands_behind_its_name():
+@pytest.mark.parametrize("width", [80, 140])
+def test_how_a_tool_run_came_about_has_a_column_of_its_own(width):
+    long = "a_server_with_a_long_name__look"
     story = Story(940.0)
-    story.call("a", 0.0, 0.1, 1.0, tools=("look", "find"))
+    story.call("a", 0.0, 0.1, 1.0, tools=(long, "find"))
     early = {"is_inferred": False, "how": ToolHow.EARLY, "claimed_at": 941.5}
-    story.call("b", 2.5, 0.1, 1.0, ("continue", "a"), runs=[("a", 0, "look", 0.5, 2.0, early), ("a", 1, "find", 1.1, 2.0)])
+    story.call("b", 2.5, 0.1, 1.0, ("continue", "a"), runs=[("a", 0, long, 0.5, 2.0, early), ("a", 1, "find", 1.1, 2.0)])
     void = ToolRun("void", "fetch\x1b", CallId("a"), 940.25, 940.75, is_inferred=False, is_ok=False)
     made = page(Told("", 940.0, calls=tuple(story.calls)), voided=(void,))
-    text = printed(report.shown(made), 140)
-    assert "look(), early, joined " in text
-    assert "find() " in text
-    assert "fetch\N{REPLACEMENT CHARACTER}(), void " in text
+    lines = printed(report.shown(made), width).splitlines()
+    (joined,) = [line for line in lines if "a_server_with_a" in line]
+    assert "  early, joined  " in joined
+    assert any("find()                         " in line for line in lines)
+    assert any("fetch\N{REPLACEMENT CHARACTER}()" in line and "  void           " in line for line in lines)
+    (heading,) = [line for line in lines if " time  " in line]
+    assert heading.index("run") == joined.index("early")
     assert [row.id for row in made.rows if "void" in row.marks] == ["a/void/void"]
 
 

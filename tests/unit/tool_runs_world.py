@@ -148,6 +148,8 @@ class Audit:
 
     def __init__(self):
         self.records = []
+        self.seconds = []
+        """That each end was written with."""
         self.can_write = True
 
     def decided(self, tool, principal, arguments, *, how, turn=""):
@@ -159,6 +161,7 @@ class Audit:
 
     def ended(self, record, fate, fault, seconds, result):
         assert record
+        self.seconds.append(seconds)
         self.records.append(("ended", record, str(fate), fault and str(fault)))
 
     def refused(self, name, principal, fault, *, turn=""):

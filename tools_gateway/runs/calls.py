@@ -136,14 +136,14 @@ class Calls:
                 outcome = await asyncio.shield(run.outcome)
                 self._early.give_out(announcement)
         except asyncio.CancelledError:
-            self._close(call, record, How.EARLY, self._cancelled(asked_at), run, asked_at)
+            self._close(call, record, How.EARLY, _cut_off(run), run, asked_at)
             raise
         finally:
             run.let_go(hearer)
             if outcome is None and not announcement.is_void and not announcement.is_open:
                 self._early.abandon(announcement)
         if outcome is None or outcome.is_personal or outcome.is_passing:
-            self._end(record, self._cancelled(asked_at))
+            self._end(record, _cut_off(run))
             return None
         self._close(call, record, How.EARLY, outcome, run, asked_at)
         return outcome
@@ -184,12 +184,12 @@ class Calls:
         try:
             outcome = await asyncio.shield(run.outcome)
         except asyncio.CancelledError:
-            self._close(call, record, how, self._cancelled(asked_at), run, asked_at)
+            self._close(call, record, how, _cut_off(run), run, asked_at)
             raise
         finally:
             run.let_go(hearer)
         if how is How.SHARED and outcome.is_personal:
-            self._end(record, self._cancelled(asked_at))
+            self._end(record, _cut_off(run))
             return await self._run(call, announcement, hearer, answer, may_share=False)
         self._close(call, record, how, outcome, run, asked_at)
         return outcome
@@ -202,11 +202,6 @@ class Calls:
         is_lasting = outcome.fate is Fate.SUCCESS and not outcome.is_personal and not call.caller.goes_on
         if marks.ttl_s and is_lasting and outcome.result is not None and run.ended_at is not None:
             self._memory.put(call.key, outcome.result, outcome.seconds, run.ended_at + marks.ttl_s)
-
-    def _cancelled(self, asked_at: float) -> Outcome:
-        """What came of a wait for nothing, the caller gone or served otherwise: its seconds are those of the wait."""
-        fault = ToolFault(Fault.CANCELLED, "The call was cancelled.")
-        return Outcome(Fate.CANCELLED, self._rooms.clock() - asked_at, fault=fault)
 
     def _end(self, record: str, outcome: Outcome) -> None:
         if record:
@@ -224,3 +219,8 @@ def _called(how: How, outcome: Outcome, run: Run, waited_s: float) -> Called:
     queued_s = run.started_at - run.queued_at if run.started_at is not None else None
     run_s = outcome.seconds if run.was_asked else None
     return Called(how, outcome.fate, fault, queued_s, run_s, run.forecast, saved_s)
+
+
+def _cut_off(run: Run) -> Outcome:
+    """Of a wait for a run that came to nothing: the caller has gone, or is served otherwise."""
+    return Outcome(Fate.CANCELLED, run.seconds, fault=ToolFault(Fault.CANCELLED, "The call was cancelled."))

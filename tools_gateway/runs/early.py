@@ -143,8 +143,7 @@ class Early:
             fault = outcome.fault.fault if outcome.fault is not None else None
             self._rooms.audit.ended(announcement.record, outcome.fate, fault, outcome.seconds, outcome.result)
         else:
-            seconds = self._rooms.clock() - run.queued_at
-            self._rooms.audit.ended(announcement.record, Fate.CANCELLED, Fault.CANCELLED, seconds, None)
+            self._rooms.audit.ended(announcement.record, Fate.CANCELLED, Fault.CANCELLED, run.seconds, None)
 
     def _settle_budget(self, announcement: Announcement) -> None:
         tenant = announcement.principal.tenant

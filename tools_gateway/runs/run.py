@@ -24,6 +24,9 @@ RETRY_PAUSES_S = (0.1, 0.4)
 TOLD_S = 0.25
 """Least pause between two tellings of progress; what a tool tells its own caller is all passed on."""
 
+_UNASKED = frozenset({Fault.UPSTREAM_DOWN, Fault.BUG})
+"""Faults of runs that may not have come as far as to ask."""
+
 Follower = Callable[["Run", Step], None]
 """Hears how far a run has come."""
 
@@ -87,8 +90,14 @@ class Run:
 
     @property
     def was_asked(self) -> bool:
-        """Whether its upstream was asked."""
-        return self._asked_at is not None
+        """Whether its upstream was asked, as far as is known: one that is down was not."""
+        fault = self.outcome.result().fault if self.is_over else None
+        return self._asked_at is not None and (fault is None or fault.fault not in _UNASKED)
+
+    @property
+    def seconds(self) -> float:
+        """Since its upstream was asked, or until that answered; 0 where it never was."""
+        return self.outcome.result().seconds if self.is_over else self._seconds()
 
     @property
     def may_ask(self) -> bool:
@@ -269,8 +278,7 @@ class Run:
 
     def _learn(self, outcome: Outcome) -> None:
         """Feed the runtime table once, with what an upstream was asked and did."""
-        was_unasked = outcome.fault is not None and outcome.fault.fault in {Fault.UPSTREAM_DOWN, Fault.BUG}
-        if self._is_learned or self._asked_at is None or outcome.is_personal or was_unasked:
+        if self._is_learned or not self.was_asked or outcome.is_personal:
             return
         self._is_learned = True
         call = self.call

@@ -5,9 +5,10 @@ which tool calls a model is writing (`messages`), so that a call is prepared, an
 before the agent asks; the agent's call then joins the run that is under way. docs/tools.md has the picture, docs/decisions/0009
 the reasons.
 
-Rooms: `server` (MCP front, admin, the process) -> `runs` (announcements, early runs, joining, sharing, memory) -> `schedule`
-(queue, deadlines) -> `upstreams` (one owner task for each). They ask `registry` (names, pins), `trust` (arguments, results,
-tokens, audit) and `forecast` (how long tools run), which wait for nothing. `link` is the gateway's end of the proxy's socket.
+Rooms: `server` (MCP front, admin, the process) -> `runs` (announcements, early runs and their budget, joining, sharing, memory,
+deadlines), which asks `schedule` (who runs next) and `upstreams` (one owner task for each session). They ask `registry` (names,
+pins), `trust` (arguments, results, tokens, audit) and `forecast` (how long tools run), which wait for nothing. `link` is the
+gateway's end of the proxy's socket, `export` its metrics and page, `cli` the commands of `turnwise tools`.
 
 Nothing heavy is imported here: the proxy reads `messages` and `forecast` without loading MCP.
 """

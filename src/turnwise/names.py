@@ -322,13 +322,13 @@ TOOL_CALL_DRIFTS = Metric(
     "turnwise_tool_call_drifts_total",
     "counter",
     ("engine", "model", "dialect"),
-    "Tool calls behind whose arguments something else was written.",
+    "Tool calls that drifted: more behind closed arguments, or another id or name.",
 )
 EARLY_OFF = Metric(
     "turnwise_early_runs_off",
     "gauge",
     ("engine", "model", "dialect"),
-    "Who wrote such too often: no tool runs early for it until the proxy is started again.",
+    "Who drifts too often: no tool runs early for it until the proxy is started again.",
 )
 LINK_LISTENING = Metric("turnwise_gateway_listening", "gauge", (), "Whether the tools gateway is told of tool calls.")
 LINK_TOLD = Metric("turnwise_gateway_told_total", "counter", (), "Messages about tool calls that the tools gateway was sent.")

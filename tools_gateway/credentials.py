@@ -32,7 +32,7 @@ class Credentials:
         if self._upstreams[upstream].shared:
             return Credential(upstream, _digest("shared", upstream))
         secret = self._of_tenants.get((upstream, tenant), self._own[upstream])
-        return Credential(upstream, _digest("tenant", upstream, tenant, secret))
+        return Credential(upstream, _digest("tenant", upstream, tenant, secret), tenant)
 
     def at_start(self, upstream: UpstreamSettings) -> tuple[Credential, ...]:
         """The credentials under which an upstream is asked for its tools before anybody has come."""

@@ -41,6 +41,8 @@ class Credential(msgspec.Struct, frozen=True, gc=False):
     upstream: UpstreamName
     id: str
     """Digest of tenant and secret, or of the upstream's name alone where the operator shares it among tenants (`shared`)."""
+    tenant: str = ""
+    """Whose it is; empty where tenants share it."""
 
 
 class Marks(msgspec.Struct, frozen=True, gc=False):

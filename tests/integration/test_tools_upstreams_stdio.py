@@ -162,20 +162,32 @@ async def test_each_tenant_has_a_program_of_its_own():
         assert (await world.call("one", "surroundings", tenant="bob"))["pid"] == pids["one"][1]
 
 
-async def test_sessions_are_bounded_and_the_idle_one_makes_room():
-    limits = Limits(max_upstream_sessions=2)
-    async with running(scripted("one"), limits=limits, tenants=(TenantSettings(name="alice"),)) as world:
-        await world.call("one", "echo", tenant="alice")
-        busy = asyncio.create_task(world.call("one", "hang", tenant="bob"))
-        await world.up("one")
-        await world.call("one", "echo", tenant="carol")
-        assert len(world.facts("one")) == 2
-        busy_too = asyncio.create_task(world.call("one", "hang", tenant="carol"))
+async def test_a_tenant_that_takes_all_its_sessions_leaves_those_of_others_alone():
+    limits, tenants = Limits(max_upstream_sessions=4), tuple(TenantSettings(name=name) for name in ("alice", "bob"))
+    async with running(scripted("one"), scripted("two"), scripted("three"), limits=limits, tenants=tenants) as world:
+        pid = (await world.call("one", "surroundings", tenant="bob"))["pid"]
+        busy = [asyncio.create_task(world.call(name, "hang", tenant="alice")) for name in ("one", "two")]
         await turn()
-        assert (await world.fault("one", "echo", tenant="dave")).fault is Fault.UPSTREAM_DOWN
-        for task in (busy, busy_too):
+        fault = await world.fault("three", "echo", tenant="alice")
+        assert fault.fault is Fault.UPSTREAM_DOWN
+        assert "for this tenant" in fault.message
+        assert (await world.call("one", "surroundings", tenant="bob"))["pid"] == pid
+        await world.call("two", "echo", tenant="bob")
+        await world.call("three", "echo", tenant="bob")
+        assert len(world.upstreams.facts()) == 4
+        for task in busy:
             task.cancel()
-        await asyncio.wait((busy, busy_too))
+        await asyncio.wait(busy)
+
+
+async def test_callers_share_a_session_whatever_they_write_into_what_they_declare():
+    async with running(scripted("old", "2025-11-25")) as world:
+        await world.up("old")
+        for n in range(3):
+            said = {"elicitation": {"form": {"n": n}, str(n): {}}, "experimental": {"n": n}}
+            params = {"name": "echo", "arguments": {}}
+            await world.ask("old", "tools/call", params, capabilities=said)
+        assert len(world.facts("old")) == 2
 
 
 async def test_sessions_of_tenants_end_when_nobody_uses_them_and_others_do_not():

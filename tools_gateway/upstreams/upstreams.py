@@ -16,17 +16,16 @@ from turnwise.tools_gateway.settings import Settings, UpstreamSettings
 from turnwise.tools_gateway.upstreams import jsonrpc
 from turnwise.tools_gateway.upstreams.addresses import check_url
 from turnwise.tools_gateway.upstreams.connection import Dial
+from turnwise.tools_gateway.upstreams.declared import declared
 from turnwise.tools_gateway.upstreams.facts import SessionFacts
 from turnwise.tools_gateway.upstreams.pace import BUDGET, Pace
+from turnwise.tools_gateway.upstreams.places import Place, Places
 from turnwise.tools_gateway.upstreams.session import Session
 from turnwise.tools_gateway.upstreams.stdio import StdioDial
 from turnwise.tools_gateway.upstreams.streamable import HttpDial
-from turnwise.tools_gateway.values import Credential, Fault, JsonObject, Request, ToolFault, UpstreamName
+from turnwise.tools_gateway.values import Credential, JsonObject, Request, ToolFault, UpstreamName
 
 log = logging.getLogger(__name__)
-
-DECLARED = ("elicitation", "roots", "sampling")
-"""What a client of the older revisions declares once for a session, so that callers who differ in it cannot share one."""
 
 SWEEPS = 4
 """Looks at idle sessions within the time after which they end."""
@@ -40,7 +39,7 @@ class _Key(msgspec.Struct, frozen=True, gc=False):
 
     credential: Credential
     declared: str = ""
-    """What it declares of `DECLARED`, as JSON; empty for nothing."""
+    """What it declares, as JSON; empty for nothing."""
 
 
 class GatewayUpstreams:
@@ -66,7 +65,7 @@ class GatewayUpstreams:
             if upstream.url:
                 check_url(upstream)
         self._credentials, self._environ = Credentials(settings, environ), environ
-        self._max_sessions, self._idle_s = settings.limits.max_upstream_sessions, settings.limits.upstream_idle_s
+        self._idle_s = settings.limits.upstream_idle_s
         self._on_tools, self._watcher, self._clock, self._rng, self._budget = on_tools, watcher, clock, rng, budget
         self._sessions: dict[_Key, Session] = {}
         self._owners: dict[Session, asyncio.Task[None]] = {}
@@ -76,6 +75,7 @@ class GatewayUpstreams:
             for credential in self._first
             if not settings.tenants or self._upstreams[credential.upstream].shared
         )
+        self._places = Places(settings, len(self._kept))
 
     @property
     def upstream_names(self) -> tuple[UpstreamName, ...]:
@@ -116,10 +116,10 @@ class GatewayUpstreams:
         Waits for no connection but a session's first, and for that 5 s at most.
         """
         session = self._session(_Key(credential))
-        if declared := {name: request.capabilities[name] for name in DECLARED if name in request.capabilities}:
+        if able := declared(request.capabilities):
             connection = await session.first()
             if not jsonrpc.is_modern(connection.greeting.version):
-                session = self._session(_Key(credential, msgspec.json.encode(declared, order="sorted").decode()))
+                session = self._session(_Key(credential, msgspec.json.encode(able).decode()))
         return await session.ask(request, notify, answer)
 
     def capabilities(self, credential: Credential) -> JsonObject:
@@ -133,10 +133,11 @@ class GatewayUpstreams:
         return [session.facts() for session in self._sessions.values()]
 
     def _session(self, key: _Key) -> Session:
-        """The session of a key, made where there is none; raises `ToolFault` where there are too many that are in use."""
+        """The session of a key, made where there is none; raises `ToolFault` where there is no place for it."""
         session = self._sessions.get(key)
         if session is None:
-            self._make_room()
+            if key not in self._kept:
+                self._make_room(key.credential.tenant)
             session = self._sessions[key] = self._made(key)
         session.used_at = self._clock()
         return session
@@ -177,13 +178,15 @@ class GatewayUpstreams:
         passed = {name: self._environ[name] for name in upstream.env_from if name in self._environ}
         return StdioDial(upstream, passed, news=session.news, lost=session.lost, clock=self._clock, capabilities=capabilities)
 
-    def _make_room(self) -> None:
-        """End the session that was not used for longest where there are as many as there may be."""
-        if len(self._sessions) >= self._max_sessions:
-            idle = [key for key, session in self._sessions.items() if not session.in_flight and key not in self._kept]
-            if not idle:
-                raise ToolFault(Fault.UPSTREAM_DOWN, "the gateway has as many sessions with upstreams as it may")
-            self._end(min(idle, key=lambda key: self._sessions[key].used_at))
+    def _make_room(self, tenant: str) -> None:
+        """End a session where a tenant has, or all have, as many as there may be; raises `ToolFault`."""
+        taken = {
+            key: Place(key.credential.tenant, not session.in_flight, session.used_at)
+            for key, session in self._sessions.items()
+            if key not in self._kept
+        }
+        if (leaving := self._places.leaving(tenant, taken)) is not None:
+            self._end(leaving)
 
     def _end_idle(self) -> None:
         """End sessions of tenants that nobody has used for long."""

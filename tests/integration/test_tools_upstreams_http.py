@@ -3,14 +3,16 @@
 import asyncio
 import json
 import resource
-import socket
 
 import pytest
 from tests.integration.tools_scripted_endpoint import Endpoint
-from tests.integration.tools_upstreams_world import running, scripted, turn
+from tests.integration.tools_upstreams_world import World, running, scripted, turn
 
-from turnwise.tools_gateway.settings import TenantSettings, UpstreamSettings
+from turnwise.errors import SettingsError
+from turnwise.tools_gateway.settings import Settings, TenantSettings, UpstreamSettings
 from turnwise.tools_gateway.upstreams import State
+from turnwise.tools_gateway.upstreams.connection import Unsent
+from turnwise.tools_gateway.upstreams.exchange import Exchange
 from turnwise.tools_gateway.values import Fault
 
 ERAS = pytest.mark.parametrize("is_modern", [True, False], ids=["newer", "older"])
@@ -84,16 +86,34 @@ async def test_a_redirect_is_not_followed():
         assert {path for _, path, _, _ in endpoint.seen} == {"/mcp"}
 
 
-async def test_a_name_that_leads_home_is_never_connected_to(monkeypatch):
-    home = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *_, **__: home if host == "tools.example.com" else [])
+async def test_a_name_that_leads_home_is_never_connected_to():
+    async def look_up(host, port, family):
+        asked.append(host)
+        return ["127.0.0.1"]
+
+    async def hear(message):
+        raise AssertionError(message)
+
+    asked = []
     async with Endpoint().serving() as endpoint:
-        upstream = UpstreamSettings(name="web", url=endpoint.url.replace("127.0.0.1", "tools.example.com"))
-        async with running(upstream) as world:
-            fault = await world.fault("web", "echo")
-        assert fault.fault is Fault.UPSTREAM_DOWN
-        assert "tools.example.com leads to 127.0.0.1" in fault.message
-        assert endpoint.seen == []
+        url = endpoint.url.replace("127.0.0.1", "tools.example.com")
+        for allow_private in (False, True):
+            exchange = Exchange(UpstreamSettings(name="web", url=url, allow_private=allow_private), "", look_up)
+            ask = exchange.post(b'{"jsonrpc":"2.0","id":1,"method":"server/discover"}', {}, hear)
+            if allow_private:
+                await ask
+                assert len(endpoint.seen) == 1
+            else:
+                with pytest.raises(Unsent, match="private"):
+                    await ask
+                assert endpoint.seen == []
+            await exchange.aclose()
+    assert asked == ["tools.example.com"] * 2
+
+
+async def test_an_upstream_at_home_without_the_operators_word_stops_the_gateway():
+    with pytest.raises(SettingsError, match="localhost is refused"):
+        World(Settings(upstreams=(UpstreamSettings(name="web", url="http://localhost:8000/mcp"),)))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import msgspec
 
 from turnwise.tools_gateway.settings import UpstreamSettings
 from turnwise.tools_gateway.upstreams import jsonrpc
-from turnwise.tools_gateway.upstreams.addresses import CheckedResolver, check_url
+from turnwise.tools_gateway.upstreams.addresses import CheckedResolver, LookUp, check_url
 from turnwise.tools_gateway.upstreams.connection import Unanswered, Unsent
 from turnwise.tools_gateway.upstreams.jsonrpc import Message
 from turnwise.tools_gateway.upstreams.lines import NOISE_A_SECOND, Allowance, weight
@@ -51,9 +51,9 @@ class Answer(msgspec.Struct, frozen=True):
 class Exchange:
     """The pool of one session; raises `SettingsError` where its URL is none that may be used."""
 
-    def __init__(self, upstream: UpstreamSettings, bearer: str) -> None:
+    def __init__(self, upstream: UpstreamSettings, bearer: str, look_up: LookUp | None = None) -> None:
         check_url(upstream)
-        self._upstream = upstream
+        self._upstream, self._look_up = upstream, look_up
         self._max_bytes = max(MIN_BYTES, BYTES_A_RESULT * upstream.max_result_bytes)
         self._headers = {
             "User-Agent": "turnwise",
@@ -118,7 +118,7 @@ class Exchange:
         """The pool, made where the loop runs."""
         if self._pool is None:
             connector = aiohttp.TCPConnector(
-                resolver=CheckedResolver(allow_private=self._upstream.allow_private),
+                resolver=CheckedResolver(allow_private=self._upstream.allow_private, look_up=self._look_up),
                 use_dns_cache=False,
                 ttl_dns_cache=None,
                 limit=0,

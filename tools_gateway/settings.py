@@ -137,7 +137,9 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         ),
     ] = 10_000
     session_idle_s: Annotated[float, Meta(gt=0, description="After which such a session ends.")] = 1800.0
-    max_upstream_sessions: Annotated[int, Meta(ge=1, description="Sessions with upstreams, all tenants together; tenants have equal shares.")] = 256
+    max_upstream_sessions: Annotated[
+        int, Meta(ge=1, description="Sessions with upstreams, all tenants together; tenants have equal shares.")
+    ] = 256
     upstream_idle_s: Annotated[
         float, Meta(gt=0, description="After which a session that a tenant has with an upstream ends.")
     ] = 600.0

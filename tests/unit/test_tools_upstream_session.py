@@ -27,6 +27,7 @@ class Connection:
         self.pages = pages if pages is not None else [{"tools": [{"name": "echo"}]}]
         self.answers = answers or {}
         self.session, self.lost, self.asked, self.watched, self.is_closed = session, None, [], [], False
+        self.num_streams, self.stream_ended = 0, asyncio.Event()
 
     def accept(self, definitions):
         return definitions
@@ -50,8 +51,15 @@ class Connection:
 
     async def watch(self, uris):
         self.watched.append(list(uris))
-        self.session.news("notifications/subscriptions/acknowledged", {})
-        await asyncio.Event().wait()
+        self.num_streams += 1
+        try:
+            await asyncio.sleep(0)
+            self.session.news("notifications/subscriptions/acknowledged", {})
+            await self.stream_ended.wait()
+            return True
+        finally:
+            await asyncio.sleep(0)
+            self.num_streams -= 1
 
     def give_up(self, why):
         if self.lost is None:
@@ -272,13 +280,45 @@ async def test_an_upstream_that_fails_the_check_is_given_up(world):
 async def test_subscriptions_go_on_over_the_next_connection_of_the_newer_revision(world):
     first = await world.up()
     await world.ask("resources/subscribe", {"uri": "file:///a"})
-    assert first.watched == [[], ["file:///a"]]
+    assert first.watched[-1] == ["file:///a"]
     first.lose("gone")
     second = await world.up()
     await world.until(lambda: second.watched)
     assert second.watched == [["file:///a"]]
     await world.ask("resources/unsubscribe", {"uri": "file:///a"})
     assert second.watched[-1] == []
+
+
+async def test_many_who_subscribe_at_once_have_one_stream_that_names_all_of_their_resources(world):
+    connection = await world.up()
+    for turn in range(3):
+        await asyncio.gather(*(world.ask("resources/subscribe", {"uri": f"x://{turn}/{n}"}) for n in range(10)))
+        assert connection.num_streams == 1
+        assert len(connection.watched[-1]) == 10 * (turn + 1)
+    assert len(connection.watched) <= 1 + 3 * 2
+    connection.lose("gone")
+    await world.until(lambda: connection.is_closed)
+    assert connection.num_streams == 0
+
+
+async def test_who_subscribes_as_the_connection_is_lost_does_not_wait_for_ever_nor_leave_a_stream(world):
+    connection = await world.up()
+    task = world.ask("resources/subscribe", {"uri": "x://1"})
+    await asyncio.sleep(0)
+    connection.lose("gone")
+    await asyncio.wait((task,))
+    await world.until(lambda: connection.is_closed)
+    assert connection.num_streams == 0
+
+
+async def test_who_subscribes_while_a_stream_has_ended_has_it_opened_at_once(world):
+    connection = await world.up()
+    await world.until(lambda: connection.num_streams)
+    connection.stream_ended.set()
+    await world.until(lambda: not connection.num_streams)
+    connection.stream_ended.clear()
+    await world.ask("resources/subscribe", {"uri": "x://1"})
+    assert connection.watched[-1] == ["x://1"]
 
 
 async def test_subscriptions_are_made_again_in_a_new_session_of_an_older_revision(world):

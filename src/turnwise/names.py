@@ -445,6 +445,12 @@ UPSTREAM_FAULTS = Metric(
 AUDIT_FAILURES = Metric(
     "turnwise_tools_audit_failures_total", "counter", (), "Records of the audit that could not be written. Tools gateway."
 )
+NOTICES_DROPPED = Metric(
+    "turnwise_tools_notices_dropped_total",
+    "counter",
+    (),
+    "Notifications of upstreams that no client was told of: nested too deep, or too large. Tools gateway.",
+)
 
 METRICS = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
 """All of them, in the order above."""

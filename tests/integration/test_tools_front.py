@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import httpx
 import pytest
@@ -226,6 +227,32 @@ async def test_progress_comes_as_a_stream_under_the_callers_own_token():
         assert [event.get("method") for event in events] == ["notifications/progress", None]
         assert events[0]["params"] == {"progressToken": "mine", "progress": 1}
         assert events[1]["result"]["content"] == TEXT["content"]
+
+
+@pytest.mark.parametrize("era", ["auto", "legacy"])
+async def test_a_notification_that_is_too_deep_or_too_large_is_dropped_and_the_call_goes_on(era):
+    deep: list[Any] = []
+    for _ in range(300):
+        deep = [deep]
+
+    async def tell(asked: Asked) -> JsonObject:
+        for data in (deep, "x" * 70_000, "fine"):
+            await asked.notify("notifications/message", {"level": "error", "data": data})
+        return dict(TEXT)
+
+    heard = []
+
+    async def hear(params: Any) -> None:
+        heard.append(params.data)
+
+    async with serving() as stage:
+        stage.runs.script = tell
+        async with Client(stage.url, mode=era, logging_callback=hear) as client:
+            meta = {"io.modelcontextprotocol/logLevel": "info"} if era == "auto" else None
+            result = await client.call_tool("std__echo", {}, meta=meta)
+        assert result.content[0].text == "done"
+        assert stage.told.bounds.num_dropped == 2
+    assert heard == ["fine"]
 
 
 async def test_a_client_that_leaves_cancels_its_call():

@@ -300,11 +300,17 @@ async def test_a_session_of_the_older_revision_hears_of_changes_too():
             about = SubscribeRequestParams(uri="x://0")
             await client.session.send_request(SubscribeRequest(params=about), EmptyResult)
             mine = Credential(UpstreamName("a"), "a for ")
+            deep: Any = []
+            for _ in range(300):
+                deep = [deep]
             while heard.empty():  # the client opens the stream on which it is told in its own time
+                stage.told.told(mine, "notifications/resources/updated", {"uri": "x://0", "_meta": {"deep": deep}})
+                stage.told.told(mine, "notifications/resources/updated", {"uri": "x://0", "_meta": {"long": "x" * 65536}})
                 stage.told.told(mine, "notifications/resources/updated", {"uri": "x://9"})
                 stage.told.told(mine, "notifications/resources/updated", {"uri": "x://0"})
                 await client.list_tools()
             assert {(await heard.get()).params.uri for _ in range(heard.qsize())} == {"x://0"}
+            assert stage.told.bounds.num_dropped >= 2
             # Gone since: what was subscribed to can be taken back all the same.
             for gone, empty in (("resources/list", "resources"), ("resources/templates/list", "resourceTemplates")):
                 stage.upstreams.answers["a", gone] = {empty: []}

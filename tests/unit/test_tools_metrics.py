@@ -106,6 +106,7 @@ def test_gauges_tell_how_things_are_now():
     everything_happened(gateway)
     gateway.sessions.append(session("web", num_dials=2, num_faults=3))
     gateway.num_audit_failures = 2
+    gateway.num_notices_dropped = 3
     page = samples(gateway)
     assert page["turnwise_tools_expected_seconds", "0.9", "files__read"] == pytest.approx(1.0)
     assert page["turnwise_tools_running", "files__read"] == 2
@@ -115,6 +116,7 @@ def test_gauges_tell_how_things_are_now():
     assert page["turnwise_tools_upstream_dials", "web"] == 6
     assert page["turnwise_tools_upstream_faults", "web"] == 3
     assert page["turnwise_tools_audit_failures_total",] == 2
+    assert page["turnwise_tools_notices_dropped_total",] == 3
     assert page["turnwise_tools_memory_bytes",] == 4096
 
 

@@ -47,6 +47,7 @@ class Gateway:
         self.tools = [tool("read"), tool("write"), tool("fetch", "web", state=ToolState.DRIFTED, why="its definition changed")]
         self.sessions = [session(), session("web", state="down", num_dials=4, last_fault="refused", next_dial_s=2.5)]
         self.num_audit_failures = 0
+        self.num_notices_dropped = 0
 
     @property
     def sources(self):
@@ -57,6 +58,7 @@ class Gateway:
             tools=lambda: self.tools,
             sessions=lambda: self.sessions,
             audit_failures=lambda: self.num_audit_failures,
+            notices_dropped=lambda: self.num_notices_dropped,
             clock=lambda: self.now,
         )
 

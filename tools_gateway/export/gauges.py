@@ -53,3 +53,4 @@ class Gauges(Collector):
         yield gauge(names.UPSTREAM_DIALS, dials)
         yield gauge(names.UPSTREAM_FAULTS, faults)
         yield counter(names.AUDIT_FAILURES, {(): sources.audit_failures()})
+        yield counter(names.NOTICES_DROPPED, {(): sources.notices_dropped()})

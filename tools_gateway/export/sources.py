@@ -23,5 +23,6 @@ class Sources:
     """All that are known, of all tenants, those that may not be called too."""
     sessions: Callable[[], Sequence[SessionFacts]]
     audit_failures: Callable[[], int]
+    notices_dropped: Callable[[], int]
     clock: Callable[[], float]
     """The one on which runs are observed."""

@@ -23,7 +23,7 @@ from turnwise.tools_gateway.server.calls import Calls
 from turnwise.tools_gateway.server.client import Client
 from turnwise.tools_gateway.server.door import PRINCIPAL
 from turnwise.tools_gateway.server.meta import LOG_LEVEL, PROGRESS_TOKEN, RESERVED, sent_on
-from turnwise.tools_gateway.server.notices import LEVELS, relayed
+from turnwise.tools_gateway.server.notices import LEVELS, Bounds, relayed
 from turnwise.tools_gateway.values import JsonObject, Principal
 
 REVISION = "2026-07-28"
@@ -34,10 +34,11 @@ MAX_MIRRORED = 4096
 class DirectCalls:
     """Serves the tool calls that it knows how to."""
 
-    def __init__(self, calls: Calls, registry: Registry, stamp: JsonObject) -> None:
+    def __init__(self, calls: Calls, registry: Registry, stamp: JsonObject, bounds: Bounds) -> None:
         self._calls = calls
         self._registry = registry
         self._stamp = stamp
+        self._bounds = bounds
         self._mirrored: OrderedDict[str, bool] = OrderedDict()
         """By pin of a tool: whether its schema wants arguments repeated in headers."""
 
@@ -55,7 +56,8 @@ class DirectCalls:
         token, level = meta.get(PROGRESS_TOKEN), meta.get(LOG_LEVEL)
 
         async def notify(method: str, told: JsonObject) -> None:
-            if (shown := relayed(method, told, token, level)) is not None:
+            shown = relayed(method, told, token, level)
+            if shown is not None and self._bounds.hold(shown):
                 await answering.tell(method, shown)
 
         client = Client(

@@ -59,7 +59,7 @@ class McpFront:
         relay = Relay(rooms.upstreams, catalogue, rounds, rooms.guard, rooms.audit, turns, time.monotonic)
         handlers = Handlers(calls, relay, told)
         stamp = handlers.server.server_info_stamp
-        direct = DirectCalls(calls, rooms.registry, stamp)
+        direct = DirectCalls(calls, rooms.registry, stamp, told.bounds)
         num_tenants = len(settings.tenants) or (UNNAMED_TENANTS if settings.auth.issuer else 1)
         self._endpoint = Endpoint(handlers, direct, rooms.audit, rooms.meter, settings.limits, num_tenants)
         door = Door(

@@ -63,6 +63,7 @@ class Gateway:
             tools=lambda: list(self._all_tools()),
             sessions=self.upstreams.facts,
             audit_failures=lambda: self.audit.num_unwritten,
+            notices_dropped=lambda: self.told.bounds.num_dropped,
             clock=clock,
         )
         self.admin = AdminApi(sources, not_ready=self.readiness.not_ready, allow_hosts=settings.front.allow_hosts)

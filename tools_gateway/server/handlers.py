@@ -26,7 +26,7 @@ from turnwise.tools_gateway.server.client import Client, check_can_answer
 from turnwise.tools_gateway.server.door import PRINCIPAL
 from turnwise.tools_gateway.server.faults import as_error
 from turnwise.tools_gateway.server.meta import LOG_LEVEL, PROGRESS_TOKEN, RESERVED, sent_on
-from turnwise.tools_gateway.server.notices import LEVELS, relayed
+from turnwise.tools_gateway.server.notices import LEVELS, Bounds, relayed
 from turnwise.tools_gateway.server.relay import Relay, Subscription
 from turnwise.tools_gateway.server.told import Session, Told
 from turnwise.tools_gateway.values import Fault, JsonObject, Principal, ToolFault
@@ -150,15 +150,15 @@ class Handlers:
             meta[LOG_LEVEL] = self._told.session(_connection(ctx), principal).level
         assert ctx.request is not None
         sent = sent_on(meta, ctx.request.headers.get("traceparent"))
-        return Client(principal, capabilities, sent, _notify(ctx, meta), answer)
+        return Client(principal, capabilities, sent, _notify(ctx, meta, self._told.bounds), answer)
 
 
-def _notify(ctx: Context, meta: JsonObject) -> Notify:
+def _notify(ctx: Context, meta: JsonObject, bounds: Bounds) -> Notify:
     """Tell the client on the stream of its request."""
 
     async def notify(method: str, params: JsonObject) -> None:
         shown = relayed(method, params, meta.get(PROGRESS_TOKEN), meta.get(LOG_LEVEL))
-        if shown is not None:
+        if shown is not None and bounds.hold(shown):
             notification = types.Notification[JsonObject, str](method=method, params=shown)
             await ctx.session.send_notification(cast("types.ServerNotification", notification), ctx.request_id)
 

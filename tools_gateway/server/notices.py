@@ -4,11 +4,33 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
+from turnwise.strict_json import is_deeper
 from turnwise.tools_gateway.server.meta import PROGRESS_TOKEN
 from turnwise.tools_gateway.values import JsonObject
 
 LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 """Of log messages, as MCP orders them."""
+
+
+MAX_DEPTH = 64
+MAX_BYTES = 64 * 1024
+"""Of the params of one notification."""
+
+
+class Bounds:
+    """Tells what is too deep or too large to be told: writing that ends the stream of all else that a client is told."""
+
+    def __init__(self) -> None:
+        self.num_dropped = 0
+        """Notifications that were beyond, since the start."""
+
+    def hold(self, params: JsonObject) -> bool:
+        """Whether a client can be told."""
+        is_within = not is_deeper(params, MAX_DEPTH) and _is_short(params)
+        self.num_dropped += not is_within
+        return is_within
 
 
 def relayed(method: str, params: JsonObject, progress_token: Any, level: Any) -> JsonObject | None:
@@ -26,3 +48,10 @@ def relayed(method: str, params: JsonObject, progress_token: Any, level: Any) ->
 def is_at_least(level: Any, lowest: Any) -> bool:
     """Whether a message of `level` is wanted; not where either is no level of MCP."""
     return level in LEVELS and lowest in LEVELS and LEVELS.index(level) >= LEVELS.index(lowest)
+
+
+def _is_short(params: JsonObject) -> bool:
+    try:
+        return len(msgspec.json.encode(params)) <= MAX_BYTES
+    except UnicodeEncodeError:
+        return False

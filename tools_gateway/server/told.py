@@ -14,7 +14,7 @@ from mcp.shared.subscriptions import event_from_wire
 from mcp_types import SubscriptionsListenRequestParams, SubscriptionsListenResult
 
 from turnwise.tools_gateway.ports import Registry
-from turnwise.tools_gateway.server.notices import is_at_least
+from turnwise.tools_gateway.server.notices import Bounds, is_at_least
 from turnwise.tools_gateway.values import Credential, JsonObject, Principal, UpstreamName
 
 TELL_S = 5.0
@@ -51,13 +51,15 @@ class Told:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        self.bounds = Bounds()
+        """Of what clients are told, in answers to requests too."""
         self._sessions: dict[int, Session] = {}
         self._listening: dict[Principal, Listening] = {}
         self._waiting: asyncio.Queue[tuple[Credential, str, JsonObject]] = asyncio.Queue(MAX_WAITING)
 
     def told(self, credential: Credential, method: str, params: JsonObject) -> None:
-        """Remember to tell the clients; returns at once. Told while too much waits, it is left out."""
-        if not self._waiting.full():
+        """Remember to tell the clients; returns at once. Told while too much waits, or beyond bounds, it is left out."""
+        if self.bounds.hold(params) and not self._waiting.full():
             self._waiting.put_nowait((credential, method, params))
 
     def tools_changed(self) -> None:

@@ -50,7 +50,7 @@ class Readiness:
         finally:
             for task in asked:
                 task.cancel()
-        return "no upstream answers: " + "; ".join(task.result() for task in asked)
+        return "no upstream answers: " + "; ".join(task.result() for task in asked) if asked else "no upstream is named"
 
     async def _ask(self, credential: Credential) -> str:
         """What is wrong with an upstream; empty where it answers."""

@@ -11,10 +11,10 @@ import pytest
 from mcp import Client
 from mcp.client.context import ClientRequestContext
 from mcp_types import ElicitRequestParams, ElicitResult
-from tests.integration.tools_front import TEXT, Asked, FakeTokens, serving, tool
+from tests.integration.tools_front import RESERVED, REVISION, TEXT, Asked, FakeTokens, serving, tool
 
 from turnwise.tools_gateway.ports import Answer
-from turnwise.tools_gateway.settings import Auth, Limits, Settings, TenantSettings
+from turnwise.tools_gateway.settings import Auth, Front, Limits, Settings, TenantSettings, UpstreamSettings
 from turnwise.tools_gateway.values import Fault, JsonObject, Principal, ToolFault
 
 ELICIT = {
@@ -403,3 +403,33 @@ async def test_a_session_of_the_older_revision_serves_only_the_tenant_that_opene
         assert (await stage.client.post(stage.url, json=ping, headers={**headers, **session})).status_code == 200
         other = {**headers, **session, "authorization": "Bearer b"}
         assert (await stage.client.post(stage.url, json=ping, headers=other)).status_code == 404
+
+
+@pytest.mark.parametrize("is_modern", [True, False])
+async def test_a_call_that_outlasts_the_drain_has_a_result_that_says_so(is_modern, caplog):
+    async def forever(asked: Asked) -> JsonObject:
+        await asyncio.Event().wait()
+        return dict(TEXT)
+
+    settings = Settings(upstreams=(UpstreamSettings(name="std", command=("/bin/true",)),), front=Front(drain_timeout_s=0.05))
+    async with httpx.AsyncClient(timeout=10) as client:
+        async with serving(settings=settings) as stage:
+            stage.runs.script = forever
+            params: JsonObject = {"name": "std__echo", "arguments": {}}
+            headers = stage.headers("tools/call", "std__echo")
+            if is_modern:
+                params["_meta"] = {RESERVED + "protocolVersion": REVISION, RESERVED + "clientCapabilities": {}}
+            else:
+                headers = {"accept": "application/json, text/event-stream"}
+                hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+                body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+                opened = await client.post(stage.url, json=body, headers=headers)
+                headers |= {"mcp-session-id": opened.headers["mcp-session-id"], "mcp-protocol-version": "2025-11-25"}
+            body = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params}
+            calling = asyncio.ensure_future(client.post(stage.url, json=body, headers=headers))
+            await stage.runs.begun.wait()
+        said = (await calling).text
+    assert '"isError":true' in said
+    assert "cut off" in said
+    assert stage.runs.asked[0].ended.is_set()
+    assert not [record for record in caplog.records if record.exc_info]

@@ -1,4 +1,4 @@
-"""Random answers in every API that calls tools: what may run, and what may not. `make fuzz` asks the same; ten minutes."""
+"""Random answers in every API that calls tools: what may run, and what may not. `make fuzz` asks the same; four minutes."""
 
 from __future__ import annotations
 

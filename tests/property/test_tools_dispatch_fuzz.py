@@ -6,6 +6,7 @@ what it read, or for something else, or for nothing. `TURNWISE_FUZZ_CASES` sets 
 
 import asyncio
 import json
+import math
 import os
 import random
 from collections import Counter
@@ -26,6 +27,8 @@ LIMITS = {CHAT: "max_tokens", MESSAGES: "max_tokens", RESPONSES: "max_output_tok
 MARKS = {"f": EARLY, "g": READ, "h": WRITE}
 """The tools that models of this test call: one may run early, one is only read-only, one changes things."""
 PER_WORLD = 50
+RATES = {"early": 0.22, "joined": 0.08, "voided": 0.15, "asked": 1.2}
+"""Of what a turn brings, a little under what 1,500 turns of each API brought: the test must meet what it judges."""
 
 
 class Link:
@@ -149,4 +152,6 @@ def test_fuzz_no_call_runs_twice_nothing_void_is_released_and_nothing_unmarked_r
     met = Counter()
     for first in range(0, NUM_CASES, PER_WORLD):
         met += run_virtual(scenario(path, range(first, min(first + PER_WORLD, NUM_CASES))))
-    assert min(met[what] for what in ("early", "joined", "voided", "asked")) > NUM_CASES / 20, met
+    # Each comes about as a rare event does: its number spreads by the root of what is expected of it.
+    least = {what: NUM_CASES * rate - 4 * math.sqrt(NUM_CASES * rate) for what, rate in RATES.items()}
+    assert all(met[what] > number for what, number in least.items()), (met, least)

@@ -6,5 +6,6 @@ After a change that is meant to cost more, or has come to cost much less: `pytho
 `python -m bench.smoke --functions chat` names the functions that a scene calls, most called first.
 
 `counter.c` stands in front of the C library and `library` compiles it; `count` counts; `wire` holds the client and the replica,
-`scenes` what they say to each other, `measure` runs one scene and `compare` judges.
+`scenes` what they say to each other, `telling` a tool call and who is told of it; `measure` runs one scene and `compare`
+judges.
 """

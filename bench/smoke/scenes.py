@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 import msgspec
+from bench.smoke import telling
 from bench.smoke.count import COUNTERS, Calls, Memory
 from bench.smoke.indexing import Agent
 from bench.smoke.stage import Stage, play, staged
@@ -121,6 +122,19 @@ async def stream(memory: Memory) -> Result:
     return long.over(NUM_STREAMS * (LONG_EVENTS - SHORT_EVENTS), less=short)
 
 
+async def tool_call(memory: Memory) -> Result:
+    """One stream of twenty events that writes a tool call, of which a tools gateway is told."""
+    offering = {"stream": True, "tools": telling.TOOLS}
+    requests = [_http({**_small(serial), **offering}) for serial in range(WARM_STREAMS + 2 * NUM_STREAMS)]
+    tally = Tally()
+    async with telling.listening() as socket, staged(1, telling.tool_call(), socket) as stage:
+        stage.stream.num_events = SHORT_EVENTS
+        await play(stage.direct, requests[:WARM_STREAMS])
+        await play(stage.proxied, requests[:WARM_STREAMS])
+        await tally.over_sockets(stage, memory, requests[WARM_STREAMS:])
+    return tally.over(NUM_STREAMS)
+
+
 async def index(memory: Memory) -> Result:
     """One turn of a long conversation in the index alone, over 64 replicas: residency, book, events, settle."""
     agent = Agent(num_turns=WARM_INDEX_TURNS + 2 * NUM_INDEX_TURNS)
@@ -135,6 +149,7 @@ SCENES: Mapping[str, Callable[[Memory], Awaitable[Result]]] = {
     "chat": chat,
     "conversation": conversation,
     "stream": stream,
+    "tool_call": tool_call,
     "index": index,
 }
 

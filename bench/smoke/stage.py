@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import httpx
 from bench.smoke.wire import Client, Replica, Stream
 
-from turnwise import logs, settings
+from turnwise import logs, names, settings
 from turnwise.proxy import app
 
 HOST = "127.0.0.1"
@@ -50,19 +50,24 @@ async def play(clients: Sequence[Client], requests: Sequence[bytes]) -> None:
 
 
 @asynccontextmanager
-async def staged(num_connections: int) -> AsyncIterator[Stage]:
-    """Start replicas and the product, and connect the clients once both replicas take calls."""
+async def staged(num_connections: int, stream: Stream | None = None, socket: str = "") -> AsyncIterator[Stage]:
+    """Start replicas and the product, and connect the clients once both replicas take calls.
+
+    The tools gateway at `socket`, where one is named, has greeted by then.
+    """
     loop = asyncio.get_running_loop()
-    stage = Stage(Stream())
+    stage = Stage(stream or Stream())
     servers = [await loop.create_server(lambda: Replica(stage.stream), HOST, 0) for _ in range(NUM_REPLICAS)]
     ports = [server.sockets[0].getsockname()[1] for server in servers]
     logs.set_up("warning")
     stop = asyncio.Event()
     ready: asyncio.Future[app.Addresses] = loop.create_future()
     async with asyncio.TaskGroup() as group:
-        group.create_task(app.run(_settings(ports), stop=stop, on_ready=ready.set_result))
+        group.create_task(app.run(_settings(ports, socket), stop=stop, on_ready=ready.set_result))
         addresses = await ready
         await _wait_for_replicas(addresses.admin_url)
+        if socket:
+            await _wait_for_gateway(addresses.admin_url)
         await stage.connect(num_connections, httpx.URL(addresses.url).port or 0, ports[0])
         try:
             yield stage
@@ -73,13 +78,14 @@ async def staged(num_connections: int) -> AsyncIterator[Stage]:
         server.close()
 
 
-def _settings(ports: Sequence[int]) -> settings.Settings:
+def _settings(ports: Sequence[int], socket: str) -> settings.Settings:
     return settings.Settings(
         replicas=tuple(settings.Replica(url=f"http://{HOST}:{port}", name=f"r{port}", events="off") for port in ports),
         server=settings.Server(port=0, admin_port=0, head_timeout_s=NEVER_S, keepalive_timeout_s=NEVER_S, drain_timeout_s=1.0),
         upstream=settings.UpstreamSettings(keepalive_s=NEVER_S),
         fleet=settings.Fleet(check_interval_s=NEVER_S),
         log=settings.Log(level="warning"),
+        tools=settings.ToolSettings(socket=socket),
     )
 
 
@@ -88,5 +94,13 @@ async def _wait_for_replicas(admin_url: str) -> None:
         while True:
             replicas = (await http.get(f"{admin_url}/v1/replicas")).json()["replicas"]
             if all(replica["is_healthy"] for replica in replicas):
+                return
+            await asyncio.sleep(PAUSE_S)
+
+
+async def _wait_for_gateway(admin_url: str) -> None:
+    async with asyncio.timeout(START_S), httpx.AsyncClient(trust_env=False) as http:
+        while True:
+            if f"{names.LINK_LISTENING.name} 1" in (await http.get(f"{admin_url}/metrics")).text:
                 return
             await asyncio.sleep(PAUSE_S)

@@ -30,9 +30,16 @@ _ANSWER = (
     b'{"role":"assistant","content":"It is done, and the tests pass."},"logprobs":null,"finish_reason":"stop"}],"usage":'
 )
 _EVENT_HEAD = b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"smoke","choices":['
-_EVENT = _EVENT_HEAD + b'{"index":0,"delta":{"content":" token"},"logprobs":null,"finish_reason":null}]}\n\n'
-_LAST_EVENT = _EVENT_HEAD + b'{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}]}\n\n'
 _STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def event(delta: str, finish: str | None = None) -> bytes:
+    """An event whose delta is this JSON."""
+    reason = "null" if finish is None else f'"{finish}"'
+    return _EVENT_HEAD + f'{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":{reason}}}]}}\n\n'.encode()
+
+
+_EVENT, _LAST_EVENT = event('{"content":" token"}'), event("{}", "stop")
 
 
 class Messages(asyncio.BufferedProtocol):
@@ -89,7 +96,8 @@ class Messages(asyncio.BufferedProtocol):
 class Stream:
     """A stream whose next event is written once the client has the one before, so that each is read and relayed alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: bytes = _EVENT, each: bytes = _EVENT, last: bytes = _LAST_EVENT) -> None:
+        self._first, self._each, self._last = _chunk(first), _chunk(each), _chunk(last)
         self.num_events = 0
         """Events of each answer; 0 for answers that are no stream."""
         self._left: Iterator[bytes] = iter(())
@@ -97,11 +105,11 @@ class Stream:
 
     def begin(self, transport: asyncio.Transport, prompt_tokens: int) -> None:
         """Write the head and the first event."""
-        last = _chunk(_LAST_EVENT) + _chunk(_EVENT_HEAD + b'],"usage":' + usage(prompt_tokens) + b"}\n\n")
+        last = self._last + _chunk(_EVENT_HEAD + b'],"usage":' + usage(prompt_tokens) + b"}\n\n")
         last += _chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
-        self._left = iter([_chunk(_EVENT)] * (self.num_events - 1) + [last])
+        self._left = iter([self._each] * (self.num_events - 1) + [last])
         self._transport = transport
-        transport.write(_STREAM_HEAD + _chunk(_EVENT))
+        transport.write(_STREAM_HEAD + self._first)
 
     def go_on(self) -> None:
         """Write the next event."""

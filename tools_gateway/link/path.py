@@ -8,7 +8,7 @@ import socket
 import stat
 from pathlib import Path
 
-MODE = 0o600
+MODE, FOLDER_MODE = 0o600, 0o700
 PATIENCE_S = 1.0
 """How long a gateway that listens at a path may take to accept."""
 
@@ -23,8 +23,10 @@ class SocketPath:
     def listen(self) -> socket.socket:
         """A socket that listens there, mode 0600; what a gateway left there that has ended is removed.
 
-        Raises `OSError` where another process listens there, where something else than a socket stands, or none can be made.
+        A missing folder is made, for this user alone. Raises `OSError` where another process listens there,
+        where something else than a socket stands, or none can be made.
         """
+        self._place.parent.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
         _clear(self._place)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:

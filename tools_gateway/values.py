@@ -90,15 +90,17 @@ class Tool(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One request for an upstream, as MCP has it."""
+    """One request for an upstream, as MCP has it.
+
+    Where the upstream did not take it (it could not be reached, or knew the session no more), it is sent once more over the
+    next connection, whatever it does; where it went out and no answer came, never.
+    """
 
     method: str
     params: JsonObject
     """Without what the transport adds; `_meta` holds what the caller sent on and the trace context."""
     deadline: float
     """Moment after which nobody waits."""
-    is_idempotent: bool = False
-    """Whether it may be sent again if it failed before any byte of an answer."""
     capabilities: JsonObject = {}
     """What the caller's own client can do, declared upstream in its place; empty for what the gateway itself asks."""
 

@@ -82,19 +82,16 @@ async def test_a_crash_takes_with_it_what_the_program_started():
         assert not is_alive(child)
 
 
-async def test_an_idempotent_call_is_made_again_in_the_next_program():
+async def test_a_call_under_way_when_its_program_dies_is_not_made_again_in_the_next():
     async with running(scripted("one")) as world:
         pid = (await world.up("one")).pid
-        hung = asyncio.create_task(world.call("one", "hang", is_idempotent=True))
+        hung = asyncio.create_task(world.call("one", "hang"))
         await turn()
         os.kill(pid, signal.SIGKILL)
-        after = await world.up("one", but_not=pid)
-        while not world.facts("one")[0].in_flight:
-            await turn()
-        assert not hung.done()
-        os.kill(after.pid, signal.SIGKILL)
         await asyncio.wait((hung,))
         assert hung.exception().fault is Fault.UPSTREAM_BROKE
+        await world.up("one", but_not=pid)
+        assert await world.call("one", "echo", {"n": 1}) == {"n": 1}
 
 
 async def test_a_result_of_a_gigabyte_is_refused_in_bounded_memory():

@@ -7,7 +7,7 @@ import pytest
 
 from turnwise.engines.sim.virtual_time import run_virtual
 from turnwise.tools_gateway.upstreams import State
-from turnwise.tools_gateway.upstreams.connection import Unanswered, Unsent
+from turnwise.tools_gateway.upstreams.connection import Unsent
 from turnwise.tools_gateway.upstreams.greeting import Greeting
 from turnwise.tools_gateway.upstreams.jsonrpc import LEGACY, MODERN
 from turnwise.tools_gateway.upstreams.pace import Pace
@@ -111,8 +111,8 @@ class World:
         await self.listed.get()
         return connection
 
-    def ask(self, method="tools/call", params=None, *, deadline=math.inf, is_idempotent=False):
-        request = Request(method, params or {}, deadline, is_idempotent=is_idempotent)
+    def ask(self, method="tools/call", params=None, *, deadline=math.inf):
+        request = Request(method, params or {}, deadline)
         return asyncio.create_task(self.session.ask(request, None, None))
 
     async def until(self, holds):
@@ -241,20 +241,19 @@ async def test_a_request_that_was_not_taken_is_sent_to_the_next_connection(world
     assert await task == {"said": "tools/call"}
 
 
-@pytest.mark.parametrize("is_idempotent", [True, False])
-async def test_a_request_without_an_answer_is_sent_again_only_where_twice_is_once(world, is_idempotent):
+async def test_a_request_that_went_out_and_has_no_answer_is_never_sent_again(world):
     gone = await world.up()
 
     async def end():
         gone.lose("it is gone")
-        raise Unanswered(Fault.UPSTREAM_BROKE, "it is gone")
+        raise ToolFault(Fault.UPSTREAM_BROKE, "it is gone")
 
     gone.answers["tools/call"] = end
-    task = world.ask(is_idempotent=is_idempotent)
+    task = world.ask()
     after = await world.up()
     await asyncio.wait((task,))
-    assert (task.exception() is None) is is_idempotent
-    assert [method for method, _ in after.asked].count("tools/call") == is_idempotent
+    assert fault_of(task) is Fault.UPSTREAM_BROKE
+    assert "tools/call" not in [method for method, _ in after.asked]
 
 
 async def test_a_request_past_its_deadline_ends_and_the_upstream_is_looked_after(world):

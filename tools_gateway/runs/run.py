@@ -230,7 +230,7 @@ class Run:
         if call.meta:
             params["_meta"] = call.meta
         is_idempotent = call.tool.marks.is_idempotent
-        request = Request("tools/call", params, self._last_at, is_idempotent, call.caller.capabilities)
+        request = Request("tools/call", params, self._last_at, call.caller.capabilities)
         for pause_s in RETRY_PAUSES_S if is_idempotent else ():
             try:
                 return await self._ask_once(request)

@@ -154,7 +154,7 @@ class Catalogue:
         params: JsonObject = {}
         try:
             for _ in range(MAX_PAGES):
-                request = Request(kind.method, params, deadline, is_idempotent=True)
+                request = Request(kind.method, params, deadline)
                 page = await self._upstreams.ask(credential, request)
                 listed = page.get(kind.member)
                 items += [_shown(item, kind) for item in listed if _is_item(item, kind)] if isinstance(listed, list) else []

@@ -55,7 +55,7 @@ class Readiness:
     async def _ask(self, credential: Credential) -> str:
         """What is wrong with an upstream; empty where it answers."""
         try:
-            await self._upstreams.ask(credential, Request("tools/list", {}, self._now() + ROUND_S, is_idempotent=True))
+            await self._upstreams.ask(credential, Request("tools/list", {}, self._now() + ROUND_S))
         except ToolFault as fault:
             return fault.message
         return ""

@@ -71,9 +71,7 @@ class Relay:
     async def set_level(self, principal: Principal, level: str) -> None:
         """Ask all upstreams that log to do so from `level` on; those that cannot be asked are left."""
         requests = [
-            self._upstreams.ask(
-                credential, Request("logging/setLevel", {"level": level}, self._now() + ASIDE_S, is_idempotent=True)
-            )
+            self._upstreams.ask(credential, Request("logging/setLevel", {"level": level}, self._now() + ASIDE_S))
             for _, credential in self._catalogue.reached(principal, "logging")
         ]
         for outcome in await asyncio.gather(*requests, return_exceptions=True):
@@ -108,7 +106,7 @@ class Relay:
 
     async def _subscribe(self, method: str, key: Subscription) -> None:
         credential, uri = key
-        await self._upstreams.ask(credential, Request(method, {"uri": uri}, self._now() + ASIDE_S, is_idempotent=True))
+        await self._upstreams.ask(credential, Request(method, {"uri": uri}, self._now() + ASIDE_S))
 
     async def _home(self, principal: Principal, kind: Kind, key: str) -> Home:
         home = await self._catalogue.find(principal, kind, key)
@@ -131,7 +129,7 @@ class Relay:
             if caller.request_state is not None:
                 sent["requestState"] = caller.request_state
             deadline = self._now() + home.upstream.deadline_s
-            request = Request(method, sent, deadline, is_idempotent=True, capabilities=caller.capabilities)
+            request = Request(method, sent, deadline, capabilities=caller.capabilities)
             async with self._turns.of(home, client.principal.tenant, method, deadline):
                 result = await self._upstreams.ask(home.credential, request, notify, answer)
             return self._guard.relayed(UpstreamName(home.upstream.name), result)

@@ -11,11 +11,7 @@ from turnwise.tools_gateway.values import JsonObject, Request, ToolFault
 
 
 class Unsent(ToolFault):
-    """The upstream did not take the request: it may be sent again, whatever it does."""
-
-
-class Unanswered(ToolFault):
-    """The connection broke before any byte of an answer: it may be sent again where doing it twice is doing it once."""
+    """The upstream did not take the request: it may be sent once more, whatever it does, for there is no second effect."""
 
 
 class Connection(Protocol):

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from turnwise.tools_gateway.ports import Answer, Notify
 from turnwise.tools_gateway.upstreams import jsonrpc
-from turnwise.tools_gateway.upstreams.connection import Unanswered
 from turnwise.tools_gateway.upstreams.jsonrpc import Message
 from turnwise.tools_gateway.values import Fault, JsonObject, ToolFault
 
@@ -109,7 +108,7 @@ class Dialogue:
         if self.lost is None:
             self.lost = ToolFault(Fault.UPSTREAM_DOWN, message)
             for call in self._waiting.values():
-                call.inbox.put_nowait(Unanswered(Fault.UPSTREAM_BROKE, message))
+                call.inbox.put_nowait(ToolFault(Fault.UPSTREAM_BROKE, message))
             self._waiting.clear()
 
     def _end(self, number: int, item: Message | ToolFault) -> bool:

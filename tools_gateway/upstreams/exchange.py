@@ -14,7 +14,7 @@ import msgspec
 from turnwise.tools_gateway.settings import UpstreamSettings
 from turnwise.tools_gateway.upstreams import jsonrpc
 from turnwise.tools_gateway.upstreams.addresses import CheckedResolver, LookUp, check_url
-from turnwise.tools_gateway.upstreams.connection import Unanswered, Unsent
+from turnwise.tools_gateway.upstreams.connection import Unsent
 from turnwise.tools_gateway.upstreams.jsonrpc import Message
 from turnwise.tools_gateway.upstreams.lines import NOISE_A_SECOND, Allowance, weight
 from turnwise.tools_gateway.upstreams.sse import Events
@@ -101,18 +101,16 @@ class Exchange:
     @asynccontextmanager
     async def _sent(self, method: str, headers: Mapping[str, str], body: bytes | None) -> AsyncIterator[aiohttp.ClientResponse]:
         """A request and the head of its answer; what goes wrong on the way becomes a `ToolFault`."""
-        who, has_begun = self._upstream.name, False
+        who = self._upstream.name
         try:
             async with self._opened().request(
                 method, self._upstream.url, data=body, headers={**self._headers, **headers}, allow_redirects=False
             ) as response:
-                has_begun = True
                 yield response
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise Unsent(Fault.UPSTREAM_DOWN, f"{who} cannot be reached: {_why(error)}") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            kind = ToolFault if has_begun else Unanswered
-            raise kind(Fault.UPSTREAM_BROKE, f"{who} broke off: {_why(error)}") from None
+            raise ToolFault(Fault.UPSTREAM_BROKE, f"{who} broke off: {_why(error)}") from None
 
     def _opened(self) -> aiohttp.ClientSession:
         """The pool, made where the loop runs."""

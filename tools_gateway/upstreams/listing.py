@@ -24,7 +24,7 @@ async def list_tools(connection: Connection, name: str) -> list[JsonObject]:
     for _ in range(MAX_PAGES):
         params = {} if cursor is None else {"cursor": cursor}
         try:
-            page = await connection.ask(Request("tools/list", params, math.inf, is_idempotent=True))
+            page = await connection.ask(Request("tools/list", params, math.inf))
         except ToolFault as fault:
             if fault.error is not None and fault.error.get("code") == METHOD_NOT_FOUND:
                 return []

@@ -10,7 +10,7 @@ from contextlib import suppress
 from random import Random
 
 from turnwise.tools_gateway.ports import Answer, Notify
-from turnwise.tools_gateway.upstreams.connection import Connection, Dial, Unanswered, Unsent
+from turnwise.tools_gateway.upstreams.connection import Connection, Dial, Unsent
 from turnwise.tools_gateway.upstreams.facts import SessionFacts, State
 from turnwise.tools_gateway.upstreams.greeting import Greeting
 from turnwise.tools_gateway.upstreams.listing import list_tools
@@ -156,7 +156,7 @@ class Session:
         return connection
 
     async def _ask_twice(self, request: Request, notify: Notify | None, answer: Answer | None) -> JsonObject:
-        """A second time only where the first did nothing, or doing it twice does no more."""
+        """Once more, over the connection after the one that was lost, only where the upstream did not take it."""
         connection = await self.first()
         if request.method in {SUBSCRIBE, UNSUBSCRIBE}:
             return await self._watching.subscribe(connection, request)
@@ -164,9 +164,6 @@ class Session:
             return await connection.ask(request, notify, answer)
         except Unsent:
             pass
-        except Unanswered:
-            if not request.is_idempotent:
-                raise
         await self._judged_within(AGAIN_S)
         connection = await self.first()
         return await connection.ask(request, notify, answer)

@@ -38,7 +38,7 @@ class Watching:
         if not connection.greeting.is_modern:
             for uri in sorted(self._uris):
                 try:
-                    await connection.ask(Request(SUBSCRIBE, {"uri": uri}, math.inf, is_idempotent=True))
+                    await connection.ask(Request(SUBSCRIBE, {"uri": uri}, math.inf))
                 except ToolFault as fault:
                     if fault.fault is not Fault.UPSTREAM_REFUSED:
                         raise

@@ -7,7 +7,8 @@ from turnwise.tools_gateway.addresses import refusal
 from turnwise.tools_gateway.settings import UpstreamSettings
 from turnwise.tools_gateway.upstreams.addresses import CheckedResolver, check_url
 
-METADATA = ("169.254.169.254", "169.254.170.2", "168.63.129.16", "100.100.100.200", "fd00:ec2::254")
+METADATA = ("169.254.169.254", "169.254.170.2", "168.63.129.16", "100.100.100.200", "192.0.0.192")
+METADATA_6 = ("fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254")
 PRIVATE = ("127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "::1", "fd00::1", "192.0.2.1", "198.18.0.1")
 NOWHERE = ("0.0.0.0", "::", "224.0.0.1", "ff02::1")
 
@@ -16,10 +17,10 @@ def carried(address):
     """The ways in which IPv6 addresses carry an IPv4 address."""
     number = int(ip_address(address))
     high, low = number >> 16, number & 0xFFFF
-    return (f"::ffff:{address}", f"64:ff9b::{high:x}:{low:x}", f"2002:{high:x}:{low:x}::1")
+    return (f"::ffff:{address}", f"64:ff9b::{high:x}:{low:x}", f"::ffff:0:{high:x}:{low:x}", f"2002:{high:x}:{low:x}::1")
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700:4700::1111", *carried("8.8.8.8")[:2]])
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700:4700::1111", *carried("8.8.8.8")])
 def test_public_addresses_may_be_connected_to(address):
     assert refusal(ip_address(address), allow_private=False) == ""
 
@@ -30,8 +31,13 @@ def test_private_addresses_need_the_operators_word(address):
     assert refusal(ip_address(address), allow_private=True) == ""
 
 
-@pytest.mark.parametrize("address", [*METADATA, *NOWHERE, "169.254.1.1", "fe80::1"])
+@pytest.mark.parametrize("address", [*METADATA, *METADATA_6, *NOWHERE, "169.254.1.1", "fe80::1"])
 def test_metadata_and_link_local_addresses_are_refused_whatever_the_operator_says(address):
+    assert refusal(ip_address(address), allow_private=True)
+
+
+@pytest.mark.parametrize("address", ["64:ff9b:1::8.8.8.8", "64:ff9b:1:ffff::1", "::8.8.8.8", "::127.0.0.1"])
+def test_addresses_that_may_carry_any_other_are_refused_whatever_the_operator_says(address):
     assert refusal(ip_address(address), allow_private=True)
 
 
@@ -39,8 +45,9 @@ def test_metadata_and_link_local_addresses_are_refused_whatever_the_operator_say
 def test_an_address_within_another_is_judged_as_itself(inner):
     for address in carried(inner):
         assert refusal(ip_address(address), allow_private=False), address
-    for address in carried("169.254.169.254"):
-        assert refusal(ip_address(address), allow_private=True), address
+    for metadata in METADATA:
+        for address in carried(metadata):
+            assert refusal(ip_address(address), allow_private=True), address
 
 
 @pytest.mark.parametrize(

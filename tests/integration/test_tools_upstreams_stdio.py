@@ -146,6 +146,17 @@ async def test_secrets_that_a_program_was_given_do_not_reach_the_log(caplog):
     assert "\x1b" not in caplog.text
 
 
+async def test_a_secret_of_the_file_does_not_reach_the_model_the_page_or_the_log(caplog):
+    caplog.set_level(logging.INFO)
+    program = "import os,sys; sys.stderr.write('cannot log in with ' + os.environ['TOKEN']); sys.stderr.flush(); os._exit(3)"
+    upstream = UpstreamSettings(name="one", command=(sys.executable, "-I", "-S", "-c", program), env={"TOKEN": "canary-77"})
+    async with running(upstream) as world:
+        fault = await world.fault("one", "echo")
+        assert "cannot log in with [secret]" in fault.message
+        assert "canary" not in str(world.facts("one"))
+    assert "canary" not in caplog.text
+
+
 async def test_each_tenant_has_a_program_of_its_own():
     tenants = (TenantSettings(name="alice"), TenantSettings(name="bob"))
     async with running(scripted("one"), scripted("all", shared=True), tenants=tenants) as world:

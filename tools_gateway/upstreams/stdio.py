@@ -13,6 +13,7 @@ from turnwise.tools_gateway.upstreams.greeting import PROBE_S, Greeting, greet
 from turnwise.tools_gateway.upstreams.jsonrpc import LEGACY, MODERN
 from turnwise.tools_gateway.upstreams.lines import NOISE_A_SECOND, Allowance, Lines, LineTooLongError, weight
 from turnwise.tools_gateway.upstreams.process import GRACE_S, STDERR, STDOUT, Process
+from turnwise.tools_gateway.upstreams.words import Said, Words, secrets_of
 from turnwise.tools_gateway.values import Fault, JsonObject, Request, ToolFault
 
 log = logging.getLogger(__name__)
@@ -23,8 +24,8 @@ MIN_LINE_BYTES, LINES_A_RESULT = 4 * 1024 * 1024, 4
 MAX_PAUSES = 5
 """In a row in which nothing was read of a program that wrote too much; then it is taken for broken."""
 
-LOGGED_LINES, LOGGED_CHARACTERS, LOG_A_SECOND = 10, 400, 1024 * 1024
-"""Of what it writes to its error output: lines logged in a second, characters of each, and bytes read in a second."""
+LOGGED_LINES, LOG_A_SECOND = 10, 1024 * 1024
+"""Of what it writes to its error output: lines logged in a second, and bytes read in a second."""
 
 
 class StdioDial:
@@ -46,10 +47,11 @@ class StdioDial:
         self._upstream, self._passed, self._capabilities = upstream, passed, capabilities
         self._news, self._lost, self._clock = news, lost, clock
         self._era: Era = upstream.era
+        self._said = Said()
 
     async def __call__(self) -> StdioConnection:
         """A program that has been greeted; raises `ToolFault`."""
-        connection = StdioConnection(self._upstream, self._passed, self._news, self._lost, self._clock)
+        connection = StdioConnection(self._upstream, self._passed, self._news, self._lost, self._clock, self._said)
         try:
             await connection.open(self._era, self._capabilities)
         except BaseException as error:
@@ -76,6 +78,7 @@ class StdioConnection:
         news: News,
         lost: Callable[[], None],
         clock: Callable[[], float],
+        said: Said,
     ) -> None:
         self._upstream, self._passed, self._clock = upstream, passed, clock
         self._tell_lost = lost
@@ -84,8 +87,8 @@ class StdioConnection:
         self._lines = Lines(max(MIN_LINE_BYTES, LINES_A_RESULT * upstream.max_result_bytes))
         self._noise, self._num_pauses = Allowance(NOISE_A_SECOND), 0
         self._errors, self._logged = Allowance(LOG_A_SECOND), Allowance(LOGGED_LINES)
-        self._secrets = [secret for secret in passed.values() if secret]
-        self._last_words = ""
+        self._words, self._said = Words(secrets_of(upstream.env, passed)), said
+        said.next_program()
         self.greeting = Greeting("", {})
 
     @property
@@ -150,7 +153,7 @@ class StdioConnection:
 
     def _ended(self, why: str) -> None:
         """The program is gone; what it said last may tell more."""
-        words = f", and said last: {self._last_words}" if self._last_words else ""
+        words = f", and said last: {self._words.last}" if self._words.last else ""
         self.give_up(f"{self._upstream.name} is gone: {why}{words}")
 
     def _write(self, line: bytes) -> None:
@@ -187,14 +190,11 @@ class StdioConnection:
                 self._process.pause(STDOUT, pause_s)
 
     def _hear_errors(self, data: bytes) -> None:
-        """Log some of what a program says for people, without the secrets it was given."""
+        """Log some of what a program says for people, at `debug` what one before it said."""
         now = self._clock()
-        text = data[-16 * LOGGED_CHARACTERS :].decode(errors="replace")
-        for secret in self._secrets:
-            text = text.replace(secret, "[secret]")
-        for line in filter(None, map(str.strip, text.splitlines())):
-            self._last_words = line[:LOGGED_CHARACTERS]
+        for line in self._words.feed(data):
             if not self._logged.take(1, now):
-                log.info("%s: %s", self._upstream.name, ascii(self._last_words)[1:-1])
+                level = logging.DEBUG if self._said.is_known(line) else logging.INFO
+                log.log(level, "%s: %s", self._upstream.name, ascii(line)[1:-1])
         if pause_s := self._errors.take(len(data), now):
             self._process.pause(STDERR, pause_s)

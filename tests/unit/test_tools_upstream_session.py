@@ -218,6 +218,19 @@ async def test_other_news_are_handed_on(world):
     assert world.told == [("notifications/resources/list_changed", {"a": 1})]
 
 
+def test_reasons_that_take_turns_are_each_logged_once(caplog):
+    async def scenario():
+        world = World()
+        for n in range(10):
+            why = "it ended with status 3" if n % 2 else "it takes no more requests"
+            world.dial.given.put_nowait(ToolFault(Fault.UPSTREAM_DOWN, why))
+        await asyncio.sleep(20)
+        await end(world)
+
+    run_virtual(scenario())
+    assert [record.levelname for record in caplog.records if "down:" in record.message].count("WARNING") == 2
+
+
 async def test_a_lost_connection_is_followed_by_the_next_and_closed(world):
     before = await world.up()
     before.lose("it is gone")

@@ -52,10 +52,12 @@ def test_the_last_words_are_those_that_say_something():
     assert words.last == "half a li"
 
 
-def test_what_the_program_before_said_is_known_whatever_its_numbers():
+def test_what_the_program_before_said_is_known_whatever_the_time_and_its_id():
     said = Said()
-    assert not said.is_known("12:01:07 pid 17 fails")
-    assert not said.is_known("12:01:07 pid 17 fails")
+    assert not said.is_known("12:01:07 pid 17171 fails")
+    assert not said.is_known("12:01:07 pid 17171 fails")
     said.next_program()
-    assert said.is_known("12:01:09 pid 23 fails")
-    assert not said.is_known("another")
+    assert said.is_known("12:01:09 pid 23232 fails")
+    assert not said.is_known("it ended with status 3")
+    said.next_program()
+    assert not said.is_known("it ended with status 4")

@@ -14,8 +14,9 @@ from turnwise.tools_gateway.upstreams.connection import Connection, Dial, Unsent
 from turnwise.tools_gateway.upstreams.facts import SessionFacts, State
 from turnwise.tools_gateway.upstreams.greeting import Greeting
 from turnwise.tools_gateway.upstreams.listing import list_tools
-from turnwise.tools_gateway.upstreams.pace import Pace
+from turnwise.tools_gateway.upstreams.pace import WINDOW_S, Pace
 from turnwise.tools_gateway.upstreams.watching import ACKNOWLEDGED, SUBSCRIBE, UNSUBSCRIBE, Watching
+from turnwise.tools_gateway.upstreams.words import Said
 from turnwise.tools_gateway.values import Credential, Fault, JsonObject, Request, ToolFault
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class Session:
         self._is_suspect = self._has_changed = False
         self._next_dial, self._num_faults, self._last_fault, self._listed_at = 0.0, 0, "", 0.0
         self._under_way: set[object] = set()
+        self._reasons = Said()
         self.used_at = clock()
 
     async def run(self, dial: Dial) -> None:
@@ -200,13 +202,16 @@ class Session:
             self._connection, self._state = None, State.DOWN
             await self._watching.end()
             if why:
-                log.log(logging.DEBUG if why == self._why else logging.WARNING, "down: %s", ascii(why)[1:-1])
+                log.log(logging.DEBUG if self._reasons.is_known(why) else logging.WARNING, "down: %s", ascii(why)[1:-1])
                 self._why = why
             if connection is not None:
                 if why:
                     connection.give_up(why)
                 await connection.aclose()
-        self._pace.lost(0.0 if stood_from is None else self._clock() - stood_from)
+        stood_s = 0.0 if stood_from is None else self._clock() - stood_from
+        self._reasons = Said() if stood_s >= WINDOW_S else self._reasons
+        self._reasons.next_program()
+        self._pace.lost(stood_s)
         if stood_from is None:
             self._judge(State.DOWN)
 

@@ -15,7 +15,8 @@ MAX_SAID = 1000
 """Different lines that are known as said already."""
 
 _BLACK = "[secret]"
-_NUMBERS = re.compile(r"\d+")
+_MOVING = re.compile(r"\d+(?:[:.,T-]\d+)+|\d{4,}")
+"""Times, addresses and ids; a status says something else by another number."""
 
 
 def secrets_of(env: Mapping[str, str], passed: Mapping[str, str]) -> tuple[str, ...]:
@@ -83,7 +84,7 @@ class Words:
 
 
 class Said:
-    """What one program after another has said, so that each thing is told once; lines that differ in numbers are the same."""
+    """What one program or connection after another has said, so that it is told once; times and ids aside."""
 
     def __init__(self) -> None:
         self._before: set[str] = set()
@@ -98,7 +99,7 @@ class Said:
 
     def is_known(self, line: str) -> bool:
         """Whether a program before this one said it."""
-        line = _NUMBERS.sub("0", line)
+        line = _MOVING.sub("0", line)
         if len(self._now) < MAX_SAID:
             self._now.add(line)
         return line in self._before

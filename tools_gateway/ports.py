@@ -80,12 +80,6 @@ class Registry(Protocol):
     def tools(self, principal: Principal) -> Sequence[Tool]:
         """Those that this principal may call, in an order that never changes while they do not."""
 
-    def learn(self, upstream: UpstreamName, definitions: Sequence[JsonObject], credential: Credential | None = None) -> bool:
-        """Take an upstream's list of tools, as a session under `credential` gave it; says whether what is offered has changed.
-
-        What one session is told changes nothing for another; without a credential it is that of the session without a tenant.
-        """
-
     def credential(self, upstream: UpstreamName, principal: Principal) -> Credential:
         """What an upstream is shown on behalf of a principal."""
 

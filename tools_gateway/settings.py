@@ -17,9 +17,12 @@ NAME = r"^[a-z0-9][a-z0-9-]{0,31}$"
 class Front(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where agents, proxies and operators reach the gateway."""
 
-    host: Annotated[str, Meta(description="Address of the MCP endpoint `/mcp`; another than loopback needs `[auth]`.")] = (
-        "127.0.0.1"
-    )
+    host: Annotated[
+        str,
+        Meta(
+            description="Address of the MCP endpoint `/mcp`; another than loopback needs tokens, of `[[tenants]]` or `[auth]`."
+        ),
+    ] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port of the MCP endpoint; 0 takes a free one.")] = 8090
     admin_host: Annotated[str, Meta(description="Address of `/tools`, `/metrics`, `/health` and `/ready`.")] = "127.0.0.1"
     admin_port: Annotated[int, Meta(ge=0, le=65535, description="Port of the same; 0 takes a free one.")] = 9090
@@ -88,6 +91,11 @@ class UpstreamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         int, Meta(ge=1024, description="Largest result; a longer one is cut and says so, a longer prompt or resource refused.")
     ] = 1024 * 1024
     tools: Annotated[dict[str, ToolMarks], Meta(description="What is said of its tools, by their own names.")] = {}
+
+    @property
+    def public_prefix(self) -> str:
+        """What stands before the names of its tools and prompts in public."""
+        return f"{self.name}__" if self.prefix is None else self.prefix
 
 
 class TenantSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -77,7 +77,7 @@ def _complaints(settings: Settings) -> Complaints:
     names = [upstream.name for upstream in settings.upstreams]
     if repeated := _repeated(names):
         yield "upstreams", f"two upstreams are named {repeated}"
-    prefixes = [f"{upstream.name}__" if upstream.prefix is None else upstream.prefix for upstream in settings.upstreams]
+    prefixes = [upstream.public_prefix for upstream in settings.upstreams]
     if "" in prefixes and len(prefixes) > 1:
         yield f"upstreams[{prefixes.index('')}].prefix", "may be empty only where there is no other upstream"
     for position, prefix in enumerate(prefixes):

@@ -85,7 +85,7 @@ def test_what_is_amiss_is_said_below_with_what_to_do():
     assert "web__fetch: drifted, its definition changed" in text
     assert "web (0a1b2c3d): down, refused; again in 2.50 s" in text
     assert "build (0a1b2c3d): broken, its program ended" in text
-    assert "5 tools, 2 upstreams; 6 calls, 1 joined a run under way; 1 early run for nothing; 500 ms saved" in text
+    assert "5 tools, 3 upstreams; 6 calls, 1 joined a run under way; 1 early run for nothing; 500 ms saved" in text
 
 
 def test_names_cannot_command_the_terminal():

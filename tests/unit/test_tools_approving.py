@@ -184,6 +184,14 @@ def test_tools_are_listed_with_why_they_may_not_be_called(place):
     assert [(tool["name"], tool["state"]) for tool in told] == [("a__x", "ready"), ("a__y", "quarantined")]
 
 
+def test_a_listing_that_is_piped_has_every_tool_whole_in_one_line(place):
+    place.learn(A, [definition("x" * 60, description=1)])
+    name = "a__" + "x" * 60
+    (line,) = [line for line in place.turnwise("list")[1].splitlines() if line.startswith("a__")]
+    assert line.split()[:2] == [name, "quarantined"]
+    assert line.rstrip().endswith("its description is no text")
+
+
 def test_check_reads_the_files_and_says_what_is_unwise(place):
     assert place.turnwise("check") == (0, "2 upstreams, 0 tenants, 0 approved definitions: good\n")
     place.file.chmod(0o666)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ DESCRIPTION = (
     "List the tools of all upstreams as the gateway saw them last, with what the operator's file says of them and whether they "
     "may be called. It asks no upstream and no gateway."
 )
+PIPED_WIDTH = 4096
+"""Cells of a line that no person reads: whoever searches for a name must find it whole."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         for tool in tools:
             print(msgspec.json.encode(tool).decode())
         return 0
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
     if tools:
         console.print(_table(tools))
     for complaint in registry.complaints():

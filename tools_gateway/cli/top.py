@@ -160,9 +160,10 @@ def _why(text: str) -> str:
 def _sums(page: ToolsPage) -> str:
     """The whole in a line."""
     calls, joined = sum(tool.calls for tool in page.tools), sum(tool.joined for tool in page.tools)
+    upstreams = {tool.upstream for tool in page.tools} | {session.upstream for session in page.sessions}
     lost = sum(tool.unclaimed + sum(tool.void.values()) for tool in page.tools)
     said = [
-        f"{plural(len(page.tools), 'tool')}, {plural(len({tool.upstream for tool in page.tools}), 'upstream')}",
+        f"{plural(len(page.tools), 'tool')}, {plural(len(upstreams), 'upstream')}",
         f"{plural(calls, 'call')}, {joined} joined a run under way",
         f"{plural(lost, 'early run')} for nothing",
     ]

@@ -66,7 +66,7 @@ def _of_upstream(upstream: UpstreamSettings, pins: Pins, seen: Seen, tenant: str
     if upstream.trusted:
         return
     of = identity(upstream)
-    prefix = f"{upstream.name}__" if upstream.prefix is None else upstream.prefix
+    prefix = upstream.public_prefix
     known = pins.of(of, tenant)
     for name, definition in sorted(_definitions(of, seen, tenant).items()):
         before = known.get(name)

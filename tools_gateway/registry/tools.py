@@ -53,7 +53,7 @@ class _Upstream:
     def __init__(self, settings: UpstreamSettings) -> None:
         self.settings = settings
         self.name = UpstreamName(settings.name)
-        self.prefix = f"{settings.name}__" if settings.prefix is None else settings.prefix
+        self.prefix = settings.public_prefix
         self.identity = identity(settings)
         self.views: dict[str, View] = {}
 

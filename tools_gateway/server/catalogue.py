@@ -109,7 +109,7 @@ class Catalogue:
             return None
         reached = self.reached(principal, kind.capability)
         if kind is PROMPTS:
-            reached = [pair for pair in reached if key.startswith(prefix_of(pair[0]))]
+            reached = [pair for pair in reached if key.startswith(pair[0].public_prefix)]
         places = (RESOURCES, TEMPLATES) if kind is RESOURCES else (kind,)
         for is_afresh in (False, True):
             for place in places:
@@ -131,7 +131,7 @@ class Catalogue:
         for (upstream, credential), items in zip(reached, lists, strict=True):
             for item in items:
                 own = item[kind.key]
-                public = prefix_of(upstream) + own if kind is PROMPTS else own
+                public = upstream.public_prefix + own if kind is PROMPTS else own
                 if kind is PROMPTS and not self._registry.allows(principal, public):
                     continue
                 home = Home(upstream, credential, own)
@@ -171,16 +171,11 @@ class Catalogue:
         return items
 
 
-def prefix_of(upstream: UpstreamSettings) -> str:
-    """What stands before the names of an upstream in public."""
-    return f"{upstream.name}__" if upstream.prefix is None else upstream.prefix
-
-
 def _found(reached: Reached, lists: Sequence[Sequence[JsonObject]], place: Kind, kind: Kind, key: str) -> Home | None:
     """The first upstream that lists an item by its key, or, for a resource among templates, one that makes its URI."""
     is_made = place is TEMPLATES and kind is RESOURCES
     for (upstream, credential), items in zip(reached, lists, strict=True):
-        own = key.removeprefix(prefix_of(upstream)) if kind is PROMPTS else key
+        own = key.removeprefix(upstream.public_prefix) if kind is PROMPTS else key
         if any(_matches(item[place.key], own) if is_made else item[place.key] == own for item in items):
             return Home(upstream, credential, own)
     return None

@@ -48,6 +48,8 @@ def warnings(settings: Settings, environ: Mapping[str, str]) -> list[str]:
         elif not settings.trust.state_dir:
             found.append(f"{key}: without trust.state_dir nothing can be approved, so no tool of {upstream.name} can be called")
     for key, tenant in _numbered("tenants", settings.tenants):
+        if not tenant.token_sha256 and not settings.auth.issuer:
+            found.append(f"{key}: without token_sha256 or [auth] nobody can be {tenant.name}")
         absent = [name for name in tenant.bearer_env.values() if name not in environ]
         found += [f"{key}.bearer_env: the environment has no {name}" for name in absent]
     if not is_loopback(settings.front.admin_host):
@@ -92,6 +94,9 @@ def _complaints(settings: Settings) -> Complaints:
     for position, alias in enumerate(settings.aliases):
         if alias.count("{tool}") != 1:
             yield f"aliases[{position}]", f"must hold {{tool}} once, got {alias!r}"
+    front = settings.front
+    if front.port and (front.host, front.port) == (front.admin_host, front.admin_port):
+        yield "front.admin_port", f"is {front.port}, the port of the MCP endpoint"
     is_known = settings.auth.issuer or any(tenant.token_sha256 for tenant in settings.tenants)
     if not is_loopback(settings.front.host) and not is_known:
         yield (

@@ -24,7 +24,7 @@ FILE = """
 state_dir = "{state}"
 [[upstreams]]
 name = "a"
-command = ["/bin/a"]
+command = ["/bin/sh"]
 [[upstreams]]
 name = "b"
 url = "https://b.example/mcp"
@@ -41,7 +41,9 @@ class Place:
         self.file.chmod(0o600)
         self._capsys = capsys
         told = settings(
-            upstream("a"), upstream("b", command=(), url="https://b.example/mcp"), trust=Trust(state_dir=str(self.state))
+            upstream("a", command=("/bin/sh",)),
+            upstream("b", command=(), url="https://b.example/mcp"),
+            trust=Trust(state_dir=str(self.state)),
         )
         self.audit = ToolAudit(told.trust, now=lambda: 1000.0)
         self.tools = KeptTools(told, credential, self.audit)
@@ -120,7 +122,9 @@ def test_nothing_is_approved_that_was_not_named_agreed_to_or_cannot_be_taken(pla
 def test_what_was_approved_and_seen_outlives_a_restart(place):
     place.learn(A, [definition("x"), definition("y")])
     place.turnwise("approve", "a__x", "--yes")
-    again = KeptTools(settings(upstream("a"), trust=Trust(state_dir=str(place.state))), credential, place.audit)
+    again = KeptTools(
+        settings(upstream("a", command=("/bin/sh",)), trust=Trust(state_dir=str(place.state))), credential, place.audit
+    )
     assert states(again) == {"x": "ready", "y": "quarantined"}
 
 
@@ -202,8 +206,42 @@ def test_check_reads_the_files_and_says_what_is_unwise(place):
     assert said.endswith("good, 2 warnings\n")
     with pytest.raises(SettingsError, match=r"`front\.port`"):
         place.turnwise("check", "--set", "front.port=x")
-    place.file.write_text('[auth]\nissuer = "i"\naudience = "a"\njwks_file = "/absent"')
+    place.file.write_text(
+        '[auth]\nissuer = "i"\naudience = "a"\njwks_file = "/absent"\n[[upstreams]]\nname = "a"\ncommand = ["/bin/sh"]'
+    )
     with pytest.raises(SettingsError, match=r"`auth\.jwks_file`"):
+        place.turnwise("check")
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("front.socket=run/tools.sock", "warning: front.socket: run/tools.sock is another file for every folder"),
+        ("front.socket=/absent/tools.sock", "warning: front.socket: there is no folder /absent"),
+        ("front.socket=/" + "x" * 107, "warning: front.socket: has 108 bytes, and no socket has more than 107"),
+    ],
+)
+def test_check_warns_of_what_is_not_there(place, override, said):
+    status, told = place.turnwise("check", "--set", override)
+    assert (status, said in told) == (0, True)
+
+
+def test_check_warns_of_a_program_that_is_none(place):
+    place.file.write_text(
+        '[[upstreams]]\nname = "a"\ncommand = ["/absent/a"]\n[[upstreams]]\nname = "b"\ncommand = ["/etc/passwd"]'
+    )
+    told = place.turnwise("check")[1]
+    assert "warning: upstreams[0].command: /absent/a is no program of this machine" in told
+    assert "warning: upstreams[1].command: /etc/passwd is no program of this machine" in told
+
+
+def test_check_refuses_what_serve_refuses(place):
+    with pytest.raises(SettingsError, match=r"`trust\.state_dir`: .* cannot be written"):
+        place.turnwise("check", "--set", f"trust.state_dir={place.file}/state")
+    with pytest.raises(SettingsError, match=r"`front\.admin_port`: is 8090, the port of the MCP endpoint"):
+        place.turnwise("check", "--set", "front.admin_port=8090")
+    place.file.write_text("")
+    with pytest.raises(SettingsError, match=r"no upstream is given: .*--config"):
         place.turnwise("check")
 
 

@@ -241,6 +241,15 @@ def test_a_list_that_is_too_long_is_not_taken_and_what_was_approved_says_why():
     assert states(tools) == {"echo": "ready"}
 
 
+def test_what_the_file_says_of_a_tool_that_there_is_not_is_complained_of_once_the_list_is_known():
+    tools = registry(settings(upstream(tools={"ecko": ToolMarks(read_only=True), "other": ToolMarks()})))
+    assert tools.complaints() == []
+    tools.learn(A, [definition("echo"), definition("other")])
+    (complaint,) = tools.complaints()
+    assert complaint.startswith("a has no tool ecko, of which the operator's file says something")
+    assert "`echo`" in complaint
+
+
 def test_a_definition_that_was_judged_before_is_not_judged_again():
     tools = registry(settings())
     first, other = definition("x"), definition("y")

@@ -210,6 +210,7 @@ def test_what_is_unwise_is_warned_of(tmp_path):
         "upstreams[0]",
         "upstreams[1]",
         "upstreams[1].trusted",
+        "tenants[0]",
         "tenants[0].bearer_env",
         "front.admin_host",
     ]

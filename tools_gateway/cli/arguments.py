@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from turnwise.errors import SettingsError
 from turnwise.tools_gateway import settings_sources
 from turnwise.tools_gateway.settings import Settings
 
@@ -26,3 +27,11 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 def load_settings(args: argparse.Namespace) -> Settings:
     """The settings in force; raises `SettingsError` naming source and key."""
     return settings_sources.load(args.config, os.environ, args.overrides)
+
+
+def load_settings_to_serve(args: argparse.Namespace) -> Settings:
+    """The same, of a gateway that has something to serve; raises `SettingsError` where it has not."""
+    settings = load_settings(args)
+    if not settings.upstreams:
+        raise SettingsError("no upstream is given: name MCP servers in `[[upstreams]]` of a `--config` file")
+    return settings

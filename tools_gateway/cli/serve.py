@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from turnwise import __version__, logs
-from turnwise.errors import SettingsError
-from turnwise.tools_gateway.cli.arguments import add_settings, load_settings
+from turnwise.tools_gateway.cli.arguments import add_settings, load_settings_to_serve
 
 if TYPE_CHECKING:
     from turnwise.tools_gateway.server.app import Addresses
@@ -35,9 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until told to stop; 1 where it cannot listen or was stopped at once."""
-    settings = load_settings(args)
-    if not settings.upstreams:
-        raise SettingsError("no upstream is given: name MCP servers in `[[upstreams]]` of a `--config` file")
+    settings = load_settings_to_serve(args)
     # Loaded here: the proxy's command line reads this module too, and never needs MCP.
     import uvloop  # noqa: PLC0415 - see above
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import msgspec
 
 from turnwise.invisible import made_visible
+from turnwise.settings_tree import meant
 from turnwise.tools_gateway.registry.access import Access
 from turnwise.tools_gateway.registry.definitions import cleaned
 from turnwise.tools_gateway.registry.names import NameMap, public_name
@@ -190,14 +191,21 @@ class ToolRegistry:
         return {tool.key.tool: tool.state for tool in judged}
 
     def complaints(self) -> list[str]:
-        """What upstreams list that has no place among the tools, in sentences for an operator."""
+        """What upstreams list that has no place among the tools, and what they do not that the file tells of; in sentences."""
         found: list[str] = []
         for place in self._upstreams.values():
             found += sorted({f"{place.name} {view.refused}" for view in place.views.values() if view.refused})
             num_nameless = max((view.num_nameless for view in place.views.values()), default=0)
             if num_nameless:
                 found.append(f"{place.name} lists {num_nameless} tools without a usable name, or beyond the first {MAX_TOOLS}")
-            for tool in self._tool_names(place):
+            names = self._tool_names(place)
+            if place.views and not any(view.refused for view in place.views.values()):
+                found += [
+                    f"{place.name} has no tool {name}, of which the operator's file says something{meant(name, names)}"
+                    for name in place.settings.tools
+                    if name not in names
+                ]
+            for tool in names:
                 key = ToolKey(place.name, tool)
                 other = self._names.by_name[public_name(place.prefix, key)]
                 if other != key:

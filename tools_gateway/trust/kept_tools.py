@@ -66,7 +66,7 @@ class KeptTools(ToolRegistry):
         self._waiting: dict[tuple[UpstreamName, str], tuple[list[JsonObject], Credential]] = {}
         self._paces: dict[tuple[UpstreamName, str], _Pace] = {}
         self._stirred = asyncio.Event()
-        self._refused: dict[UpstreamName, str] = {}
+        self._told: frozenset[str] = frozenset()
         super().__init__(settings, credential, self._folder.pins())
         self.restore(self._folder.seen())
         self._num_written = self.num_changes
@@ -94,9 +94,11 @@ class KeptTools(ToolRegistry):
             if state is ToolState.DRIFTED and states.get(tool) is not ToolState.DRIFTED:
                 log.warning("%s: the definition of %s has changed and it is not called any more", upstream, tool)
                 self._audit.noted("drifted", {"upstream": upstream, "own_name": tool})
-        if judged.view.refused and self._refused.get(upstream) != judged.view.refused:
-            log.warning("%s %s", upstream, judged.view.refused)
-        self._refused[upstream] = judged.view.refused
+        complaints = self.complaints()
+        for complaint in complaints:
+            if complaint not in self._told:
+                log.warning("%s", complaint)
+        self._told = frozenset(complaints)
         return is_changed
 
     async def judge_due(self, changed: Callable[[], None]) -> float | None:

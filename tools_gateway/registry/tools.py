@@ -9,12 +9,12 @@ import msgspec
 from turnwise.invisible import made_visible
 from turnwise.settings_tree import meant
 from turnwise.tools_gateway.registry.access import Access
-from turnwise.tools_gateway.registry.definitions import cleaned
 from turnwise.tools_gateway.registry.names import NameMap, public_name
-from turnwise.tools_gateway.registry.pins import Pin, Pins, Seen, identity, owned
+from turnwise.tools_gateway.registry.pins import Pin, Pins, Seen, owned
+from turnwise.tools_gateway.registry.places import Judged, Place, cleaned_or_not, marks_of
 from turnwise.tools_gateway.registry.schemas import Sloppy
 from turnwise.tools_gateway.registry.views import View, view_of
-from turnwise.tools_gateway.settings import Settings, ToolMarks, UpstreamSettings
+from turnwise.tools_gateway.settings import Settings
 from turnwise.tools_gateway.values import (
     MAX_TOOLS,
     Credential,
@@ -40,25 +40,6 @@ class _Offer(msgspec.Struct, frozen=True):
     by_name: Mapping[str, Tool]
 
 
-class Judged(msgspec.Struct, frozen=True):
-    """One list of tools, judged, which nothing has been made of yet."""
-
-    upstream: UpstreamName
-    credential: Credential
-    view: View
-    cleaned: Mapping[tuple[ToolKey, str], JsonObject | Sloppy]
-    """What was not known already, by tool and pin."""
-
-
-class _Upstream:
-    def __init__(self, settings: UpstreamSettings) -> None:
-        self.settings = settings
-        self.name = UpstreamName(settings.name)
-        self.prefix = settings.public_prefix
-        self.identity = identity(settings)
-        self.views: dict[str, View] = {}
-
-
 class ToolRegistry:
     """Which tools there are, under which names, and which of them may be called.
 
@@ -69,7 +50,7 @@ class ToolRegistry:
     def __init__(
         self, settings: Settings, credential: Callable[[UpstreamName, str], Credential], pins: Pins | None = None
     ) -> None:
-        self._upstreams = {UpstreamName(upstream.name): _Upstream(upstream) for upstream in settings.upstreams}
+        self._upstreams = {UpstreamName(upstream.name): Place(upstream) for upstream in settings.upstreams}
         self._credential = credential
         self._access = Access(settings)
         self._aliases = settings.aliases
@@ -127,7 +108,7 @@ class ToolRegistry:
         for name, pin in view.pins.items():
             key = ToolKey(upstream, name)
             if (key, pin) not in known:
-                found[key, pin] = _cleaned_or_not(view.definitions[name], public_name(place.prefix, key))
+                found[key, pin] = cleaned_or_not(view.definitions[name], public_name(place.prefix, key))
         return Judged(upstream, credential, view, found)
 
     def take(self, judged: Judged) -> bool:
@@ -219,7 +200,7 @@ class ToolRegistry:
         of_file = self._by_file.get(credential.id)
         return self._passing.get(credential.id, f"?{credential.id}") if of_file is None else of_file
 
-    def _ready(self, place: _Upstream, view: View | None, tenant: str = "") -> list[Tool]:
+    def _ready(self, place: Place, view: View | None, tenant: str = "") -> list[Tool]:
         return [tool for tool in self._judged(place, view, tenant) if tool.state is ToolState.READY]
 
     def _make_anew(self) -> None:
@@ -236,17 +217,17 @@ class ToolRegistry:
         live = {(ToolKey(place.name, name), pin) for place in self._upstreams.values() for name, pin in self._all_pins(place)}
         self._cleaned = {of: kept for of, kept in self._cleaned.items() if of in live}
 
-    def _all_pins(self, place: _Upstream) -> Iterator[tuple[str, str]]:
+    def _all_pins(self, place: Place) -> Iterator[tuple[str, str]]:
         for view in place.views.values():
             yield from view.pins.items()
         for tools in self._pins_of(place):
             yield from ((name, pin.sha256) for name, pin in tools.items())
 
-    def _pins_of(self, place: _Upstream) -> Iterator[Mapping[str, Pin]]:
+    def _pins_of(self, place: Place) -> Iterator[Mapping[str, Pin]]:
         own = f"{place.identity}@"
         return (tools for of, tools in self._pins.upstreams.items() if of == place.identity or of.startswith(own))
 
-    def _tool_names(self, place: _Upstream) -> list[str]:
+    def _tool_names(self, place: Place) -> list[str]:
         names = {name for tools in self._pins_of(place) for name in tools}
         for view in place.views.values():
             names |= view.definitions.keys()
@@ -269,7 +250,7 @@ class ToolRegistry:
                     by_name[tool.name] = tool
         return _Offer(tuple(tool for tool in by_name.values() if tool.state is ToolState.READY), by_name)
 
-    def _judged(self, place: _Upstream, view: View | None, tenant: str = "") -> Iterator[Tool]:
+    def _judged(self, place: Place, view: View | None, tenant: str = "") -> Iterator[Tool]:
         """All tools of an upstream as one session sees them; before it has seen any, what is approved stands."""
         if view is not None:
             tenant = view.tenant
@@ -277,11 +258,10 @@ class ToolRegistry:
         if view is None and place.settings.trusted:
             view = next(iter(place.views.values()), None)
         for name in sorted({*pins, *(view.definitions if view else ())}):
-            marks = place.settings.tools.get(name, _NO_MARKS)
-            if marks.enabled:
-                yield self._judge(place, name, view, pins.get(name), _marks(marks, place.settings))
+            if place.marks(name).enabled:
+                yield self._judge(place, name, view, pins.get(name), marks_of(place.marks(name), place.settings))
 
-    def _judge(self, place: _Upstream, name: str, view: View | None, pin: Pin | None, marks: Marks) -> Tool:
+    def _judge(self, place: Place, name: str, view: View | None, pin: Pin | None, marks: Marks) -> Tool:
         key = ToolKey(place.name, name)
         public = public_name(place.prefix, key)
         given = view.definitions.get(name) if view else None
@@ -310,29 +290,5 @@ class ToolRegistry:
     def _clean(self, key: ToolKey, definition: JsonObject, pin: str, public: str) -> JsonObject | Sloppy:
         kept = self._cleaned.get((key, pin))
         if kept is None:
-            kept = self._cleaned[key, pin] = _cleaned_or_not(definition, public)
+            kept = self._cleaned[key, pin] = cleaned_or_not(definition, public)
         return kept
-
-
-_NO_MARKS = ToolMarks()
-
-
-def _cleaned_or_not(definition: JsonObject, public: str) -> JsonObject | Sloppy:
-    """The definition as it is shown, or why it cannot be."""
-    try:
-        return cleaned(definition, public)
-    except Sloppy as error:
-        return error
-
-
-def _marks(marks: ToolMarks, upstream: UpstreamSettings) -> Marks:
-    return Marks(
-        is_read_only=marks.read_only,
-        is_idempotent=marks.idempotent,
-        is_open_world=marks.open_world,
-        is_early=marks.early,
-        is_shared=marks.shared,
-        ttl_s=marks.ttl_s,
-        deadline_s=upstream.deadline_s if marks.deadline_s is None else marks.deadline_s,
-        max_running=upstream.max_running if marks.max_running is None else marks.max_running,
-    )

@@ -13,7 +13,8 @@ import msgspec
 from turnwise.errors import SettingsError
 from turnwise.tools_gateway.registry import ToolRegistry
 from turnwise.tools_gateway.registry.pins import Seen
-from turnwise.tools_gateway.registry.tools import MAX_VIEWS, Judged
+from turnwise.tools_gateway.registry.places import Judged
+from turnwise.tools_gateway.registry.tools import MAX_VIEWS
 from turnwise.tools_gateway.registry.views import num_bytes
 from turnwise.tools_gateway.settings import Settings
 from turnwise.tools_gateway.trust.audit import ToolAudit

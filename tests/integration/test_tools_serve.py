@@ -118,16 +118,16 @@ def test_a_port_that_is_taken_is_named(tmp_path, capsys):
     assert f"127.0.0.1:{port}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("what", ["no folder", "a file", "too long", "in use"])
+@pytest.mark.parametrize("what", ["no place for a folder", "a file", "too long", "in use"])
 def test_a_socket_that_cannot_be_made_is_named_in_one_line(tmp_path, capsys, what):
-    place = {"no folder": tmp_path / "none" / "s", "too long": tmp_path / ("s" * 120)}.get(what, tmp_path / "s")
+    file = tmp_path / "tools.toml"
+    place = {"no place for a folder": file / "none" / "s", "too long": tmp_path / ("s" * 120)}.get(what, tmp_path / "s")
     with socket.socket(socket.AF_UNIX) as other:
         if what == "a file":
             place.write_text("")
         elif what == "in use":
             other.bind(str(place))
             other.listen()
-        file = tmp_path / "tools.toml"
         file.write_text(f'[front]\nport = 0\nadmin_port = 0\nsocket = "{place}"\n' + ECHO)
         assert main(["tools", "serve", "--config", str(file)]) == 1
     said = capsys.readouterr().err

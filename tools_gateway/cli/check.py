@@ -69,8 +69,6 @@ def _absent(settings: Settings) -> Iterator[str]:
             yield f"front.socket: {place} is another file for every folder that somebody starts in: give an absolute path"
         if len(os.fsencode(place)) > MAX_SOCKET_PATH:
             yield f"front.socket: has {len(os.fsencode(place))} bytes, and no socket has more than {MAX_SOCKET_PATH}"
-        elif not place.parent.is_dir():
-            yield f"front.socket: there is no folder {place.parent}"
 
 
 def _may_others_write(file: Path) -> bool:

@@ -111,15 +111,16 @@ async def test_a_turn_is_told_whole_and_the_run_that_is_told_back_is_in_its_prog
     (row,) = await programs(http, proxy)
     assert 0 < row["remaining_s"] <= 5.0
 
-    finished = ToolTold(announced.turn, 0, call["id"], announced.program, "git__log", ToolStep.FINISHED, settled.at + 1e-4,
-                        ToolHow.EARLY, **times, ended_at=settled.at + 1e-4, predicted_s=5.0)  # fmt: skip
+    end = settled.at + 1e-4
+    finished = ToolTold(announced.turn, 0, call["id"], announced.program, "git__log", ToolStep.FINISHED, end, ToolHow.EARLY,
+                        **times, ended_at=end, claimed_at=end, predicted_s=5.0)  # fmt: skip
     link.tool_told(source, finished)
     await until_counted(http, proxy, "heard_total 2.0")
     result = {"role": "tool", "tool_call_id": call["id"], "content": "a fix"}
     await ask(http, proxy, {"role": "assistant", "content": None, "tool_calls": [call]}, result, calls="0")
     page = (await http.get(f"{proxy.admin_url}/programs/{announced.program}")).json()
     (row,) = [row for row in page["rows"] if row["kind"] == "tool"]
-    assert (row["marks"], row["is_inferred"], row["predicted_s"]) == (["early"], False, 5.0)
+    assert (row["marks"], row["is_inferred"], row["predicted_s"]) == (["early", "joined"], False, 5.0)
     assert row["saved_s"] > 0
     assert page["waiting"] == []
     tools = (await http.get(f"{proxy.admin_url}/tools")).json()["tools"]

@@ -152,7 +152,8 @@ class BlockRuns:
     def along(self, chain: Sequence[BlockHash], start: int, end: int, holders: Sequence[Holder]) -> list[int]:
         """How many blocks of `chain[start:end]`, without a gap from `start` on, each holder has that none before it has.
 
-        A run that a holder has whole is passed at once: exact, and a microsecond for some hundred blocks.
+        A run that a holder has whole, and none before it has in part, is passed at once: exact, and a microsecond for some
+        hundred blocks.
         """
         get = self.values.get
         wanted = sum(holder.bit for holder in holders)
@@ -165,7 +166,8 @@ class BlockRuns:
             run_id = value & RUN_MASK
             blocks = self._runs[run_id].blocks
             whole = next((index for index, holder in enumerate(holders) if value & holder.bit), 0)
-            if holders[whole].runs[run_id] == len(blocks):
+            is_alone = not any(run_id in holder.runs for holder in holders[:whole])
+            if is_alone and holders[whole].runs[run_id] == len(blocks):
                 first = 0 if blocks[0] == chain[at] else blocks.index(chain[at])
                 length = min(len(blocks) - first, end - at)
                 # Equal hashes here mean that all before them is equal too.

@@ -3,7 +3,7 @@
 from collections import Counter
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from turnwise.events import DISK, DRAM, GPU, BlocksCleared, BlocksRemoved, BlocksStored, EventBatch
@@ -113,6 +113,13 @@ class World:
 
 
 @given(st.lists(st.one_of(stored, stored, named, removed, evicted, cleared), max_size=25))
+@example(
+    [
+        ("stored", "a", GPU, CHAINS[0], (0, 1)),
+        ("stored", "a", DISK, CHAINS[0], (0, 300)),
+        ("named", "a", DRAM, CHAINS[0], (30, 300)),
+    ]
+)
 @settings(deadline=None, max_examples=150)
 def test_a_hit_is_the_gpu_prefix_and_then_what_slower_media_hold_without_a_gap(history):
     world = World()

@@ -12,6 +12,12 @@ from turnwise.tools_gateway.messages import How
 UpstreamName = NewType("UpstreamName", str)
 """As the operator's file names an upstream: never what a server calls itself."""
 
+PROGRESS = "notifications/progress"
+"""How MCP calls what an upstream says of the progress of a request."""
+
+MAX_NAME = 128
+"""Characters of the longest name of a tool (MCP 2026-07-28)."""
+
 JsonObject = dict[str, Any]
 """One JSON object, strictly parsed: no duplicate keys, no NaN, bounded size and depth."""
 

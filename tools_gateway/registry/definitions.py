@@ -8,15 +8,13 @@ import msgspec
 
 from turnwise.invisible import without_comments, without_invisible
 from turnwise.tools_gateway.registry.schemas import Sloppy, check_schema
-from turnwise.tools_gateway.values import JsonObject
+from turnwise.tools_gateway.values import MAX_NAME, JsonObject
 
 PINNED = ("name", "title", "description", "inputSchema", "outputSchema", "annotations")
 """What a definition is by its hash. Nothing else of it is shown: what is not pinned could change unseen."""
 MAX_DESCRIPTION = 4096
 """Characters; the longest of the reference servers (MCP, 2026.8) has 1,300."""
 MAX_TITLE = 256
-MAX_NAME = 128
-"""As MCP says (2026-07-28)."""
 _HINTS = ("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")
 _PROSE = frozenset(("description", "title", "$comment"))
 

@@ -20,13 +20,22 @@ from turnwise.tools_gateway.runs.run import Run
 from turnwise.tools_gateway.runs.telling import Teller
 from turnwise.tools_gateway.runs.turns import Announcement
 from turnwise.tools_gateway.runs.values import Outcome, ToolCall, make_call
-from turnwise.tools_gateway.values import PLAIN, Called, Caller, Fate, Fault, JsonObject, Principal, Tool, ToolFault, ToolState
+from turnwise.tools_gateway.values import (
+    MAX_NAME,
+    PLAIN,
+    Called,
+    Caller,
+    Fate,
+    Fault,
+    JsonObject,
+    Principal,
+    Tool,
+    ToolFault,
+    ToolState,
+)
 
 JOINED = "joined"
 """How the audit calls an agent's call that takes an early run, which has a record of its own."""
-
-MAX_NAME = 128
-"""Longest name for which another is proposed (MCP's own bound)."""
 
 
 class Calls:

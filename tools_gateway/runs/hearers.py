@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 
 from turnwise.tools_gateway.ports import Notify
-from turnwise.tools_gateway.values import JsonObject
+from turnwise.tools_gateway.values import PROGRESS, JsonObject
 
 logger = logging.getLogger(__name__)
-
-PROGRESS = "notifications/progress"
 
 
 class Hearer:

@@ -10,11 +10,11 @@ import msgspec
 
 from turnwise.tools_gateway.messages import Step
 from turnwise.tools_gateway.ports import Answer
-from turnwise.tools_gateway.runs.hearers import PROGRESS, Hearer
+from turnwise.tools_gateway.runs.hearers import Hearer
 from turnwise.tools_gateway.runs.rooms import Rooms
 from turnwise.tools_gateway.runs.values import Outcome, ToolCall
 from turnwise.tools_gateway.schedule import Ticket, is_hopeless
-from turnwise.tools_gateway.values import Fate, Fault, JsonObject, Request, ToolFault, ToolState
+from turnwise.tools_gateway.values import PROGRESS, Fate, Fault, JsonObject, Request, ToolFault, ToolState
 
 logger = logging.getLogger(__name__)
 

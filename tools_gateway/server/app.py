@@ -36,7 +36,7 @@ async def run(
     on_ready: Callable[[Addresses], None] = lambda _: None,
     environ: Mapping[str, str] = os.environ,
 ) -> None:
-    """Serve until `stop` is set, then let calls under way end within `front.DRAIN_S`.
+    """Serve until `stop` is set, then let calls under way end within `front.drain_timeout_s`.
 
     Raises `OSError` where a port or the socket is taken, `SettingsError` where what the file names cannot be had.
     """

@@ -8,7 +8,7 @@ import msgspec
 
 from turnwise.strict_json import is_deeper
 from turnwise.tools_gateway.server.meta import PROGRESS_TOKEN
-from turnwise.tools_gateway.values import JsonObject
+from turnwise.tools_gateway.values import PROGRESS, JsonObject
 
 LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 """Of log messages, as MCP orders them."""
@@ -38,7 +38,7 @@ def relayed(method: str, params: JsonObject, progress_token: Any, level: Any) ->
 
     `progress_token` is its own, None without one; `level` is the lowest level of log messages that it wants, None for none.
     """
-    if method == "notifications/progress":
+    if method == PROGRESS:
         return None if progress_token is None else {**params, PROGRESS_TOKEN: progress_token}
     if method == "notifications/message":
         return params if is_at_least(params.get("level"), level) else None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from turnwise.tools_gateway.ports import Answer, Notify
 from turnwise.tools_gateway.upstreams import jsonrpc
 from turnwise.tools_gateway.upstreams.jsonrpc import Message
-from turnwise.tools_gateway.values import Fault, JsonObject, ToolFault
+from turnwise.tools_gateway.values import PROGRESS, Fault, JsonObject, ToolFault
 
 MAX_UNREAD = 256
 """Notifications of one request that its caller has not taken yet; more are dropped, for the next one tells as much."""
@@ -69,7 +69,7 @@ class Dialogue:
                     assert answer is not None  # no other call is given what the other side asks
                     self._write(await jsonrpc.reply(item, answer))
                 elif notify is not None:
-                    is_progress = item.method == "notifications/progress"
+                    is_progress = item.method == PROGRESS
                     await notify(item.method, jsonrpc.with_token_of(params, item.params) if is_progress else item.params)
         finally:
             if self._check is call:
@@ -121,7 +121,7 @@ class Dialogue:
     def _told(self, message: Message) -> None:
         """Hand a notification to the request it belongs to, or to all."""
         params = message.params
-        number = params.get("progressToken") if message.method == "notifications/progress" else _subscription(params)
+        number = params.get("progressToken") if message.method == PROGRESS else _subscription(params)
         if number is None:
             self.news(message.method, params)
             return

@@ -26,7 +26,7 @@ from turnwise.tools_gateway.upstreams.dialogue import News
 from turnwise.tools_gateway.upstreams.exchange import Exchange
 from turnwise.tools_gateway.upstreams.greeting import Greeting, greet
 from turnwise.tools_gateway.upstreams.jsonrpc import LEGACY, MODERN, Message
-from turnwise.tools_gateway.values import Fault, JsonObject, Request, ToolFault
+from turnwise.tools_gateway.values import PROGRESS, Fault, JsonObject, Request, ToolFault
 
 SESSION_HEADER = "Mcp-Session-Id"
 TRACE_KEYS = ("traceparent", "tracestate")
@@ -153,7 +153,7 @@ class HttpConnection:
             if message.id is not None:
                 await self._reply(message, version, answer)
             elif notify is not None:
-                is_progress = message.method == "notifications/progress"
+                is_progress = message.method == PROGRESS
                 await notify(message.method, jsonrpc.with_token_of(params, message.params) if is_progress else message.params)
 
         headers = self._headers(method, sent, version)

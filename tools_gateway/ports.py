@@ -119,6 +119,9 @@ class Audit(Protocol):
     def decided(self, tool: Tool, principal: Principal, arguments: JsonObject, *, how: str, turn: str = "") -> str:
         """Write that a call is about to be made; returns the id of the record, empty where it cannot be written."""
 
+    def relayed(self, method: str, upstream: UpstreamName, name: str, principal: Principal, arguments: JsonObject) -> str:
+        """The same of what is no tool: a prompt by its public name, a resource by its URI, a completion for one of them."""
+
     def ended(self, record: str, fate: Fate, fault: Fault | None, seconds: float, result: JsonObject | None) -> None:
         """Write what came of it."""
 

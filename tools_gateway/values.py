@@ -164,6 +164,11 @@ class ToolFault(Exception):
         self.error = error
         """The upstream's own JSON-RPC error, where it gave one."""
 
+    @property
+    def fate(self) -> Fate:
+        """How a run ends by it."""
+        return {Fault.DEADLINE: Fate.TIMEOUT, Fault.CANCELLED: Fate.CANCELLED}.get(self.fault, Fate.FAULT)
+
 
 class Fate(StrEnum):
     """How a run ended, each kept apart from the others."""

@@ -19,6 +19,7 @@ from turnwise.tools_gateway.trust import PinnedGuard
 from turnwise.tools_gateway.values import (
     Caller,
     Credential,
+    Fate,
     Fault,
     JsonObject,
     Marks,
@@ -135,8 +136,23 @@ class FakeUpstreams:
 
 
 class FakeAudit:
+    """Keeps what is written of what is no tool, each with what came of it, and all that is refused."""
+
     def __init__(self) -> None:
         self.refusals: list[tuple[str, Fault]] = []
+        self.asked: list[list[Any]] = []
+        self.has_ended = asyncio.Event()
+        self.can_write = True
+
+    def relayed(self, method: str, upstream: UpstreamName, name: str, principal: Principal, arguments: JsonObject) -> str:
+        if not self.can_write:
+            return ""
+        self.asked.append([method, upstream, name, arguments])
+        return str(len(self.asked) - 1)
+
+    def ended(self, record: str, fate: Fate, fault: Fault | None, seconds: float, result: JsonObject | None) -> None:
+        self.asked[int(record)].append((fate, fault, None if result is None else sorted(result)))
+        self.has_ended.set()
 
     def refused(self, name: str, principal: Principal, fault: Fault, *, turn: str = "") -> None:
         self.refusals.append((name, fault))

@@ -253,17 +253,19 @@ def test_the_audit_is_printed_for_people_and_verified(place):
     place.audit.ended(record, "success", None, 0.5, {"content": []})
     place.audit.refused("a__y", ME, "unknown_tool")
     place.audit.voided(record, "length")
+    place.audit.relayed("prompts/get", A, "a__hello", ME, {"arguments": {"who": "me"}})
     status, said = place.turnwise("audit")
     assert status == 0
     assert '2 decided   a__x early for t {"n": 1}' in said
     assert "3 ended     of 2: success after 500 ms, 14 bytes" in said
     assert "4 refused   a__y: unknown_tool" in said
     assert "5 voided    of 2: length" in said
+    assert '6 decided   prompts/get a__hello asked {"arguments": {"who": "me"}}' in said
     assert place.turnwise("audit", "--since", "1h") == (0, "")
-    assert len(place.turnwise("audit", "--since", "1970-01-01T00:00")[1].splitlines()) == 5
+    assert len(place.turnwise("audit", "--since", "1970-01-01T00:00")[1].splitlines()) == 6
     assert [json.loads(line)["n"] for line in place.turnwise("audit", "--json", "--tool", "a__x")[1].splitlines()] == [2, 3, 5]
     status, said = place.turnwise("audit", "--verify")
-    assert (status, said.startswith("5 records from number 1 on: the chain holds; the last has the hash ")) == (0, True)
+    assert (status, said.startswith("6 records from number 1 on: the chain holds; the last has the hash ")) == (0, True)
     file = place.state / "audit.jsonl"
     file.write_text(file.read_text().replace('"early"', '"asked"'))
     status, said = place.turnwise("audit", "--verify")

@@ -55,6 +55,18 @@ def calls(known, number):
         known.ended(record, Fate.SUCCESS, None, 0.25, {"content": []})
 
 
+def test_what_is_no_tool_is_written_by_its_name_without_secrets(tmp_path):
+    known = audit(tmp_path)
+    record = known.relayed("resources/read", A, f"https://x/?token={GITHUB}&{'y' * 600}", ME, {"password": "hunter2"})
+    known.ended(record, Fate.SUCCESS, None, 0.25, {"contents": []})
+    decided, ended = records(tmp_path)
+    assert (decided["kind"], decided["method"], decided["upstream"], decided["tenant"]) == ("decided", "resources/read", A, "t")
+    assert decided["tool"].startswith("https://x/?token=[GitHub token removed]&yyy")
+    assert len(decided["tool"]) < 540
+    assert decided["arguments"] == {"password": "[removed]"}
+    assert (ended["record"], ended["fate"], ended["result_bytes"]) == (record, "success", len('{"contents":[]}'))
+
+
 def test_a_call_is_written_before_and_after_with_hashes_and_never_as_it_was(tmp_path):
     known = audit(tmp_path)
     arguments = {"query": "x" * 100, "password": "hunter2", "header": f"Bearer {GITHUB}", "n": 3, "list": list(range(99))}

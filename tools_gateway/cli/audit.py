@@ -89,7 +89,8 @@ def _said(record: dict[str, Any]) -> str:
         case "decided":
             who = f" for {record['tenant']}" if record["tenant"] else ""
             arguments = json.dumps(record["arguments"], ensure_ascii=False)
-            return f"{record['tool']} {record['how']}{who} {arguments}"
+            method = f"{record['method']} " if "method" in record else ""
+            return f"{method}{record['tool']} {record['how']}{who} {arguments}"
         case "ended":
             fault = f" ({record['fault']})" if record["fault"] else ""
             size = f", {record['result_bytes']} bytes" if "result_bytes" in record else ""

@@ -188,8 +188,7 @@ class Run:
                 raise
             return Outcome(Fate.TIMEOUT, self._seconds(), fault=ToolFault(Fault.DEADLINE, self._too_late()))
         except ToolFault as fault:
-            fate = {Fault.DEADLINE: Fate.TIMEOUT, Fault.CANCELLED: Fate.CANCELLED}.get(fault.fault, Fate.FAULT)
-            return Outcome(fate, self._seconds(), fault=fault)
+            return Outcome(fault.fate, self._seconds(), fault=fault)
         return Outcome(Fate.ERROR if result.get("isError") is True else Fate.SUCCESS, seconds, result)
 
     def _too_late(self) -> str:

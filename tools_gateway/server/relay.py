@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from turnwise.tools_gateway.ports import Answer, Audit, Guard, Notify, Upstreams
 from turnwise.tools_gateway.server.catalogue import PROMPTS, RESOURCES, TEMPLATES, Catalogue, Home, Kind
 from turnwise.tools_gateway.server.client import Client
 from turnwise.tools_gateway.server.relay_turns import RelayTurns
 from turnwise.tools_gateway.server.rounds import INVALID_PARAMS, Rounds
-from turnwise.tools_gateway.values import Caller, Credential, Fault, JsonObject, Principal, Request, ToolFault, UpstreamName
+from turnwise.tools_gateway.values import (
+    Caller,
+    Credential,
+    Fate,
+    Fault,
+    JsonObject,
+    Principal,
+    Request,
+    ToolFault,
+    UpstreamName,
+)
 
 Subscription = tuple[Credential, str]
 """With whom, and to which URI."""
@@ -48,25 +58,27 @@ class Relay:
     async def get_prompt(self, client: Client, params: JsonObject) -> JsonObject:
         """Give a prompt by its public name."""
         home = await self._home(client.principal, PROMPTS, params["name"])
-        return await self._ask(client, "prompts/get", home, {**params, "name": home.name})
+        return await self._ask(client, "prompts/get", home, params["name"], {**params, "name": home.name})
 
     async def read(self, client: Client, params: JsonObject) -> JsonObject:
         """Read a resource by its URI; for the one who reads, whatever the upstream says of sharing it."""
         home = await self._home(client.principal, RESOURCES, params["uri"])
-        result = await self._ask(client, "resources/read", home, params)
+        result = await self._ask(client, "resources/read", home, params["uri"], params)
         return {**result, "cacheScope": "private"} if "cacheScope" in result else result
 
     async def complete(self, client: Client, params: JsonObject) -> JsonObject:
         """Complete an argument of a prompt or of a template."""
         ref = params["ref"]
         if ref["type"] == "ref/prompt":
-            home = await self._home(client.principal, PROMPTS, ref["name"])
+            public = ref["name"]
+            home = await self._home(client.principal, PROMPTS, public)
             ref = {**ref, "name": home.name}
         else:
-            home = await self._home(client.principal, TEMPLATES, ref["uri"])
+            public = ref["uri"]
+            home = await self._home(client.principal, TEMPLATES, public)
         if not self._catalogue.may_have(home.credential, "completions"):
             return {"completion": {"values": []}}
-        return await self._ask(client, "completion/complete", home, {**params, "ref": ref})
+        return await self._ask(client, "completion/complete", home, public, {**params, "ref": ref})
 
     async def set_level(self, principal: Principal, level: str) -> None:
         """Ask all upstreams that log to do so from `level` on; those that cannot be asked are left."""
@@ -117,8 +129,11 @@ class Relay:
             raise ToolFault(Fault.UNKNOWN_TOOL, message, error)
         return home
 
-    async def _ask(self, client: Client, method: str, home: Home, params: JsonObject) -> JsonObject:
+    async def _ask(self, client: Client, method: str, home: Home, public: str, params: JsonObject) -> JsonObject:
+        """Ask for what clients know as `public`, a name or a URI, and write that down."""
         own = {key: value for key, value in params.items() if key not in {"_meta", "inputResponses", "requestState"}}
+        given = {key: value for key, value in own.items() if key not in {"name", "uri", "ref"}}
+        upstream, tenant = UpstreamName(home.upstream.name), client.principal.tenant
         if client.meta:
             own["_meta"] = client.meta
 
@@ -128,11 +143,33 @@ class Relay:
                 sent["inputResponses"] = caller.input_responses
             if caller.request_state is not None:
                 sent["requestState"] = caller.request_state
-            deadline = self._now() + home.upstream.deadline_s
-            request = Request(method, sent, deadline, capabilities=caller.capabilities)
-            async with self._turns.of(home, client.principal.tenant, method, deadline):
-                result = await self._upstreams.ask(home.credential, request, notify, answer)
-            return self._guard.relayed(UpstreamName(home.upstream.name), result)
+            request = Request(method, sent, self._now() + home.upstream.deadline_s, caller.capabilities)
+            record = self._audit.relayed(method, upstream, public, client.principal, given)
+            return await self._written(record, self._answered(home, tenant, request, notify, answer))
 
-        bound = (client.principal.tenant, method, home.upstream.name, home.name)
-        return await self._rounds.run(client, params, bound, ask)
+        return await self._rounds.run(client, params, (tenant, method, upstream, home.name), ask)
+
+    async def _answered(self, home: Home, tenant: str, request: Request, notify: Notify, answer: Answer | None) -> JsonObject:
+        async with self._turns.of(home, tenant, request.method, request.deadline):
+            result = await self._upstreams.ask(home.credential, request, notify, answer)
+        return self._guard.relayed(UpstreamName(home.upstream.name), result)
+
+    async def _written(self, record: str, answered: Awaitable[JsonObject]) -> JsonObject:
+        """The answer, of which is written what came of it; where the audit cannot be, it is given all the same: it is read."""
+        asked_at = self._now()
+        fate: Fate = Fate.FAULT
+        fault: Fault | None = Fault.BUG
+        result: JsonObject | None = None
+        try:
+            result = await answered
+            fate, fault = Fate.SUCCESS, None
+        except ToolFault as error:
+            fate, fault = error.fate, error.fault
+            raise
+        except asyncio.CancelledError:
+            fate, fault = Fate.CANCELLED, Fault.CANCELLED
+            raise
+        finally:
+            if record:
+                self._audit.ended(record, fate, fault, self._now() - asked_at, result)
+        return result

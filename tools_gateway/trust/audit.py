@@ -10,16 +10,18 @@ from pathlib import Path
 
 import msgspec
 
-from turnwise.tools_gateway.messages import Void
+from turnwise.tools_gateway.messages import How, Void
 from turnwise.tools_gateway.settings import Trust
 from turnwise.tools_gateway.trust import secrets
 from turnwise.tools_gateway.trust.chain import Chain
-from turnwise.tools_gateway.values import Fate, Fault, JsonObject, Principal, Tool
+from turnwise.tools_gateway.values import Fate, Fault, JsonObject, Principal, Tool, UpstreamName
 
 UNKEPT = "unkept"
 """Id of a record that nobody wants to be written."""
 MAX_TEXT = 48
 """Characters of a text that are written down."""
+MAX_URI = 512
+"""The same of the URI of a resource, which is its only name."""
 MAX_MEMBERS = 32
 """Members and items of arguments that are written down; the hash holds them all."""
 MAX_LEVELS = 4
@@ -74,6 +76,23 @@ class ToolAudit:
             },
         )
 
+    def relayed(self, method: str, upstream: UpstreamName, name: str, principal: Principal, arguments: JsonObject) -> str:
+        """The same of what is no tool: a prompt by its public name, a resource by its URI, a completion for one of them."""
+        if self._chain is None:
+            return UNKEPT
+        return self._add(
+            "decided",
+            {
+                "tool": _named(name),
+                "method": method,
+                "upstream": upstream,
+                "tenant": principal.tenant,
+                "how": How.ASKED,
+                "arguments_sha256": _digest(arguments),
+                "arguments": redacted(arguments),
+            },
+        )
+
     def ended(self, record: str, fate: Fate, fault: Fault | None, seconds: float, result: JsonObject | None) -> None:
         """Write what came of it."""
         if self._chain is None:
@@ -86,7 +105,7 @@ class ToolAudit:
 
     def refused(self, name: str, principal: Principal, fault: Fault, *, turn: str = "") -> None:
         """Write that a call was not made."""
-        self._add("refused", {"tool": _cut(name), "tenant": principal.tenant, "fault": fault, "turn": turn})
+        self._add("refused", {"tool": _named(name), "tenant": principal.tenant, "fault": fault, "turn": turn})
 
     def voided(self, record: str, why: Void) -> None:
         """Write that the result of an early run was given to nobody."""
@@ -139,10 +158,15 @@ def _more(left: Iterator[int]) -> bool:
     return next(left, None) is not None
 
 
-def _cut(text: str) -> str:
+def _named(name: str) -> str:
+    """What somebody asked for by name; a URI may hold a secret."""
+    return _cut(secrets.redacted(name, secrets.shapes_in(name.encode("utf-8", "replace"))), MAX_URI)
+
+
+def _cut(text: str, most: int = MAX_TEXT) -> str:
     # What a model wrote may hold halves of characters, which no file does.
-    shown = text[:MAX_TEXT].encode("utf-8", "replace").decode()
-    return shown if len(text) <= MAX_TEXT else f"{shown}… ({len(text)} characters)"
+    shown = text[:most].encode("utf-8", "replace").decode()
+    return shown if len(text) <= most else f"{shown}… ({len(text)} characters)"
 
 
 def _encoded(value: JsonObject) -> bytes:

@@ -90,6 +90,12 @@ class UpstreamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     max_result_bytes: Annotated[
         int, Meta(ge=1024, description="Largest result; a longer one is cut and says so, a longer prompt or resource refused.")
     ] = 1024 * 1024
+    strict_results: Annotated[
+        bool,
+        Meta(
+            description="Refuse results that are not what their tool's `outputSchema` says; else the log says so, once a tool."
+        ),
+    ] = True
     tools: Annotated[dict[str, ToolMarks], Meta(description="What is said of its tools, by their own names.")] = {}
 
     @property

@@ -148,6 +148,8 @@ class Fault(StrEnum):
     """It answered with an error of the protocol; `ToolFault.error` has it."""
     TOO_LARGE = "too_large"
     """The result passed the bound."""
+    BAD_RESULT = "bad_result"
+    """Its structured content is not what the tool's `outputSchema` says."""
     AUDIT = "audit"
     """The audit cannot be written and the tool has side effects."""
     CANCELLED = "cancelled"

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterator
 from difflib import get_close_matches
-from typing import Any
 
-import jsonschema_rs
 import msgspec
 
 from turnwise import strict_json
-from turnwise.invisible import made_visible
-from turnwise.tools_gateway.registry.schemas import Checker, Sloppy, checker
+from turnwise.tools_gateway.registry.schemas import Sloppy
 from turnwise.tools_gateway.settings import Settings
 from turnwise.tools_gateway.trust import results, secrets
+from turnwise.tools_gateway.trust.conformity import Checkers, what_is_wrong
 from turnwise.tools_gateway.values import Fault, JsonObject, Tool, ToolFault, ToolKey, UpstreamName
 
 MAX_WORK = 1 << 25
 """Looks of a schema's checker at values, at most 60 ns each: two seconds of the worst schema that can have been approved."""
-MAX_EXPLAINED = 1 << 16
-"""Looks of which it is said what is wrong where a schema has branches: each error below them takes 18 us."""
-MAX_CHECKERS = 4096
+MAX_OUTPUT_WORK = 1 << 22
+"""The same of what a server gives, which is asked of nobody beforehand: 0.25 s at the worst, 5 ms for 1 MB of plain rows. No
+thread would keep the loop free meanwhile, for the checker holds the interpreter's lock (jsonschema-rs 0.49)."""
 _MAX_SENTENCE = 400
+
+log = logging.getLogger(__name__)
 
 
 class PinnedGuard:
@@ -32,7 +32,10 @@ class PinnedGuard:
         self._limits = settings.limits
         self._are_secrets_sought = settings.trust.secrets
         self._max_result_bytes = {UpstreamName(upstream.name): upstream.max_result_bytes for upstream in settings.upstreams}
-        self._checkers: OrderedDict[tuple[ToolKey, str], Checker] = OrderedDict()
+        self._strict_results = {upstream.name for upstream in settings.upstreams if upstream.strict_results}
+        self._checkers = Checkers()
+        self._told: dict[ToolKey, str] = {}
+        """Tools, by their pins, of which it is told that their results do not hold."""
 
     def arguments(self, tool: Tool, raw: bytes) -> JsonObject:
         """Parse strictly and check against the tool's schema; raises `ToolFault` naming the member that is wrong."""
@@ -59,13 +62,18 @@ class PinnedGuard:
         self._check(tool, arguments, encoded)
 
     def result(self, tool: Tool, result: JsonObject) -> JsonObject:
-        """Bound and clean what a tool gave, and mark it as untrusted; raises `ToolFault` where it is nested too deep."""
-        return results.cleaned(
+        """Bound and clean what a tool gave, and mark it as untrusted.
+
+        Raises `ToolFault` where it is nested too deep, or is not what the tool's `outputSchema` says.
+        """
+        given = results.cleaned(
             result,
             max_bytes=self._max_result_bytes[tool.key.upstream],
             max_depth=self._limits.max_depth,
             are_secrets_removed=self._are_secrets_sought,
         )
+        self._check_output(tool, given)
+        return given
 
     def relayed(self, upstream: UpstreamName, result: JsonObject) -> JsonObject:
         """The same of a prompt, a resource or a completion; raises `ToolFault` where it is too large: half of one is none."""
@@ -78,13 +86,15 @@ class PinnedGuard:
         )
 
     def _check(self, tool: Tool, arguments: JsonObject, encoded: bytes) -> None:
-        known = self._checker(tool)
+        try:
+            known = self._checkers.of(tool, "inputSchema")
+        except Sloppy as error:
+            raise ToolFault(Fault.NOT_ALLOWED, f"{tool.name} cannot be called: its schema {error}.") from None
         if known.cost * len(encoded) > MAX_WORK:
             most = MAX_WORK // known.cost
             raise _bad(tool, f"they have {len(encoded)} bytes, and its schema is so intricate that at most {most} are checked")
-        if not known.validator.is_valid(arguments):
-            is_explained = not known.has_branches or known.cost * len(encoded) <= MAX_EXPLAINED
-            raise _bad(tool, _sentence(tool, known.validator, arguments) if is_explained else "they do not match its schema")
+        if wrong := what_is_wrong(known, arguments, len(encoded), lambda path, name: _no_argument(tool, path, name, arguments)):
+            raise _bad(tool, wrong)
         if self._are_secrets_sought and (shapes := secrets.shapes_in(encoded)):
             for path, text in _texts(arguments, ""):
                 for name in secrets.found_in(text, shapes):
@@ -93,53 +103,46 @@ class PinnedGuard:
                         f"{tool.name} was not called: argument `{path}` holds a {name}, and secrets do not leave.",
                     )
 
-    def _checker(self, tool: Tool) -> Checker:
-        of = (tool.key, tool.pin)
-        known = self._checkers.get(of)
-        if known is None:
-            try:
-                known = self._checkers[of] = checker(tool.definition["inputSchema"])
-            except Sloppy as error:
-                raise ToolFault(Fault.NOT_ALLOWED, f"{tool.name} cannot be called: its schema {error}.") from None
-            if len(self._checkers) > MAX_CHECKERS:
-                self._checkers.popitem(last=False)
-        return known
+    def _check_output(self, tool: Tool, result: JsonObject) -> None:
+        """Raise `ToolFault` for a result that is not what its tool's `outputSchema` says; where it may be, the log says so.
+
+        Errors and requests for input need not be. What takes too long to check is let through: nobody vouches for it.
+        """
+        is_whole = result.get("isError") is not True and result.get("resultType", "complete") == "complete"
+        if not is_whole or "outputSchema" not in tool.definition:
+            return
+        wrong = "it gave no structured content"
+        if "structuredContent" in result:
+            value = result["structuredContent"]
+            num_bytes = len(msgspec.json.encode(value))
+            known = self._checkers.of(tool, "outputSchema")
+            if known.cost * num_bytes > MAX_OUTPUT_WORK:
+                return
+            wrong = what_is_wrong(known, value, num_bytes, _no_member)
+        if not wrong:
+            return
+        if tool.key.upstream in self._strict_results:
+            after = "" if tool.marks.is_read_only else " It ran, and has had its effect."
+            message = f"The values that {tool.name} gave cannot be used: {wrong}"[:_MAX_SENTENCE]
+            raise ToolFault(Fault.BAD_RESULT, f"{message}.{after}")
+        if self._told.get(tool.key) != tool.pin:
+            self._told[tool.key] = tool.pin
+            log.warning("%s gives values that are not what its outputSchema says: %s", tool.name, wrong[:_MAX_SENTENCE])
 
 
 def _bad(tool: Tool, what: str) -> ToolFault:
     return ToolFault(Fault.BAD_ARGUMENTS, f"The arguments of {tool.name} cannot be used: {what}."[:_MAX_SENTENCE])
 
 
-def _sentence(tool: Tool, validator: jsonschema_rs.Validator, arguments: JsonObject) -> str:
-    """The first thing that is wrong, naming the member and never its value."""
-    try:
-        validator.validate(arguments)
-    except jsonschema_rs.ValidationError as error:
-        return _explained(tool, error, arguments)
-    return "they do not match its schema"
-
-
-def _explained(tool: Tool, error: jsonschema_rs.ValidationError, arguments: JsonObject) -> str:
-    path = ""
-    for name in error.instance_path:
-        path = strict_json.step(path, name)
-    facts: Mapping[str, Any] = error.kind.as_dict()
-    if error.kind.name == "required":
-        return f"`{strict_json.step(path, facts['property'])}` is missing"
-    unknown = facts["unexpected"][0] if error.kind.name == "additionalProperties" else None
-    if error.kind.name == "falseSchema" and path:
-        return f"it takes no `{path}`{_meant(tool, str(error.instance_path[-1]), arguments)}"
-    if unknown is not None:
-        return f"it takes no `{strict_json.step(path, unknown)}`{_meant(tool, unknown, arguments)}"
-    message = made_visible(error.message)
-    return f"`{path}`: {message}" if path else message
-
-
-def _meant(tool: Tool, unknown: str, arguments: JsonObject) -> str:
-    """Which argument of a tool somebody meant, as the end of a sentence."""
+def _no_argument(tool: Tool, path: str, unknown: str, arguments: JsonObject) -> str:
+    """That a tool takes no such argument, and which one somebody meant."""
     known = [name for name in tool.definition["inputSchema"].get("properties", ()) if name not in arguments]
     close = get_close_matches(unknown, known, n=1)
-    return f"; did you mean `{close[0]}`?" if close else ""
+    return f"it takes no `{path}`" + (f"; did you mean `{close[0]}`?" if close else "")
+
+
+def _no_member(path: str, _name: str) -> str:
+    return f"its schema has no `{path}`"
 
 
 def _texts(value: object, path: str) -> Iterator[tuple[str, str]]:

@@ -20,6 +20,7 @@ from turnwise.tools_gateway.values import (
     Principal,
     Request,
     Tool,
+    ToolFault,
     ToolKey,
     UpstreamName,
 )
@@ -107,10 +108,16 @@ class Guard(Protocol):
         """Check arguments that are parsed; raises `ToolFault` naming the member that is wrong."""
 
     def result(self, tool: Tool, result: JsonObject) -> JsonObject:
-        """Bound and clean what a tool gave, and mark it as untrusted."""
+        """Bound and clean what a tool gave, and mark it as untrusted; raises `ToolFault` where it cannot be used."""
 
     def relayed(self, upstream: UpstreamName, result: JsonObject) -> JsonObject:
-        """The same of a prompt, a resource or a completion; raises `ToolFault` where it is too large or nested too deep."""
+        """The same of a prompt, a resource, a completion, or the params of what is asked of the caller's client.
+
+        Raises `ToolFault` where it is too large or nested too deep.
+        """
+
+    def refusal(self, fault: ToolFault) -> ToolFault:
+        """Bound and clean the words of a fault, which may be the upstream's."""
 
 
 class Audit(Protocol):

@@ -9,6 +9,7 @@ from tests.integration.tools_front import serving, tool
 from tests.integration.tools_furnished import furnish
 
 from turnwise.tools_gateway.settings import Settings, UpstreamSettings
+from turnwise.tools_gateway.values import Fault, ToolFault
 
 HIDDEN = "a\u200bb\u202ec"
 
@@ -78,3 +79,39 @@ async def test_a_prompt_or_resource_past_the_bound_of_results_is_refused_whole(m
         stage.upstreams.answers["a", method] = given
         error = (await stage.ask(method, params)).json()["error"]
         assert "at most 2048 are taken" in error["message"]
+
+
+async def test_what_an_upstream_asks_in_the_midst_of_a_prompt_is_cleaned_and_marked():
+    able = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}
+    async with serving([tool("echo", "a")]) as stage:
+        furnish(stage)
+
+        async def ask(_params: Any) -> Any:
+            assert stage.upstreams.answer is not None
+            asked = {"message": HIDDEN, "requestedSchema": {"type": "object", "properties": {"n": {"title": HIDDEN}}}}
+            given = await stage.upstreams.answer("elicitation/create", asked)
+            return {"messages": [], "description": given["action"]}
+
+        stage.upstreams.answers["a", "prompts/get"] = ask
+        result = (await stage.ask("prompts/get", {"name": "a__hello"}, **able)).json()["result"]
+        ((key, asked),) = result["inputRequests"].items()
+        assert asked["params"]["message"] == "abc"
+        assert asked["params"]["requestedSchema"]["properties"] == {"n": {"title": "abc"}}
+        given = {"name": "a__hello", "requestState": result["requestState"], "inputResponses": {key: {"action": "decline"}}}
+        assert (await stage.ask("prompts/get", given, **able)).json()["result"]["description"] == "decline"
+
+
+async def test_what_an_upstream_refuses_with_is_cleaned_and_bounded():
+    async with serving([tool("echo", "a")]) as stage:
+        furnish(stage)
+
+        def refuse(_params: Any) -> Any:
+            error = {"code": -32602, "message": HIDDEN + "x" * 9000, "data": {"why": HIDDEN}, "more": "x" * 9000}
+            raise ToolFault(Fault.UPSTREAM_REFUSED, "no", error)
+
+        stage.upstreams.answers["a", "prompts/get"] = refuse
+        error = (await stage.ask("prompts/get", {"name": "a__hello"})).json()["error"]
+        assert error["code"] == -32602
+        assert error["message"].startswith("abcxxx")
+        assert len(error["message"]) <= 4096
+        assert error["data"] == {"why": "abc"}

@@ -117,6 +117,8 @@ class FakeUpstreams:
         self.answers: dict[tuple[str, str], Any] = {}
         self.capable: dict[str, JsonObject] = {}
         self.asked: list[tuple[Credential, Request]] = []
+        self.answer: Answer | None = None
+        """Of the last request: asks its client."""
 
     def prepare(self, credential: Credential) -> None:
         pass
@@ -128,6 +130,7 @@ class FakeUpstreams:
         self, credential: Credential, request: Request, notify: Notify | None = None, answer: Answer | None = None
     ) -> JsonObject:
         self.asked.append((credential, request))
+        self.answer = answer
         given = self.answers.get((credential.upstream, request.method))
         if given is None:
             raise ToolFault(Fault.UPSTREAM_DOWN, f"{credential.upstream} is not connected.")

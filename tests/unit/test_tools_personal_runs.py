@@ -7,7 +7,7 @@ import pytest
 from tests.unit.tool_runs_world import SHARED, World, tool
 
 from turnwise.engines.sim.virtual_time import run_virtual
-from turnwise.tools_gateway.values import Caller, Fate
+from turnwise.tools_gateway.values import Caller, Fate, Fault, ToolFault
 
 ABLE = Caller(capabilities={"elicitation": {}})
 NONE = Caller()
@@ -87,3 +87,33 @@ def test_a_result_for_which_no_client_was_asked_serves_equal_calls():
     assert given == ["the same for all"] * 2
     assert [called.fate for called in world.meter.calls] == [Fate.SUCCESS] * 2
     assert len(world.upstreams.asked) == 1
+
+
+def test_what_an_upstream_asks_of_a_client_is_held_to_what_its_results_are():
+    heard = []
+
+    async def answer(method, params):
+        heard.append(params)
+        return {"content": "alice's"}
+
+    async def asks_much(ask):
+        with pytest.raises(ToolFault, match="too large"):
+            await ask.answer("elicitation/create", {"isHuge": True})
+        return await ask.answer("elicitation/create", {"message": "Who?"})
+
+    async def scenario(world):
+        return [await world.call("ask", answer=answer, caller=ABLE)]
+
+    _, given = contents(scenario, asks_much)
+    assert given == ["alice's"]
+    assert heard == [{"message": "Who?", "_meta": {"untrusted": True}}]
+
+
+def test_what_an_upstream_refuses_with_is_held_to_it_too():
+    async def main():
+        async with World([ASK]) as world:
+            world.upstreams.answers["ask"] = [ToolFault(Fault.UPSTREAM_REFUSED, "no", {"code": -1, "message": "no"})]
+            return await world.fault("ask")
+
+    fault = run_virtual(main())
+    assert (fault.fault, fault.message, fault.error) == (Fault.UPSTREAM_REFUSED, "clean no", {"code": -1, "message": "no"})

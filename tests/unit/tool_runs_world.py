@@ -142,6 +142,12 @@ class Guard:
             raise ToolFault(Fault.TOO_LARGE, "too large")
         return {**result, "_meta": {"untrusted": True}}
 
+    def relayed(self, upstream, result):
+        return self.result(None, result)
+
+    def refusal(self, fault):
+        return ToolFault(fault.fault, f"clean {fault.message}", fault.error)
+
 
 class Audit:
     """Keeps its records in the order in which they came."""

@@ -188,7 +188,7 @@ class Run:
                 raise
             return Outcome(Fate.TIMEOUT, self._seconds(), fault=ToolFault(Fault.DEADLINE, self._too_late()))
         except ToolFault as fault:
-            return Outcome(fault.fate, self._seconds(), fault=fault)
+            return Outcome(fault.fate, self._seconds(), fault=self._rooms.guard.refusal(fault))
         return Outcome(Fate.ERROR if result.get("isError") is True else Fate.SUCCESS, seconds, result)
 
     def _too_late(self) -> str:
@@ -246,8 +246,9 @@ class Run:
 
     async def _ask_client(self, method: str, params: JsonObject) -> JsonObject:
         assert self._answer is not None
+        asked = self._rooms.guard.relayed(self.call.tool.key.upstream, params)
         self._is_answered = True
-        return await self._answer(method, params)
+        return await self._answer(method, asked)
 
     async def _notify(self, method: str, params: JsonObject) -> None:
         """Pass on what the upstream tells of this run; progress buys it time."""

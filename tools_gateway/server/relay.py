@@ -150,9 +150,18 @@ class Relay:
         return await self._rounds.run(client, params, (tenant, method, upstream, home.name), ask)
 
     async def _answered(self, home: Home, tenant: str, request: Request, notify: Notify, answer: Answer | None) -> JsonObject:
-        async with self._turns.of(home, tenant, request.method, request.deadline):
-            result = await self._upstreams.ask(home.credential, request, notify, answer)
-        return self._guard.relayed(UpstreamName(home.upstream.name), result)
+        upstream = UpstreamName(home.upstream.name)
+
+        async def ask_client(method: str, params: JsonObject) -> JsonObject:
+            assert answer is not None
+            return await answer(method, self._guard.relayed(upstream, params))
+
+        try:
+            async with self._turns.of(home, tenant, request.method, request.deadline):
+                result = await self._upstreams.ask(home.credential, request, notify, None if answer is None else ask_client)
+        except ToolFault as fault:
+            raise self._guard.refusal(fault) from None
+        return self._guard.relayed(upstream, result)
 
     async def _written(self, record: str, answered: Awaitable[JsonObject]) -> JsonObject:
         """The answer, of which is written what came of it; where the audit cannot be, it is given all the same: it is read."""

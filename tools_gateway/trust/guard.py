@@ -76,7 +76,10 @@ class PinnedGuard:
         return given
 
     def relayed(self, upstream: UpstreamName, result: JsonObject) -> JsonObject:
-        """The same of a prompt, a resource or a completion; raises `ToolFault` where it is too large: half of one is none."""
+        """The same of a prompt, a resource, a completion, or what is asked of the caller's client.
+
+        Raises `ToolFault` where it is too large, for half of one is none.
+        """
         return results.cleaned(
             result,
             max_bytes=self._max_result_bytes[upstream],
@@ -84,6 +87,10 @@ class PinnedGuard:
             are_secrets_removed=self._are_secrets_sought,
             is_cut=False,
         )
+
+    def refusal(self, fault: ToolFault) -> ToolFault:
+        """Bound and clean the words of a fault, which may be the upstream's."""
+        return results.refusal(fault, max_depth=self._limits.max_depth, are_secrets_removed=self._are_secrets_sought)
 
     def _check(self, tool: Tool, arguments: JsonObject, encoded: bytes) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -19,6 +20,8 @@ CUT = "turnwise/cut"
 _OURS = "turnwise/"
 MAX_META_SHARE = 8
 """What a cut result says in `_meta` may be this part of it; what is longer is left out."""
+MAX_REFUSAL, MAX_DATA_BYTES = 4096, 64 * 1024
+"""Characters of the words in which an upstream refuses, and the data of its error; words are cut, data left out."""
 _MARKER_BYTES = 200
 """Room that the marker of a cut result takes."""
 _BLOCKS = ("content", "contents", "messages")
@@ -63,7 +66,41 @@ def cleaned(
             marks = {UNTRUSTED: True}
         marks[CUT] = len(encoded)
         result = _cut(result, len(encoded), max_bytes, max_bytes - len(msgspec.json.encode(marks)) - _MARKER_BYTES)
+    asked = result.get("inputRequests")
+    if isinstance(asked, dict):
+        result = {**result, "inputRequests": {key: _marked(each) for key, each in asked.items()}}
     return {**result, "_meta": marks}
+
+
+def refusal(fault: ToolFault, *, max_depth: int, are_secrets_removed: bool) -> ToolFault:
+    """The fault with its words, which may be the upstream's, without invisible characters and secrets, and of some length."""
+
+    def words(text: str) -> str:
+        raw = text[: 2 * MAX_REFUSAL].encode("utf-8", "replace")
+        shapes = secrets.shapes_in(raw) if are_secrets_removed else []
+        return secrets.redacted(without_invisible(raw.decode()), shapes)[:MAX_REFUSAL]
+
+    given = fault.error
+    if given is None:
+        return ToolFault(fault.fault, words(fault.message))
+    error: JsonObject = {"code": given.get("code"), "message": words(str(given.get("message", fault.message)))}
+    with suppress(ToolFault):
+        data = {"data": given["data"]} if "data" in given else {}
+        error |= cleaned(
+            data, max_bytes=MAX_DATA_BYTES, max_depth=max_depth, are_secrets_removed=are_secrets_removed, is_cut=False
+        )
+        del error["_meta"]
+    return ToolFault(fault.fault, words(fault.message), error)
+
+
+def _marked(asked: Any) -> Any:
+    """One request of the caller's client, its params marked as untrusted: people are shown it as the gateway's."""
+    if not isinstance(asked, dict):
+        return asked
+    params = asked.get("params")
+    own = params if isinstance(params, dict) else {}
+    meta = own.get("_meta")
+    return {**asked, "params": {**own, "_meta": {**(meta if isinstance(meta, dict) else {}), UNTRUSTED: True}}}
 
 
 def _mapped(result: JsonObject, change: Callable[[str], str]) -> JsonObject:

@@ -25,6 +25,7 @@ class Port:
 @pytest.fixture
 async def port():
     gateway = Gateway()
+    gateway.complaints = ["web has no tool fecth", "files has no tool raed"]
     made = Port(None, gateway)
     api = AdminApi(gateway.sources, not_ready=lambda: made.why_not_ready, allow_hosts=["Tools.internal:9090"])
     async with TestClient(TestServer(api.application())) as client:
@@ -37,12 +38,14 @@ async def test_tools_and_sessions_are_told(port):
     assert status == 200
     assert [row["name"] for row in page["tools"]] == ["files__read", "files__write", "web__fetch"]
     assert [row["state"] for row in page["sessions"]] == ["up", "down"]
+    assert page["complaints"] == ["web has no tool fecth", "files has no tool raed"]
 
 
 async def test_one_upstream_may_be_asked_for(port):
     _, page = await port.get("/tools?upstream=web")
     assert [row["name"] for row in page["tools"]] == ["web__fetch"]
     assert [row["upstream"] for row in page["sessions"]] == ["web"]
+    assert page["complaints"] == ["web has no tool fecth"]
 
 
 @pytest.mark.parametrize(

@@ -80,11 +80,13 @@ def test_what_is_amiss_is_said_below_with_what_to_do():
     gateway = busy_gateway()
     gateway.tools += [tool("mv", state=ToolState.QUARANTINED), tool("rm", state=ToolState.QUARANTINED)]
     gateway.sessions.append(session("build", state="broken", last_fault="its program ended"))
+    gateway.complaints = ["web has no tool fecth, of which the operator's file says something"]
     text = "\n".join(lines(tools_page(gateway.sources), 200))
     assert "2 tools of files: quarantined; `turnwise tools approve files` shows" in text
     assert "web__fetch: drifted, its definition changed" in text
     assert "web (0a1b2c3d): down, refused; again in 2.50 s" in text
     assert "build (0a1b2c3d): broken, its program ended" in text
+    assert "web has no tool fecth" in text
     assert "5 tools, 3 upstreams; 6 calls, 1 joined a run under way; 1 early run for nothing; 500 ms saved" in text
 
 

@@ -184,7 +184,9 @@ def test_tools_are_listed_with_why_they_may_not_be_called(place):
     assert "nobody has approved it" in said
     assert "a lists 1 tools without a usable name" in said
     assert "2 tools, 1 may be called" in said
-    told = [json.loads(line) for line in place.turnwise("list", "--json")[1].splitlines()]
+    *printed, complaint = place.turnwise("list", "--json")[1].splitlines()
+    assert complaint.startswith("turnwise: a lists 1 tools without a usable name")
+    told = [json.loads(line) for line in printed]
     assert [(tool["name"], tool["state"]) for tool in told] == [("a__x", "ready"), ("a__y", "quarantined")]
 
 

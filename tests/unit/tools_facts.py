@@ -46,6 +46,7 @@ class Gateway:
         self.loads = FakeLoads()
         self.tools = [tool("read"), tool("write"), tool("fetch", "web", state=ToolState.DRIFTED, why="its definition changed")]
         self.sessions = [session(), session("web", state="down", num_dials=4, last_fault="refused", next_dial_s=2.5)]
+        self.complaints = []
         self.num_audit_failures = 0
         self.num_notices_dropped = 0
 
@@ -57,6 +58,7 @@ class Gateway:
             loads=self.loads,
             tools=lambda: self.tools,
             sessions=lambda: self.sessions,
+            complaints=lambda: self.complaints,
             audit_failures=lambda: self.num_audit_failures,
             notices_dropped=lambda: self.num_notices_dropped,
             clock=lambda: self.now,

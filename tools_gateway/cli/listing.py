@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         for tool in tools:
             print(msgspec.json.encode(tool).decode())
+        for complaint in registry.complaints():
+            print(f"turnwise: {clean(complaint)}", file=sys.stderr)
         return 0
     console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
     if tools:

@@ -72,6 +72,7 @@ def shown(page: ToolsPage, limit: int | None = None) -> RenderableType:
     tools = sorted(page.tools, key=lambda tool: (-tool.run_s, -tool.calls, tool.name))
     parts: list[RenderableType] = [_Listing(tools[:limit])] if tools else []
     amiss = [*_amiss_of_tools(tools), *(_amiss(session) for session in page.sessions if session.state != "up")]
+    amiss += [Text(clean(complaint), "yellow") for complaint in page.complaints]
     if amiss:
         parts += [Text(""), *amiss]
     return Group(*parts, Text(f"\n{_sums(page)}", "dim"))

@@ -59,7 +59,8 @@ class AdminApi:
             raise refused(f"no upstream `{quoted(upstream)}`; there are: {', '.join(sorted(known))}", "upstream", status=404)
         tools = [row for row in page.tools if row.upstream == upstream]
         sessions = [row for row in page.sessions if row.upstream == upstream]
-        return as_json(msgspec.structs.replace(page, tools=tools, sessions=sessions))
+        complaints = [said for said in page.complaints if said.startswith(f"{upstream} ")]
+        return as_json(msgspec.structs.replace(page, tools=tools, sessions=sessions, complaints=complaints))
 
     async def get_metrics(self, request: web.Request) -> web.Response:
         """All metrics for Prometheus."""

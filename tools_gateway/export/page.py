@@ -72,3 +72,5 @@ class ToolsPage(msgspec.Struct, frozen=True, kw_only=True):
     """By what became of them."""
     memory_bytes: int
     audit_failures: int
+    complaints: list[str] = []
+    """Of lists of upstreams that are not what they should be, or not what the operator's file says: sentences, upstream first."""

@@ -33,6 +33,7 @@ def tools_page(sources: Sources) -> ToolsPage:
         announcements={end.value: num for end, num in sources.meter.announcements.items()},
         memory_bytes=sources.loads.memory_bytes(),
         audit_failures=sources.audit_failures(),
+        complaints=sources.complaints(),
     )
 
 

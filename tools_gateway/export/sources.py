@@ -22,6 +22,8 @@ class Sources:
     tools: Callable[[], Sequence[Tool]]
     """All that are known, of all tenants, those that may not be called too."""
     sessions: Callable[[], Sequence[SessionFacts]]
+    complaints: Callable[[], list[str]]
+    """What upstreams list amiss, and what the operator's file says of tools that they do not have."""
     audit_failures: Callable[[], int]
     notices_dropped: Callable[[], int]
     clock: Callable[[], float]

@@ -62,6 +62,7 @@ class Gateway:
             loads=self.runs,
             tools=lambda: list(self._all_tools()),
             sessions=self.upstreams.facts,
+            complaints=self.registry.complaints,
             audit_failures=lambda: self.audit.num_unwritten,
             notices_dropped=lambda: self.told.bounds.num_dropped,
             clock=clock,

@@ -73,4 +73,4 @@ class ToolsPage(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int
     audit_failures: int
     complaints: list[str] = []
-    """Of lists of upstreams that are not what they should be, or not what the operator's file says: sentences, upstream first."""
+    """Of what upstreams list amiss, or not although the operator's file names it: sentences, the upstream first."""

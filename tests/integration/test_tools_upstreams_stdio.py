@@ -106,6 +106,16 @@ async def test_a_result_of_a_gigabyte_is_refused_in_bounded_memory():
         await world.up("one", but_not=before.pid)
 
 
+async def test_a_result_that_is_too_large_fails_its_own_call_and_the_program_goes_on():
+    async with running(scripted("one")) as world:
+        await world.up("one")
+        large = asyncio.create_task(world.fault("one", "large", {"megabytes": 12}))
+        await asyncio.sleep(0)
+        assert await world.call("one", "echo", {"n": 1}) == {"n": 1}
+        assert (await large).fault is Fault.TOO_LARGE
+        assert world.facts("one")[0].num_dials == 1
+
+
 async def test_noise_on_the_output_is_read_past():
     async with running(scripted("one")) as world:
         assert await world.call("one", "noise", {"n": 1}) == {"n": 1}

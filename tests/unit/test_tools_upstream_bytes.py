@@ -2,7 +2,7 @@ from random import Random
 
 import pytest
 
-from turnwise.tools_gateway.upstreams.lines import Allowance, Lines, LineTooLongError
+from turnwise.tools_gateway.upstreams.lines import MAX_SKIPPED_BYTES, Allowance, Cut, Lines, LineTooLongError
 from turnwise.tools_gateway.upstreams.sse import Events
 
 
@@ -30,11 +30,28 @@ def test_lines_are_the_same_however_they_come(seed):
 
 def test_a_line_past_the_bound_is_refused_by_how_it_begins_and_never_kept_whole():
     lines = Lines(1000)
-    with pytest.raises(LineTooLongError) as caught:
-        feed_all(lines, [b'{"id": 1, '] * 1000)
-    assert caught.value.head.startswith(b'{"id": 1, ')
-    assert len(caught.value.head) == 256
+    found = [line for _ in range(1000) for line in lines.feed(b'{"id": 1, ')]
+    (cut,) = found
+    assert cut.head.startswith(b'{"id": 1, ')
+    assert len(cut.head) == 256
     assert len(lines._open) <= 1010
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_stands_behind_a_line_past_the_bound_is_read_as_ever(seed):
+    lines, found = Lines(1000), []
+    for piece in pieces(b"one\n" + b"x" * 1500 + b"\n\ntwo\n" + b"y" * 1500 + b"\nthree\n", Random(seed)):
+        found += lines.feed(piece)
+    assert found == [b"one", Cut(b"x" * 256), b"", b"two", Cut(b"y" * 256), b"three"]
+    assert lines.feed(b"z" * 2000 + b"") == [Cut(b"z" * 256)]
+    assert lines.feed(b"z\nfour\n") == [b"four"]
+
+
+def test_a_line_that_does_not_end_is_not_read_past_for_ever():
+    lines = Lines(1000)
+    piece = bytes(MAX_SKIPPED_BYTES // 8)
+    with pytest.raises(LineTooLongError):
+        feed_all(lines, [piece] * 9)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -11,7 +11,7 @@ from turnwise.tools_gateway.upstreams import jsonrpc
 from turnwise.tools_gateway.upstreams.dialogue import Dialogue, News
 from turnwise.tools_gateway.upstreams.greeting import PROBE_S, Greeting, greet
 from turnwise.tools_gateway.upstreams.jsonrpc import LEGACY, MODERN
-from turnwise.tools_gateway.upstreams.lines import NOISE_A_SECOND, Allowance, Lines, LineTooLongError, weight
+from turnwise.tools_gateway.upstreams.lines import NOISE_A_SECOND, Allowance, Cut, Lines, LineTooLongError, weight
 from turnwise.tools_gateway.upstreams.process import GRACE_S, STDERR, STDOUT, Process
 from turnwise.tools_gateway.upstreams.words import Said, Words, secrets_of
 from turnwise.tools_gateway.values import Fault, JsonObject, Request, ToolFault
@@ -170,15 +170,26 @@ class StdioConnection:
         elif self.lost is None:
             try:
                 lines = self._lines.feed(data)
-            except LineTooLongError as error:
-                who = self._upstream.name
-                self._dialogue.fail(error.head, Fault.TOO_LARGE, f"the result of {who} is too large")
-                self.give_up(f"{who} wrote a line that is too long")
+            except LineTooLongError:
+                self.give_up(f"{self._upstream.name} wrote a line that does not end")
                 return
-            noise = [weight(line) for line in lines if not (line[:1] == b"{" and self._dialogue.receive(line))]
+            for line in lines:
+                if isinstance(line, Cut):
+                    self._hear_cut(line)
+            noise = [
+                weight(line)
+                for line in lines
+                if isinstance(line, bytes) and not (line[:1] == b"{" and self._dialogue.receive(line))
+            ]
             if len(noise) < len(lines):
                 self._num_pauses = 0
             self._weigh(sum(noise))
+
+    def _hear_cut(self, line: Cut) -> None:
+        """An answer that is too large ends its own request; where nothing tells whose it is, all of them would wait for it."""
+        who = self._upstream.name
+        if not self._dialogue.fail(line.head, Fault.TOO_LARGE, f"the result of {who} is too large"):
+            self.give_up(f"{who} wrote a line that is too long")
 
     def _weigh(self, noise: int) -> None:
         """Slow down a program that writes more than answers, and give up one that writes nothing else."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
+import msgspec
+
 from turnwise.tools_gateway.messages import Announced, Filled, Settled, ToolTold, Void, Voided
 from turnwise.tools_gateway.values import (
     PLAIN,
@@ -32,6 +34,20 @@ Answer = Callable[[str, JsonObject], Awaitable[JsonObject]]
 """Takes a request that an upstream makes of the caller's client while it works on one of ours (`elicitation/create`,
 `sampling/createMessage`, `roots/list`): method, params. Gives the client's result; raises `ToolFault` where the client declared
 no such capability or gave an error, which is then the upstream's to hear."""
+
+
+class AgentCall(msgspec.Struct, frozen=True):
+    """A call of a tool, as an agent asks for it."""
+
+    principal: Principal
+    name: str
+    """As the agent wrote it: public, or an alias."""
+    arguments: JsonObject
+    meta: JsonObject = {}
+    """The caller's `_meta`, as far as it may be sent on."""
+    notify: Notify | None = None
+    answer: Answer | None = None
+    caller: Caller = PLAIN
 
 
 class Upstreams(Protocol):
@@ -142,20 +158,11 @@ class Audit(Protocol):
 class Runs(Protocol):
     """The calls of tools: what the front asks, and what the proxy tells."""
 
-    async def call(
-        self,
-        principal: Principal,
-        name: str,
-        arguments: JsonObject,
-        meta: JsonObject,
-        notify: Notify | None = None,
-        answer: Answer | None = None,
-        caller: Caller = PLAIN,
-    ) -> JsonObject:
+    async def call(self, asked: AgentCall) -> JsonObject:
         """Give the result of one tool call, from a run of its own or one under way; raises `ToolFault`.
 
-        `meta` is the caller's `_meta` as far as it may be sent on. A result may be `input_required`, which no share and no
-        memory keeps; the call that goes on with it (`caller.goes_on`) is a run of its own.
+        It is the same object for all whom a run serves: it is read, never changed. It may be `input_required`, which no share
+        and no memory keeps; the call that goes on with it (`caller.goes_on`) is a run of its own.
         """
 
     def announced(self, source: object, told: Announced) -> None:

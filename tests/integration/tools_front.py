@@ -10,14 +10,13 @@ from typing import Any
 
 import httpx
 
-from turnwise.tools_gateway.ports import Answer, Notify
+from turnwise.tools_gateway.ports import AgentCall, Answer, Notify
 from turnwise.tools_gateway.server.front import McpFront, Rooms
 from turnwise.tools_gateway.server.listening import bind
 from turnwise.tools_gateway.server.told import Told
 from turnwise.tools_gateway.settings import Settings, UpstreamSettings
 from turnwise.tools_gateway.trust import PinnedGuard
 from turnwise.tools_gateway.values import (
-    Caller,
     Credential,
     Fate,
     Fault,
@@ -33,7 +32,6 @@ from turnwise.tools_gateway.values import (
 )
 
 REVISION = "2026-07-28"
-NO_CALLER = Caller()
 RESERVED = "io.modelcontextprotocol/"
 TEXT = {"content": [{"type": "text", "text": "done"}]}
 
@@ -69,10 +67,12 @@ class FakeRegistry:
 
 
 class Asked:
-    """What a run, or an upstream, was given."""
+    """What a run was given."""
 
-    def __init__(self, what: Any, params: JsonObject, notify: Notify | None, answer: Answer | None, caller: Caller) -> None:
-        self.what, self.params, self.notify, self.answer, self.caller = what, params, notify, answer, caller
+    def __init__(self, call: AgentCall) -> None:
+        self.what = (call.principal, call.name)
+        self.params = {"arguments": call.arguments, "_meta": call.meta}
+        self.notify, self.answer, self.caller = call.notify, call.answer, call.caller
         self.ended = asyncio.Event()
 
 
@@ -91,17 +91,8 @@ class FakeRuns:
         self.asked: list[Asked] = []
         self.begun = asyncio.Event()
 
-    async def call(
-        self,
-        principal: Principal,
-        name: str,
-        arguments: JsonObject,
-        meta: JsonObject,
-        notify: Notify | None = None,
-        answer: Answer | None = None,
-        caller: Caller = NO_CALLER,
-    ) -> JsonObject:
-        asked = Asked((principal, name), {"arguments": arguments, "_meta": meta}, notify, answer, caller)
+    async def call(self, call: AgentCall) -> JsonObject:
+        asked = Asked(call)
         self.asked.append(asked)
         self.begun.set()
         try:

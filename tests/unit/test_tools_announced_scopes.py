@@ -7,6 +7,7 @@ from tests.unit.tool_runs_world import EARLY, World, tool
 from tests.unit.tools_registry import definition, registry
 
 from turnwise.engines.sim.virtual_time import run_virtual
+from turnwise.tools_gateway.ports import AgentCall
 from turnwise.tools_gateway.settings import Auth, Settings, TenantSettings, ToolMarks, UpstreamSettings
 from turnwise.tools_gateway.values import Principal, UpstreamName
 
@@ -38,7 +39,7 @@ async def announced(scopes):
         await asyncio.sleep(5)
         seen = len(world.upstreams.prepared), len(world.upstreams.asked), len(world.audit.of("decided"))
         holder = Principal("t", frozenset({"use"}))
-        await world.runs.call(holder, "up__x", {"n": 1}, {})
+        await world.runs.call(AgentCall(holder, "up__x", {"n": 1}))
         return (*seen, [how for _, _, _, how, _ in world.audit.of("decided")])
 
 

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 import msgspec
 
 from turnwise.tools_gateway.messages import Announced, Filled, Settled, Step, Void, Voided
+from turnwise.tools_gateway.ports import AgentCall
 from turnwise.tools_gateway.runs import ToolRuns
 from turnwise.tools_gateway.settings import Auth, Limits, Settings, TenantSettings, UpstreamSettings
 from turnwise.tools_gateway.values import (
@@ -294,7 +295,9 @@ class World:
 
     async def call(self, name, arguments=None, *, tenant="", meta=None, notify=None, answer=None, caller=None):
         arguments = {} if arguments is None else arguments
-        return await self.runs.call(Principal(tenant), name, arguments, meta or {}, notify, answer, caller or Caller())
+        return await self.runs.call(
+            AgentCall(Principal(tenant), name, arguments, meta or {}, notify, answer, caller or Caller())
+        )
 
     def asking(self, *args, **kwargs):
         """A call as a task, which has asked already."""

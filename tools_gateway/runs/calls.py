@@ -9,7 +9,7 @@ from typing import NoReturn
 import msgspec
 
 from turnwise.tools_gateway.messages import How
-from turnwise.tools_gateway.ports import Answer, Notify
+from turnwise.tools_gateway.ports import AgentCall, Answer
 from turnwise.tools_gateway.runs.announcements import Announcements
 from turnwise.tools_gateway.runs.early import Early
 from turnwise.tools_gateway.runs.flights import Flights
@@ -22,9 +22,7 @@ from turnwise.tools_gateway.runs.turns import Announcement
 from turnwise.tools_gateway.runs.values import Outcome, ToolCall, make_call
 from turnwise.tools_gateway.values import (
     MAX_NAME,
-    PLAIN,
     Called,
-    Caller,
     Fate,
     Fault,
     JsonObject,
@@ -58,21 +56,13 @@ class Calls:
         self._early = early
         self._teller = teller
 
-    async def call(
-        self,
-        principal: Principal,
-        name: str,
-        arguments: JsonObject,
-        meta: JsonObject,
-        notify: Notify | None = None,
-        answer: Answer | None = None,
-        caller: Caller = PLAIN,
-    ) -> JsonObject:
+    async def call(self, asked: AgentCall) -> JsonObject:
         """Give the result of one call; raises `ToolFault`."""
-        tool = self._admit(principal, name, arguments)
+        principal, meta, answer, caller = asked.principal, asked.meta, asked.answer, asked.caller
+        tool = self._admit(principal, asked.name, asked.arguments)
         credential = self._rooms.registry.credential(tool.key.upstream, principal)
-        call = make_call(principal, tool, credential, arguments, meta, caller)
-        hearer = Hearer(notify, meta) if notify is not None else None
+        call = make_call(principal, tool, credential, asked.arguments, meta, caller)
+        hearer = Hearer(asked.notify, meta) if asked.notify is not None else None
         if caller.goes_on:
             return (await self._run(call, None, hearer, answer, may_share=False)).give()
         announcement = self._announcements.take(call.key)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from turnwise.tools_gateway.messages import Announced, Filled, Settled, Voided
-from turnwise.tools_gateway.ports import Answer, Audit, Forecaster, Guard, Listener, Meter, Notify, Registry, Upstreams
+from turnwise.tools_gateway.ports import AgentCall, Audit, Forecaster, Guard, Listener, Meter, Registry, Upstreams
 from turnwise.tools_gateway.runs.announcements import Announcements
 from turnwise.tools_gateway.runs.budget import Budget
 from turnwise.tools_gateway.runs.calls import Calls
@@ -18,7 +18,7 @@ from turnwise.tools_gateway.runs.telling import Teller
 from turnwise.tools_gateway.runs.tenants import ProxyTenants
 from turnwise.tools_gateway.schedule import Schedule, Slots
 from turnwise.tools_gateway.settings import Settings
-from turnwise.tools_gateway.values import PLAIN, Caller, JsonObject, Load, Principal, ToolKey, UpstreamName
+from turnwise.tools_gateway.values import JsonObject, Load, ToolKey, UpstreamName
 
 SWEEP_S = 0.5
 """Pause between two looks for what nobody has asked for in time."""
@@ -62,21 +62,9 @@ class ToolRuns:
         """Have `listener` told of announced calls from now on."""
         self._teller.listener = listener
 
-    async def call(
-        self,
-        principal: Principal,
-        name: str,
-        arguments: JsonObject,
-        meta: JsonObject,
-        notify: Notify | None = None,
-        answer: Answer | None = None,
-        caller: Caller = PLAIN,
-    ) -> JsonObject:
-        """Give the result of one tool call, from a run of its own or one under way; raises `ToolFault`.
-
-        The result is the same object for all whom a run serves: it is read, never changed.
-        """
-        return await self._calls.call(principal, name, arguments, meta, notify, answer, caller)
+    async def call(self, asked: AgentCall) -> JsonObject:
+        """Give the result of one tool call, from a run of its own or one under way; raises `ToolFault`."""
+        return await self._calls.call(asked)
 
     def announced(self, source: object, told: Announced) -> None:
         """A model has begun to write a tool call."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from turnwise.tools_gateway.ports import Answer, Notify, Registry, Runs
+from turnwise.tools_gateway.ports import AgentCall, Answer, Notify, Registry, Runs
 from turnwise.tools_gateway.server.client import Client
 from turnwise.tools_gateway.server.rounds import Rounds
 from turnwise.tools_gateway.values import Caller, JsonObject, ToolFault
@@ -38,7 +38,7 @@ class Calls:
         arguments = params.get("arguments") or {}
 
         async def ask(caller: Caller, notify: Notify, answer: Answer | None) -> JsonObject:
-            return await self._runs.call(client.principal, name, arguments, client.meta, notify, answer, caller)
+            return await self._runs.call(AgentCall(client.principal, name, arguments, client.meta, notify, answer, caller))
 
         tool = self._registry.resolve(name, client.principal)
         bound = (client.principal.tenant, "tools/call", *((tool.key.upstream, tool.key.tool) if tool else ("", name)))

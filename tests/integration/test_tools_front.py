@@ -9,18 +9,10 @@ from typing import Any
 import httpx
 import pytest
 from mcp import Client
-from mcp.client.context import ClientRequestContext
-from mcp_types import ElicitRequestParams, ElicitResult
-from tests.integration.tools_front import RESERVED, REVISION, TEXT, Asked, FakeTokens, serving, tool
+from tests.integration.tools_front import RESERVED, REVISION, TEXT, Asked, serving, tool
 
-from turnwise.tools_gateway.ports import Answer
-from turnwise.tools_gateway.settings import Auth, Front, Limits, Settings, TenantSettings, UpstreamSettings
-from turnwise.tools_gateway.values import Fault, JsonObject, Principal, ToolFault
-
-ELICIT = {
-    "method": "elicitation/create",
-    "params": {"message": "Who?", "requestedSchema": {"type": "object", "properties": {}}},
-}
+from turnwise.tools_gateway.settings import Front, Limits, Settings, UpstreamSettings
+from turnwise.tools_gateway.values import Fault, JsonObject, ToolFault
 
 
 async def test_a_call_of_the_newer_revision_reaches_the_runs_and_its_result_comes_back_as_json():
@@ -53,46 +45,6 @@ async def test_lists_are_private_to_who_asked():
     async with serving() as stage:
         result = (await stage.ask("tools/list")).json()["result"]
         assert (result["cacheScope"], result["ttlMs"]) == ("private", 0)
-
-
-@pytest.mark.parametrize(
-    ("header", "value", "status"),
-    [
-        ("host", "evil.example", 421),
-        ("host", "localhost", 421),
-        ("origin", "https://evil.example", 403),
-        ("origin", "http://localhost.evil.example", 403),
-        ("origin", "null", 403),
-    ],
-)
-async def test_a_request_under_a_strange_name_or_of_a_strange_page_is_refused(header, value, status):
-    async with serving() as stage:
-        response = await stage.call("std__echo", headers={header: value})
-        assert response.status_code == status
-        assert not stage.runs.asked
-
-
-@pytest.mark.parametrize("name", ["host", "authorization", "origin"])
-async def test_a_request_that_says_twice_where_it_goes_or_who_asks_is_refused(name):
-    tokens = FakeTokens({"a": Principal("ann")})
-    right = {"host": "127.0.0.1:1", "authorization": "Bearer a", "origin": "http://localhost"}
-    async with serving(tokens=tokens) as stage:
-        lines = [f"{key}: {value}" for key, value in [*right.items(), (name, right[name])]]
-        address = httpx.URL(stage.url)
-        reader, writer = await asyncio.open_connection(address.host, address.port)
-        writer.write("\r\n".join(["POST /mcp HTTP/1.1", *lines, "connection: close", "content-length: 0", "", ""]).encode())
-        async with asyncio.timeout(5):
-            refused = await reader.read()
-        writer.close()
-        await writer.wait_closed()
-        assert refused.startswith(b"HTTP/1.1 400 ")
-        assert name in refused.decode().lower()
-
-
-@pytest.mark.parametrize("header", [{"host": "localhost:9"}, {"host": "[::1]:9"}, {"origin": "http://127.0.0.1:5173"}])
-async def test_loopback_names_and_pages_of_this_machine_are_served(header):
-    async with serving() as stage:
-        assert (await stage.call("std__echo", headers=header)).status_code == 200
 
 
 async def test_a_request_past_the_bound_is_refused_before_it_is_read():
@@ -279,130 +231,6 @@ async def test_trace_context_goes_on_and_baggage_and_credentials_do_not():
         first, second = (asked.params["_meta"] for asked in stage.runs.asked)
         assert first == {"traceparent": trace, "tracestate": "v=1"}
         assert second == {"traceparent": trace}
-
-
-async def test_what_an_upstream_wants_first_is_relayed_with_a_state_that_only_this_caller_may_bring_back():
-    async def ask_first(asked: Asked) -> JsonObject:
-        if asked.caller.request_state == "upstream's own":
-            return dict(TEXT)
-        return {"resultType": "input_required", "inputRequests": {"who": ELICIT}, "requestState": "upstream's own"}
-
-    both = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}
-    tokens = FakeTokens({"a": Principal("ann"), "b": Principal("bob")})
-    as_ann, as_bob = ({"authorization": f"Bearer {token}"} for token in ("a", "b"))
-    async with serving([tool("echo"), tool("other")], tokens=tokens) as stage:
-        stage.runs.script = ask_first
-        asked = (await stage.call("std__echo", headers=as_ann, **both)).json()["result"]
-        assert asked["inputRequests"] == {"who": ELICIT}
-        state = asked["requestState"]
-        assert state != "upstream's own"
-        again = {"arguments": {}, "requestState": state, "inputResponses": {"who": {"action": "decline"}}}
-        for name, who, sealed in (
-            ("std__other", as_ann, state),
-            ("std__echo", as_bob, state),
-            ("std__echo", as_ann, state[:-4] + "AAA="),
-        ):
-            sent = {**again, "name": name, "requestState": sealed}
-            error = (await stage.ask("tools/call", sent, headers=who, **both)).json()["error"]
-            assert error["code"] == -32602
-            assert "started anew" in error["message"]
-        answered = (await stage.ask("tools/call", {**again, "name": "std__echo"}, headers=as_ann, **both)).json()["result"]
-        assert answered["content"] == TEXT["content"]
-        assert stage.runs.asked[-1].caller.input_responses == {"who": {"action": "decline"}}
-
-
-async def test_what_a_client_did_not_declare_is_not_asked_of_it():
-    async def ask_first(asked: Asked) -> JsonObject:
-        return {"resultType": "input_required", "inputRequests": {"who": ELICIT}}
-
-    async with serving() as stage:
-        stage.runs.script = ask_first
-        result = (await stage.call("std__echo")).json()["result"]
-        assert result["isError"] is True
-        assert "elicitation/create" in result["content"][0]["text"]
-
-
-async def test_a_client_of_the_older_revision_is_asked_in_its_own_way():
-    async def ask_first(asked: Asked) -> JsonObject:
-        if asked.caller.input_responses is not None:
-            return {"content": [{"type": "text", "text": json.dumps(asked.caller.input_responses)}]}
-        return {"resultType": "input_required", "inputRequests": {"who": ELICIT}, "requestState": "s"}
-
-    async def accept(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
-        return ElicitResult(action="accept", content={"name": "Ann"})
-
-    async with serving() as stage, Client(stage.url, mode="legacy", elicitation_callback=accept) as client:
-        stage.runs.script = ask_first
-        result = await client.call_tool("std__echo", {})
-        assert json.loads(result.content[0].text) == {"who": {"action": "accept", "content": {"name": "Ann"}}}
-        assert stage.runs.asked[-1].caller.request_state == "s"
-
-
-async def test_an_upstream_of_the_older_revision_asks_through_to_the_client_that_declared_it():
-    async def ask(asked: Asked) -> JsonObject:
-        answer: Answer | None = asked.answer
-        assert answer is not None
-        given = await answer(ELICIT["method"], ELICIT["params"])
-        with pytest.raises(ToolFault):
-            await answer("sampling/createMessage", {})
-        return {"content": [{"type": "text", "text": json.dumps(given)}]}
-
-    async def decline(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
-        return ElicitResult(action="decline")
-
-    async with serving() as stage, Client(stage.url, mode="legacy", elicitation_callback=decline) as client:
-        stage.runs.script = ask
-        result = await client.call_tool("std__echo", {})
-        assert json.loads(result.content[0].text) == {"action": "decline"}
-
-
-async def test_without_a_token_nobody_enters_where_tokens_are_asked_for():
-    auth = Auth(issuer="https://issuer.example", audience="https://tools.example/mcp", scopes={"std__*": "tools"})
-    tokens = FakeTokens({"good": Principal("ann", frozenset({"tools"}))})
-    async with serving(settings=Settings(auth=auth), tokens=tokens) as stage:
-        for headers in ({}, {"authorization": "Bearer bad"}, {"authorization": "Basic good"}):
-            response = await stage.call("std__echo", headers=headers)
-            assert response.status_code == 401
-            where = "https://tools.example/.well-known/oauth-protected-resource/mcp"
-            assert response.headers["www-authenticate"] == f'Bearer resource_metadata="{where}"'
-        document = await stage.client.get(httpx.URL(stage.url).copy_with(path="/.well-known/oauth-protected-resource/mcp"))
-        assert document.json()["authorization_servers"] == ["https://issuer.example"]
-        assert document.json()["resource"] == "https://tools.example/mcp"
-        assert (await stage.call("std__echo", headers={"authorization": "Bearer good"})).status_code == 200
-        assert stage.runs.asked[0].what == (Principal("ann", frozenset({"tools"})), "std__echo")
-
-
-async def test_no_tenant_holds_more_than_its_share_of_the_sessions_of_the_older_revision():
-    tokens = FakeTokens({"a": Principal("ann"), "b": Principal("bob")})
-    tenants = (TenantSettings(name="ann"), TenantSettings(name="bob"))
-    async with serving(tokens=tokens, settings=Settings(tenants=tenants, limits=Limits(max_sessions=5))) as stage:
-        hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
-        body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
-        statuses = [
-            (
-                await stage.client.post(
-                    stage.url,
-                    json=body,
-                    headers={"accept": "application/json, text/event-stream", "authorization": f"Bearer {token}"},
-                )
-            ).status_code
-            for token in "aaab"
-        ]
-        assert statuses == [200, 200, 503, 200]
-
-
-async def test_a_session_of_the_older_revision_serves_only_the_tenant_that_opened_it():
-    tokens = FakeTokens({"a": Principal("ann"), "b": Principal("bob")})
-    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
-    async with serving(tokens=tokens) as stage:
-        headers = {"accept": "application/json, text/event-stream", "authorization": "Bearer a"}
-        body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
-        opened = await stage.client.post(stage.url, json=body, headers=headers)
-        session = {"mcp-session-id": opened.headers["mcp-session-id"]}
-        ping = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
-        assert (await stage.client.post(stage.url, json=ping, headers={**headers, **session})).status_code == 200
-        other = {**headers, **session, "authorization": "Bearer b"}
-        assert (await stage.client.post(stage.url, json=ping, headers=other)).status_code == 404
 
 
 @pytest.mark.parametrize("is_modern", [True, False])

@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import logging
 import socket
-import stat
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -13,12 +11,10 @@ import pytest
 
 from turnwise.events import ToolHow, ToolStep
 from turnwise.proxy.gateway import Gateway
-from turnwise.proxy.gateway.probe import Silent, probe
 from turnwise.settings import ToolSettings
 from turnwise.tools_gateway.link import Link
 from turnwise.tools_gateway.messages import (
     MAX_LINE_BYTES,
-    VERSION,
     Announced,
     Filled,
     Hello,
@@ -66,24 +62,6 @@ class FakeRuns:
         self._changed.set()
         if told == self.fails_at:
             raise KeyError("a bug")
-
-
-def mode(path: str) -> int | None:
-    """Who may use what stands there; None where nothing does."""
-    place = Path(path)
-    return stat.S_IMODE(place.stat().st_mode) if place.exists() else None
-
-
-def write(path: str, text: str) -> None:
-    Path(path).write_text(text)
-
-
-def read(path: str) -> str:
-    return Path(path).read_text()
-
-
-def unlink(path: str) -> None:
-    Path(path).unlink()
 
 
 async def until(changed: asyncio.Event, is_so: Callable[[], bool]) -> None:
@@ -282,118 +260,3 @@ async def test_what_comes_of_a_turn_of_which_nothing_was_announced_is_not_told(p
         proxy.tell(announced())
         await runs.until(lambda: len(runs.told) == 1)
     assert proxy.stats.dropped == 0
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        b"GET / HTTP/1.1\r\n\r\n",
-        b'{"type":"hello","version":1}\n{"type":"announced"}\n',
-        b'{"type":"hello","version":1}\n{"type":"nothing"}\n',
-        b'{"type":"hello","version":1}\n\xff\xfe\n',
-        b'{"type":"settled","turn":"t","at":1.0}\n',
-        b'{"type":"hello","version":1}\n' + b"[" * 100_000 + b"\n",
-        b'{"type":"hello","version":1}\n' + b"x" * (MAX_LINE_BYTES + 1),
-    ],
-    ids=["http", "fields missing", "unknown", "binary", "no hello", "deep", "endless"],
-)
-async def test_a_proxy_that_says_what_is_no_message_is_closed_and_others_go_on(
-    said: bytes, path: str, runs: FakeRuns, link: Link, caplog: pytest.LogCaptureFixture
-):
-    async with connected(gateway(path)) as proxy:
-        await settled_loop(lambda: proxy.is_listening)
-        reader, writer = await asyncio.open_unix_connection(path)
-        writer.write(said)
-        with contextlib.suppress(ConnectionError):
-            async with asyncio.timeout(PATIENCE_S):
-                await reader.read()
-        await settled_loop(lambda: link.stats.malformed == 1)
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
-        proxy.tell(announced())
-        await runs.until(lambda: len(runs.told) == 1)
-    assert [record.levelno for record in caplog.records if "is closed" in record.message] == [logging.ERROR]
-
-
-async def test_a_bug_in_what_becomes_of_a_message_does_not_end_the_link(
-    path: str, runs: FakeRuns, link: Link, caplog: pytest.LogCaptureFixture
-):
-    runs.fails_at = announced("bad")
-    async with connected(gateway(path)) as proxy:
-        await settled_loop(lambda: proxy.is_listening)
-        proxy.tell(announced("bad"))
-        proxy.tell(announced("good"))
-        await runs.until(lambda: len(runs.told) == 2)
-    assert "KeyError" in caplog.text
-
-
-@pytest.mark.parametrize("answer", [encode(Hello(VERSION + 1, "newer")), b"SSH-2.0-OpenSSH\n", encode(told())])
-async def test_a_proxy_tells_nothing_to_what_speaks_another_language_and_says_so_once(
-    answer: bytes, path: str, caplog: pytest.LogCaptureFixture
-):
-    left = asyncio.Event()
-
-    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(answer)
-        with contextlib.suppress(ConnectionError):
-            await reader.read()
-        writer.close()
-        left.set()
-
-    server = await asyncio.start_unix_server(greet, path)
-    async with connected(gateway(path)) as proxy:
-        await settled_loop(lambda: "the link to the tools gateway" in caplog.text)
-        assert not proxy.is_listening
-        proxy.tell(announced())
-        assert proxy.stats.told == 0
-    await asyncio.wait_for(left.wait(), PATIENCE_S)
-    server.close()
-    await server.wait_closed()
-    assert [record.levelno for record in caplog.records if "has ended" in record.message] == [logging.ERROR]
-
-
-async def test_only_its_own_user_may_connect_and_a_socket_left_behind_is_taken_over(path: str, runs: FakeRuns):
-    left = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    left.bind(path)
-    left.close()
-    link = Link(path)
-    await link.open(runs)  # type: ignore[arg-type]
-    assert mode(path) == 0o600
-    with pytest.raises(OSError, match="another gateway"):
-        await Link(path).open(runs)  # type: ignore[arg-type]
-    await link.close()
-    assert mode(path) is None
-
-
-async def test_what_is_no_socket_is_not_removed(path: str, runs: FakeRuns):
-    write(path, "precious")
-    with pytest.raises(FileExistsError):
-        await Link(path).open(runs)  # type: ignore[arg-type]
-    assert read(path) == "precious"
-
-
-async def test_a_gateway_that_ends_leaves_the_socket_of_the_one_after_it(path: str, runs: FakeRuns):
-    first, second = Link(path), Link(path)
-    await first.open(runs)  # type: ignore[arg-type]
-    unlink(path)
-    await second.open(runs)  # type: ignore[arg-type]
-    await first.close()
-    assert mode(path) == 0o600
-    await second.close()
-
-
-async def test_probing_names_the_gateway_or_says_what_is_wrong(path: str, runs: FakeRuns):
-    with pytest.raises(Silent, match="No such file"):
-        await probe(path)
-    link = Link(path, "the gateway")
-    await link.open(runs)  # type: ignore[arg-type]
-    assert await probe(path) == "the gateway"
-    await link.close()
-
-
-async def test_a_path_at_which_nothing_can_be_is_complained_of_and_tried_again_without_end(caplog: pytest.LogCaptureFixture):
-    async with connected(gateway("/" + "x" * 4096)) as proxy:
-        await settled_loop(lambda: bool(caplog.records))
-        assert not proxy.is_listening
-    assert "calls of tools go on" in caplog.text

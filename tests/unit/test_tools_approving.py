@@ -5,12 +5,11 @@ import asyncio
 import json
 
 import pytest
-from tests.unit.tools_registry import ME, A, credential, definition, pinned, settings, states, upstream
+from tests.unit.tools_registry import ME, A, credential, definition, settings, states, upstream
 
 from turnwise.errors import SettingsError
 from turnwise.tools_gateway import cli
-from turnwise.tools_gateway.registry.pending import approved, lines, pending
-from turnwise.tools_gateway.registry.pins import Pins, Seen, identity
+from turnwise.tools_gateway.registry.pins import Seen
 from turnwise.tools_gateway.settings import Trust
 from turnwise.tools_gateway.trust import kept_tools
 from turnwise.tools_gateway.trust.audit import ToolAudit
@@ -284,34 +283,3 @@ def test_commands_that_need_a_folder_say_so(place):
         with pytest.raises(SettingsError, match=r"`trust\.state_dir` is not given"):
             place.turnwise(command)
     assert place.turnwise("list")[0] == 0
-
-
-def test_what_tenants_see_unlike_is_approved_for_one_of_them():
-    of = upstream()
-    told = settings(of, tenants=("t", "u"))
-    mine, other = definition("x"), definition("x", description="Other.")
-    seen = Seen(upstreams={f"{identity(of)}@t": [mine], f"{identity(of)}@u": [other]})
-    (common,) = pending(told, Pins(), seen)
-    assert (common.name, common.owner, common.definition) == ("a__x", identity(of), mine)
-    pins = approved(Pins(), [common], at="now", by="me")
-    assert pending(told, pins, seen) == pending(told, pins, seen, "t") == []
-    (own,) = pending(told, pins, seen, "u")
-    assert (own.owner, own.definition, own.before) == (f"{identity(of)}@u", other, mine)
-    assert pending(told, approved(pins, [own], at="now", by="me"), seen, "u") == []
-
-
-def test_a_trusted_upstream_has_nothing_to_approve():
-    of = upstream(trusted=True)
-    assert pending(settings(of), Pins(), Seen(upstreams={identity(of): [definition()]})) == []
-
-
-def test_what_is_pinned_is_what_is_shown_before_it_is_approved():
-    shown = lines(
-        definition(title="a\u202eb", annotations={"readOnlyHint": True}, outputSchema={"x": "\U000e0041"}, icons=["no"])
-    )
-    text = "\n".join(shown)
-    assert "title: a<U+202E>b" in text
-    assert '"readOnlyHint": true' in text
-    assert "<U+E0041>" in text
-    assert "no" not in shown
-    assert pinned(upstream(), definition()).of(identity(upstream()))["echo"].definition == definition()

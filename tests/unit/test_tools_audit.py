@@ -9,11 +9,10 @@ from itertools import pairwise
 import pytest
 from tests.unit.tools_registry import A, definition, registry, settings, upstream
 
-from turnwise.errors import SettingsError
 from turnwise.tools_gateway.messages import Void
 from turnwise.tools_gateway.settings import Trust
 from turnwise.tools_gateway.trust.audit import ToolAudit
-from turnwise.tools_gateway.trust.chain import Broken, Chain, head, records
+from turnwise.tools_gateway.trust.chain import Broken, head, records
 from turnwise.tools_gateway.values import Fate, Fault, Principal
 
 GITHUB = "ghp_" + "a1B2" * 9
@@ -211,65 +210,6 @@ def test_whatever_keeps_it_from_being_written_is_counted_and_raises_nothing(tmp_
     assert known.num_unwritten == 4
 
 
-def test_a_full_file_is_put_aside_and_the_chain_goes_on_in_the_next(tmp_path):
-    known = audit(tmp_path, max_audit_bytes=4096)
-    calls(known, 20)
-    known.close()
-    calls(audit(tmp_path, max_audit_bytes=4096), 20)
-    files = sorted(file.name for file in tmp_path.glob("audit*.jsonl"))
-    assert len(files) > 3
-    assert all(file.stat().st_size < 4096 + 1024 for file in tmp_path.glob("audit*.jsonl"))
-    assert [record["n"] for record in records(tmp_path)] == list(range(1, 81))
-
-
-def test_the_oldest_files_may_be_put_away_but_none_in_between(tmp_path):
-    calls(audit(tmp_path, max_audit_bytes=4096), 40)
-    first, second, *_ = sorted(tmp_path.glob("audit-*.jsonl"))
-    first.unlink()
-    assert not any(isinstance(record, Broken) for record in records(tmp_path))
-    first.write_bytes(second.read_bytes())
-    second.unlink()
-    third = sorted(tmp_path.glob("audit-*.jsonl"))[1]
-    third.unlink()
-    assert any(isinstance(record, Broken) for record in records(tmp_path))
-
-
-def test_a_restart_just_after_a_file_was_put_aside_goes_on_with_its_chain(tmp_path):
-    known = audit(tmp_path, max_audit_bytes=4096)
-    calls(known, 9)
-    known.close()
-    (tmp_path / "audit.jsonl").rename(tmp_path / "audit-000000000099.jsonl")
-    calls(audit(tmp_path), 1)
-    assert [record["n"] for record in records(tmp_path)] == list(range(1, 21))
-
-
-def test_two_gateways_cannot_write_one_audit(tmp_path):
-    known = audit(tmp_path)
-    with pytest.raises(SettingsError, match="another gateway"):
-        audit(tmp_path)
-    known.close()
-    audit(tmp_path)
-
-
-def test_a_folder_that_cannot_be_written_refuses_to_start(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(SettingsError, match=r"`trust\.state_dir`: .*cannot be written"):
-        audit(tmp_path / "file" / "below")
-
-
-def test_an_audit_whose_end_is_no_record_is_not_written_on(tmp_path):
-    (tmp_path / "audit.jsonl").write_bytes(b"nonsense\n")
-    with pytest.raises(SettingsError, match="last line is no record"):
-        audit(tmp_path)
-
-
-def test_a_record_is_on_disk_before_the_call_where_the_file_says_so(tmp_path, monkeypatch):
-    synced = []
-    monkeypatch.setattr(os, "fsync", synced.append)
-    calls(audit(tmp_path, fsync=True), 2)
-    assert len(synced) == 4
-
-
 def test_what_cannot_be_written_as_json_is_hashed_all_the_same(tmp_path):
     known = audit(tmp_path)
     assert known.decided(tool(), ME, {"a\ud800": "\ud800"}, how="asked") == "1"
@@ -284,43 +224,3 @@ def test_without_a_folder_nothing_is_written_and_nothing_refused_for_that():
     known.ended(record, Fate.SUCCESS, None, 0.1, {})
     assert (known.num_written, known.num_unwritten) == (0, 0)
     known.close()
-
-
-def test_a_file_that_cannot_be_opened_when_the_last_one_is_full_is_opened_for_the_next_record(tmp_path):
-    failing = []
-
-    def open_file(path, flags, mode):
-        if failing:
-            raise failing.pop()
-        return os.open(path, flags, mode)
-
-    chain = Chain(tmp_path, max_bytes=1, fsync=False, now=lambda: 0.0, open_file=open_file)
-    assert chain.add("x", {}) == 1
-    failing += [OSError(errno.EMFILE, "too many"), OSError(errno.EMFILE, "too many")]
-    for _ in range(2):
-        with pytest.raises(OSError, match="too many"):
-            chain.add("x", {})
-    assert chain.add("x", {}) == 2
-    chain.close()
-    assert [record["n"] for record in records(tmp_path)] == [1, 2]
-
-
-def test_a_file_that_is_no_chain_when_it_is_opened_again_is_one_that_cannot_be_written(tmp_path):
-    failing = []
-
-    def open_file(path, flags, mode):
-        if failing:
-            path.write_text("no record\n")
-            raise failing.pop()
-        return os.open(path, flags, mode)
-
-    chain = Chain(tmp_path, max_bytes=1, fsync=False, now=lambda: 0.0, open_file=open_file)
-    chain.add("x", {})
-    failing.append(OSError(errno.EMFILE, "too many"))
-    with pytest.raises(OSError, match="too many"):
-        chain.add("x", {})
-    with pytest.raises(OSError, match="is no record"):
-        chain.add("x", {})
-    (tmp_path / "audit.jsonl").unlink()
-    assert chain.add("x", {}) == 2
-    chain.close()

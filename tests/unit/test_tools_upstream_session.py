@@ -1,143 +1,19 @@
 import asyncio
-import gc
-import math
-from random import Random
 
 import pytest
+from tests.unit.tools_session_world import DOWN, Connection, World, a_world, end, fault_of
 
 from turnwise.engines.sim.virtual_time import run_virtual
 from turnwise.tools_gateway.upstreams import State
 from turnwise.tools_gateway.upstreams.connection import Unsent
-from turnwise.tools_gateway.upstreams.greeting import Greeting
-from turnwise.tools_gateway.upstreams.jsonrpc import LEGACY, MODERN
-from turnwise.tools_gateway.upstreams.pace import Pace
-from turnwise.tools_gateway.upstreams.session import Session
-from turnwise.tools_gateway.values import Credential, Fault, Request, ToolFault
-
-DOWN = ToolFault(Fault.UPSTREAM_DOWN, "one cannot be reached")
-
-
-class Connection:
-    """A way to an upstream that answers what it is told to."""
-
-    pid = None
-
-    def __init__(self, session, *, version=MODERN, pages=None, answers=None, uris=()):
-        self.greeting = Greeting(version, {"capabilities": {"tools": {"listChanged": True}, "resources": {}}})
-        self.pages = pages if pages is not None else [{"tools": [{"name": "echo"}]}]
-        self.answers = answers or {}
-        self.session, self.lost, self.asked, self.watched, self.is_closed = session, None, [], [], False
-        self.num_streams, self.stream_ended = 0, asyncio.Event()
-
-    def accept(self, definitions):
-        return definitions
-
-    async def ask(self, request, notify=None, answer=None):
-        self.asked.append((request.method, request.params))
-        if request.method == "tools/list":
-            page = self.pages[int(request.params.get("cursor", 0))]
-            if isinstance(page, ToolFault):
-                raise page
-            return page
-        said = self.answers.get(request.method, {"said": request.method})
-        if callable(said):
-            return await said()
-        if isinstance(said, ToolFault):
-            raise said
-        return said
-
-    async def check(self):
-        await self.ask(Request("check", {}, math.inf))
-
-    async def watch(self, uris):
-        self.watched.append(list(uris))
-        self.num_streams += 1
-        try:
-            await asyncio.sleep(0)
-            self.session.news("notifications/subscriptions/acknowledged", {})
-            await self.stream_ended.wait()
-            return True
-        finally:
-            await asyncio.sleep(0)
-            self.num_streams -= 1
-
-    def give_up(self, why):
-        if self.lost is None:
-            self.lose(why)
-
-    def lose(self, why):
-        self.lost = ToolFault(Fault.UPSTREAM_DOWN, why)
-        self.session.lost()
-
-    async def aclose(self):
-        self.is_closed = True
-
-
-class Dial:
-    """Gives connections, or raises, one after another; then waits to be told what."""
-
-    def __init__(self):
-        self.given = asyncio.Queue()
-        self.is_closed = False
-
-    async def __call__(self):
-        item = await self.given.get()
-        if isinstance(item, BaseException):
-            raise item
-        return item
-
-    async def aclose(self):
-        self.is_closed = True
-
-
-class World:
-    """One session with its owner; waits for what happens, never for time."""
-
-    def __init__(self):
-        self.now, self.dial, self.listed, self.told = 0.0, Dial(), asyncio.Queue(), []
-        self.session = Session(
-            Credential("one", "secret-digest"),
-            Pace(budget=None),
-            clock=lambda: self.now,
-            rng=Random(1),
-            on_tools=self.listed.put_nowait,
-            told=lambda method, params: self.told.append((method, params)),
-        )
-        self.owner = asyncio.create_task(self.session.run(self.dial))
-
-    async def up(self, **options):
-        connection = Connection(self.session, **options)
-        self.dial.given.put_nowait(connection)
-        await self.listed.get()
-        return connection
-
-    def ask(self, method="tools/call", params=None, *, deadline=math.inf):
-        request = Request(method, params or {}, deadline)
-        return asyncio.create_task(self.session.ask(request, None, None))
-
-    async def until(self, holds):
-        async with asyncio.timeout(20):
-            while True:
-                if holds():
-                    return
-                await asyncio.sleep(0)
+from turnwise.tools_gateway.upstreams.jsonrpc import MODERN
+from turnwise.tools_gateway.values import Fault, ToolFault
 
 
 @pytest.fixture
 async def world():
-    unheard = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
-    world = World()
-    yield world
-    world.owner.cancel()
-    await asyncio.wait((world.owner,))
-    assert world.dial.is_closed
-    gc.collect()
-    assert not unheard, "a task of the test or the session failed, and nobody asked why"
-
-
-def fault_of(task):
-    return task.exception().fault
+    async with a_world() as made:
+        yield made
 
 
 async def test_a_request_waits_for_the_first_connection(world):
@@ -289,58 +165,6 @@ async def test_an_upstream_that_fails_the_check_is_given_up(world):
     assert hung.is_closed
 
 
-async def test_subscriptions_go_on_over_the_next_connection_of_the_newer_revision(world):
-    first = await world.up()
-    await world.ask("resources/subscribe", {"uri": "file:///a"})
-    assert first.watched[-1] == ["file:///a"]
-    first.lose("gone")
-    second = await world.up()
-    await world.until(lambda: second.watched)
-    assert second.watched == [["file:///a"]]
-    await world.ask("resources/unsubscribe", {"uri": "file:///a"})
-    assert second.watched[-1] == []
-
-
-async def test_many_who_subscribe_at_once_have_one_stream_that_names_all_of_their_resources(world):
-    connection = await world.up()
-    for turn in range(3):
-        await asyncio.gather(*(world.ask("resources/subscribe", {"uri": f"x://{turn}/{n}"}) for n in range(10)))
-        assert connection.num_streams == 1
-        assert len(connection.watched[-1]) == 10 * (turn + 1)
-    assert len(connection.watched) <= 1 + 3 * 2
-    connection.lose("gone")
-    await world.until(lambda: connection.is_closed)
-    assert connection.num_streams == 0
-
-
-async def test_who_subscribes_as_the_connection_is_lost_does_not_wait_for_ever_nor_leave_a_stream(world):
-    connection = await world.up()
-    task = world.ask("resources/subscribe", {"uri": "x://1"})
-    await asyncio.sleep(0)
-    connection.lose("gone")
-    await asyncio.wait((task,))
-    await world.until(lambda: connection.is_closed)
-    assert connection.num_streams == 0
-
-
-async def test_who_subscribes_while_a_stream_has_ended_has_it_opened_at_once(world):
-    connection = await world.up()
-    await world.until(lambda: connection.num_streams)
-    connection.stream_ended.set()
-    await world.until(lambda: not connection.num_streams)
-    connection.stream_ended.clear()
-    await world.ask("resources/subscribe", {"uri": "x://1"})
-    assert connection.watched[-1] == ["x://1"]
-
-
-async def test_subscriptions_are_made_again_in_a_new_session_of_an_older_revision(world):
-    first = await world.up(version=LEGACY)
-    await world.ask("resources/subscribe", {"uri": "file:///a"})
-    first.lose("gone")
-    second = await world.up(version=LEGACY)
-    await world.until(lambda: ("resources/subscribe", {"uri": "file:///a"}) in second.asked)
-
-
 async def test_a_bug_in_whoever_hears_of_tools_ends_one_connection_and_not_the_session(world, caplog):
     put, world.session._on_tools = world.session._on_tools, lambda definitions: 1 / 0
     broken = Connection(world.session)
@@ -393,8 +217,3 @@ def test_a_program_that_answers_nobody_is_ended_once_nobody_waits_for_what_was_a
         await end(world)
 
     run_virtual(scenario())
-
-
-async def end(world):
-    world.owner.cancel()
-    await asyncio.wait((world.owner,))

@@ -56,7 +56,7 @@ class Link:
         server.close()
         connections = list(self._connections)
         for connection in connections:
-            connection.close()
+            connection.close("the gateway stops")
         await asyncio.gather(*(connection.closed for connection in connections))
         await server.wait_closed()
         self._path.remove()
@@ -90,5 +90,5 @@ def _with(total: LinkStats, connection: Connection) -> LinkStats:
         total.heard + connection.num_heard,
         total.told + connection.num_told,
         total.dropped + connection.num_dropped,
-        total.malformed + connection.is_malformed,
+        total.malformed + connection.is_refused,
     )

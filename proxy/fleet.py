@@ -12,7 +12,10 @@ from turnwise.proxy.member import Lease, Member
 from turnwise.proxy.policy.calibrate import learned_rate
 from turnwise.proxy.workers.ports import Siblings
 from turnwise.settings import Settings
-from turnwise.types import FleetView, Outcome, Placement, ReplicaId, Request
+from turnwise.types import FleetView, Hit, Outcome, Placement, ReplicaId, Request
+
+MAX_SURPRISE_TOKENS = 64
+"""How far a hit may have been off for its call to tell what bringing it up took: engines count whole blocks."""
 
 MAX_QUOTED_CHARS = 100
 """Of a model's name in a message: a name may be as large as a body."""
@@ -79,26 +82,35 @@ class Fleet:
         member.open_until = max(member.open_until, until)
         self._breakers_until = max(self._breakers_until, until)
 
-    def learn(self, outcome: Outcome, work_tokens: float) -> None:
-        """Learn the replica's speed from a call that got its first token."""
+    def learn(self, outcome: Outcome, lease: Lease) -> None:
+        """Learn the replica's speeds from a call that got its first token."""
         if not outcome.is_stream:
             return  # an answer in one piece comes when decoding ends, not when prefill does
         usage, first_token_at = outcome.usage, outcome.first_token_at
         if usage is None or usage.cached_tokens is None or first_token_at is None:
             return
-        if outcome.placement.terms.transfer_s:
-            return  # it waited for blocks to be brought up as well
-        member = self.members[outcome.placement.replica]
-        surprise = (usage.prompt_tokens - usage.cached_tokens) - outcome.placement.uncached_tokens
-        learned = learned_rate(
-            self.prefill_tokens_per_s(member),
-            work_tokens=work_tokens + surprise,
-            first_token_s=first_token_at - outcome.booked_at,
-        )
+        member, hit = lease.member, lease.placement.hit
+        surprise = (usage.prompt_tokens - usage.cached_tokens) - lease.uncached_tokens
+        work_tokens, first_token_s = lease.work_tokens + surprise, first_token_at - outcome.booked_at
+        if hit.dram_tokens or hit.disk_tokens:  # it waited for blocks to be brought up as well
+            if lease.is_alone and abs(surprise) <= MAX_SURPRISE_TOKENS:
+                self._learn_loading(member, hit, work_tokens, first_token_s)
+            return
+        if lease.is_alone:
+            member.loading.note_plain(work_tokens, first_token_s)
+        rate = self.prefill_tokens_per_s(member)
+        learned = learned_rate(rate, work_tokens=work_tokens, first_token_s=first_token_s)
         if learned is not None:
             self.believe_speed(member, learned)
             if self.siblings is not None:
                 self.siblings.learned(member.id, learned)
+
+    def _learn_loading(self, member: Member, hit: Hit, work_tokens: float, first_token_s: float) -> None:
+        told = member.loading.sample(hit, work_tokens, first_token_s)
+        if told is not None:
+            member.loading.learn(*told)
+            if self.siblings is not None:
+                self.siblings.loaded(member.id, *told)
 
     def believe_speed(self, member: Member, tokens_per_s: float) -> None:
         """Expect this prefill speed of `member` from now on, and the mean of all that are known of those without one."""

@@ -10,6 +10,7 @@ from turnwise.events import LoadReport, ReplicaFacts
 from turnwise.proxy.following import Following
 from turnwise.proxy.held import HeldState, Holder
 from turnwise.proxy.policy.calibrate import decayed
+from turnwise.proxy.policy.loading import Loading
 from turnwise.proxy.wire.ports import Origin
 from turnwise.proxy.workers.ports import NO_LOAD, Siblings
 from turnwise.settings import PolicySettings, Replica
@@ -61,6 +62,8 @@ class Member:
         """When a call last got its first token."""
         self.learned_tokens_per_s: float | None = None
         """Prefill speed learned from its own calls."""
+        self.loading = Loading(policy)
+        """How fast it brings up blocks from slower media."""
         self.open_until = 0.0
         """Until when its breaker keeps new calls away, unless nobody else is left."""
         self._recent_s = 0.0
@@ -98,6 +101,7 @@ class Member:
             self.recent_assigned_s(now),
             rate,
             self._decode_s_per_call,
+            self.loading.speeds,
             None if self.capacity_tokens is None else self.capacity_tokens - self.running_tokens,
         )
 
@@ -133,7 +137,7 @@ class Member:
 class Lease:
     """What one attempt holds of its replica; leaving the `with` gives all of it back, whatever happened."""
 
-    __slots__ = ("_held", "asks_report", "booked_at", "member", "placement", "uncached_tokens", "work_tokens")
+    __slots__ = ("_held", "asks_report", "booked_at", "is_alone", "member", "placement", "uncached_tokens", "work_tokens")
 
     def __init__(
         self,
@@ -154,6 +158,8 @@ class Lease:
         uncached_tokens = self.uncached_tokens = placement.uncached_tokens
         self.work_tokens = pending_tokens + uncached_tokens
         """Uncached tokens that the replica computes before this call's first token: those ahead of it and its own."""
+        self.is_alone = not pending_tokens
+        """Whether no other prefill stood before it, or beside its end: then what it waited for was its own."""
         member.num_running += 1
         member.running_tokens += uncached_tokens
         member.prefilling[self] = uncached_tokens
@@ -174,6 +180,8 @@ class Lease:
         """The first token of the answer has come: its prefill no longer stands before others."""
         if self._leave_prefill():
             self.member.prefill_ended_at = now
+            if self.member.prefilling or self.member.elsewhere.pending_tokens:
+                self.is_alone = False
             if self.member.siblings is not None:
                 self.member.siblings.changed(self.member.id)
 

@@ -71,7 +71,7 @@ class Pipeline:
                     self._recorder.failed(turn, outcome)
                     attempt = attempt.after(placement.replica)
                     continue
-            self._recorder.settle(request, turn, outcome, lease.work_tokens)  # 7 index, fleet, program, one log line
+            self._recorder.settle(request, turn, outcome, lease)  # 7 index, fleet, program, one log line
             return outcome
 
     async def _forward(self, request: Request, turn: Turn | None, lease: Lease, attempt: int, client: Client) -> Outcome:

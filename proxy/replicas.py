@@ -25,6 +25,7 @@ DESCRIPTION = (
 WATCH_S = 2.0
 
 FEED_STYLES = {"live": "green", "partial": "yellow", "connecting": "yellow", "stale": "red", "none": "dim"}
+MEDIA = {"dram": "DRAM", "disk": "disk"}
 HEALTH_STYLES = {"ready": "green", "draining": "yellow", "breaker open": "yellow", "down": "red"}
 
 
@@ -83,7 +84,7 @@ def shown(replicas: Sequence[Mapping[str, Any]]) -> RenderableType:
             _accuracy(cache),
             Text(states, "yellow") if states else Text("-", "dim"),
         )
-    return Group(table, *_explained(replicas))
+    return Group(table, *_slower(replicas), *_explained(replicas))
 
 
 def _health(replica: Mapping[str, Any]) -> str:
@@ -109,6 +110,17 @@ def _accuracy(cache: Mapping[str, Any]) -> str:
 
 def _num_calls(source: Mapping[str, Any]) -> int:
     return int(source["num_calls"])
+
+
+def _slower(replicas: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
+    """A line for each replica and slower medium from which it was seen to bring up blocks."""
+    lines: list[RenderableType] = []
+    for replica in replicas:
+        for medium, seen in replica["transfer"].items():
+            if seen["num_calls"]:
+                said = f"brings up {seen['tokens_per_s']:,.0f} tokens a second from {MEDIA[medium]}"
+                lines.append(Text.assemble((replica["name"], "bold"), f"  {said}", (f"  by {seen['num_calls']} calls", "dim")))
+    return [Text(""), *lines] if lines else []
 
 
 def _explained(replicas: Sequence[Mapping[str, Any]]) -> list[RenderableType]:

@@ -127,6 +127,7 @@ class EngineCore:
                 while not self.scheduler.has_work:
                     self._wake.clear()
                     await self._wake.wait()
+                    due = loop.time()  # who was idle is not late
                 plan = self.scheduler.plan()
                 due = max(due, loop.time() - MAX_LAG_S) + plan.seconds / self._speed
                 await asyncio.sleep(max(0.0, due - loop.time()))

@@ -136,4 +136,5 @@ class AdminApi:
             "pending_prefill_tokens": round(self._fleet.pending_prefill_tokens(member, now)),
             "recent_assigned_s": member.recent_assigned_s(now),
             "prefill_tokens_per_s": self._fleet.prefill_tokens_per_s(member),
+            "transfer": member.loading.stats,
         }

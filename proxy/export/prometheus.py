@@ -114,6 +114,10 @@ class Gauges(Collector):
             },
         )
         yield gauge(names.PREFILL_RATE, {(member.id,): rate for member, rate in rates.items()})
+        yield gauge(
+            names.TRANSFER_RATE,
+            {(member.id, medium): seen.tokens_per_s for member in members for medium, seen in member.loading.stats.items()},
+        )
         yield gauge(names.ROUTABLE, {(member.id,): float(member.is_routable(now)) for member in members})
         yield gauge(
             names.FEED_STATE,

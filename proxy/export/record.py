@@ -13,6 +13,7 @@ from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.lint import Finding as Break
 from turnwise.proxy.lint import Linter
+from turnwise.proxy.member import Lease
 from turnwise.proxy.programs import Programs, Turn
 from turnwise.proxy.programs.values import Call, Ended, Key
 from turnwise.proxy.workers.ports import Siblings
@@ -101,8 +102,8 @@ class Recorder:
         self._metrics.attempt_failed(outcome)
         self._audit.attempt_failed(outcome)
 
-    def settle(self, request: Request, turn: Turn | None, outcome: Outcome, work_tokens: float) -> None:
-        """Record the last attempt of a call; `work_tokens` is what stood before its first token when it was booked."""
+    def settle(self, request: Request, turn: Turn | None, outcome: Outcome, lease: Lease) -> None:
+        """Record the last attempt of a call, which held `lease`."""
         usage, answer = outcome.usage, outcome.answer
         lesson, finding = "untaught", None
         broken: Break | None = None
@@ -141,7 +142,7 @@ class Recorder:
             for listener in self._listeners:
                 listener.call_ended(turn.key, call)
             trace_id = turn.key.trace_id if turn.key.is_sampled else None
-        self._fleet.learn(outcome, work_tokens)
+        self._fleet.learn(outcome, lease)
         self._metrics.calls.add(outcome, trace_id)
         self._audit.call_ended(outcome, lesson, finding, broken)
 

@@ -16,7 +16,8 @@ def score(replica: ReplicaView, prompt_tokens: int, settings: PolicySettings) ->
     rate = replica.prefill_tokens_per_s
     transfer_s = 0.0
     if hit.dram_tokens or hit.disk_tokens:
-        transfer_s = hit.dram_tokens / settings.dram_tokens_per_s + hit.disk_tokens / settings.disk_tokens_per_s
+        media = replica.media
+        transfer_s = hit.dram_tokens / media.dram_tokens_per_s + hit.disk_tokens / media.disk_tokens_per_s
         added_tokens += hit.dram_tokens + hit.disk_tokens
     eviction_s = 0.0
     if replica.free_tokens is not None and added_tokens > replica.free_tokens:

@@ -160,6 +160,10 @@ class Bus:
         """See `Siblings.learned`."""
         self._tell(messages.Learned(replica, tokens_per_s))
 
+    def loaded(self, replica: ReplicaId, medium: str, token_s: float) -> None:
+        """See `Siblings.loaded`."""
+        self._tell(messages.Loaded(replica, medium, token_s))
+
     def kept(self, response_id: str, replica: ReplicaId) -> None:
         """See `Siblings.kept`; it is told at once, for the client's next call may come to a sibling."""
         if len(response_id) > MAX_ID_CHARS:

@@ -10,7 +10,7 @@ from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.held import Holder
 from turnwise.proxy.member import Member
 from turnwise.proxy.programs.elsewhere import Began, Elsewhere, Finished, Over, Ran
-from turnwise.proxy.workers.messages import Booked, Datagram, Kept, Learned, LoadOf, Settled
+from turnwise.proxy.workers.messages import Booked, Datagram, Kept, Learned, Loaded, LoadOf, Settled
 from turnwise.proxy.workers.ports import NO_LOAD, Load
 from turnwise.types import CallId, PromptChain, ReplicaId
 
@@ -60,6 +60,8 @@ class Inbox:
                 self._take_settled(item, now)
             elif isinstance(item, Learned):
                 self._fleet.believe_speed(member, item.tokens_per_s)
+            elif isinstance(item, Loaded):
+                member.loading.learn(item.medium, item.token_s)
             elif isinstance(item, Kept):
                 self._take_kept(item, member)
 

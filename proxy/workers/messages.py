@@ -64,6 +64,14 @@ class Learned(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=3):
     tokens_per_s: float
 
 
+class Loaded(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=9):
+    """What one call told of how long a replica takes to bring up a token's KV from a slower medium."""
+
+    replica: ReplicaId
+    medium: str
+    token_s: float
+
+
 class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=4):
     """A replica keeps an answer."""
 
@@ -71,7 +79,7 @@ class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=4):
     replica: ReplicaId
 
 
-News = Booked | Settled | Learned | Kept | elsewhere.News
+News = Booked | Settled | Learned | Loaded | Kept | elsewhere.News
 
 
 class Question(msgspec.Struct, frozen=True, array_like=True, gc=False):

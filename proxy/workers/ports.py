@@ -51,6 +51,9 @@ class Siblings(Protocol):
     def learned(self, replica: ReplicaId, tokens_per_s: float) -> None:
         """The prefill speed of `replica` is now believed to be this."""
 
+    def loaded(self, replica: ReplicaId, medium: str, token_s: float) -> None:
+        """A call told how long `replica` takes to bring up a token's KV from a slower medium."""
+
     def kept(self, response_id: str, replica: ReplicaId) -> None:
         """`replica` keeps an answer under this id."""
 

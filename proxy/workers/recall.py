@@ -7,7 +7,7 @@ from itertools import islice
 
 from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.workers.links import Link
-from turnwise.proxy.workers.messages import MAX_ID_CHARS, Datagram, Kept, Learned
+from turnwise.proxy.workers.messages import MAX_ID_CHARS, Datagram, Kept, Learned, Loaded
 
 KEPT_PER_DATAGRAM = 256
 
@@ -50,7 +50,8 @@ class Recall:
             for member in members.values()
             if member.learned_tokens_per_s is not None
         ]
-        yield Datagram(self._number, news=tuple(speeds))
+        loads = [Loaded(member.id, *told) for member in members.values() for told in member.loading.taught]
+        yield Datagram(self._number, news=(*speeds, *loads))
         held = iter(self._fleet.held.snapshot())
         while part := list(islice(held, KEPT_PER_DATAGRAM)):
             kept = [

@@ -124,6 +124,12 @@ PENDING_PREFILL = Metric(
     "turnwise_pending_prefill_tokens", "gauge", ("replica",), "Uncached prompt tokens booked whose answer has not begun."
 )
 PREFILL_RATE = Metric("turnwise_prefill_tokens_per_second", "gauge", ("replica",), "Learned prefill speed.")
+TRANSFER_RATE = Metric(
+    "turnwise_transfer_tokens_per_second",
+    "gauge",
+    ("replica", "medium"),
+    "Tokens whose KV blocks a replica brings up in a second, from DRAM or disk: as set, then as its calls show.",
+)
 ROUTABLE = Metric("turnwise_replica_routable", "gauge", ("replica",), "1 where new calls may be sent.")
 FEED_STATE = Metric("turnwise_feed_state", "gauge", ("replica", "state"), "1 for the state of a replica's event feed.")
 REPLICA_STATE = Metric(

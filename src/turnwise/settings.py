@@ -119,10 +119,10 @@ class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     # 25 GB/s, of the 32 that PCIe 4.0 x16 has each way, and 5 GB/s of an NVMe disk whose reads pass through DRAM; over
     # 131,072 bytes a token: K and V of 8 heads of 128 in 16 bits, in the 32 layers of an 8B model.
     dram_tokens_per_s: Annotated[
-        float, Meta(gt=0, description="Tokens whose KV blocks a replica brings up from DRAM in a second.")
+        float, Meta(gt=0, description="Tokens whose KV blocks a replica brings up from DRAM in a second, until its calls tell.")
     ] = 190_000.0
     disk_tokens_per_s: Annotated[
-        float, Meta(gt=0, description="Tokens whose KV blocks a replica brings up from disk in a second.")
+        float, Meta(gt=0, description="Tokens whose KV blocks a replica brings up from disk in a second, until its calls tell.")
     ] = 38_000.0
     prefix_match_threshold: Annotated[
         float, Meta(ge=0, le=1, description="`prefix`: matched share of a prompt above which the holder is chosen.")

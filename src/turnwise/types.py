@@ -237,6 +237,13 @@ class Residency(msgspec.Struct, frozen=True, gc=False):
     hits: Mapping[ReplicaId, Hit]
 
 
+class MediaSpeeds(msgspec.Struct, frozen=True, gc=False):
+    """Tokens whose KV blocks one replica brings up in a second, from each slower medium."""
+
+    dram_tokens_per_s: float
+    disk_tokens_per_s: float
+
+
 class ReplicaView(msgspec.Struct, frozen=True, gc=False):
     """One replica as policy may see it at one instant; `hit` is about the prompt at hand."""
 
@@ -252,6 +259,8 @@ class ReplicaView(msgspec.Struct, frozen=True, gc=False):
     """Learned from first-token times, or the setting until there is evidence."""
     decode_s_per_call: float
     """Seconds that each running call adds to a new call's first token."""
+    media: MediaSpeeds
+    """Learned from first-token times, or the settings until there is evidence."""
     free_tokens: float | None = None
     """KV room beside what running calls add to the cache; None where the capacity is unknown."""
 

@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from rich.console import Console
 
-from turnwise.events import ReplicaFacts
+from turnwise.events import DRAM, ReplicaFacts
 from turnwise.index import DomainKey, KvIndex
 from turnwise.proxy import replicas
 from turnwise.proxy.__main__ import main
@@ -65,6 +65,18 @@ async def test_a_row_a_replica_and_below_what_is_amiss_with_the_way_out(width):
     text = " ".join(" ".join(lines).split())
     said = EXPLAINED[State.STALE]
     assert f"stale gpu-2 {said.means} {said.does} → {said.remedy}" in text
+
+
+async def test_how_fast_a_replica_was_seen_to_bring_up_blocks_has_a_line_and_a_setting_has_none():
+    def seen(fleet):
+        for _ in range(3):
+            fleet.members["gpu-2"].loading.learn(DRAM, 1 / 12_000)
+
+    async with admin_port(seen) as url:
+        rows = await asyncio.to_thread(replicas.asked, url)
+    assert rows[1]["transfer"]["dram"] == {"tokens_per_s": pytest.approx(12_000), "num_calls": 3}
+    said = [line for line in printed(rows, 100).splitlines() if "brings up" in line]
+    assert said == ["gpu-2  brings up 12,000 tokens a second from DRAM  by 3 calls"]
 
 
 async def test_json_is_what_the_admin_port_says(capsys):

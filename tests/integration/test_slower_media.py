@@ -1,6 +1,13 @@
 """A replica that keeps in DRAM what its GPU evicts, through the whole pipeline on a virtual clock."""
 
 import asyncio
+import random
+
+import pytest
+
+from turnwise.engines.sim.tokens import pseudo_sentence
+from turnwise.proxy.export.prometheus import Gauges
+from turnwise.settings import PolicySettings
 
 BLOCK = 16
 
@@ -35,3 +42,38 @@ def test_what_comes_back_from_dram_is_predicted_and_costs_its_transfer(virtually
         assert line["predicted"]["dram_tokens"] <= line["predicted"]["cached_tokens"]
         assert line["cost_s"]["transfer"] > 0
     assert stats.replicas["r0"].num_dram_blocks > stats.replicas["r0"].num_blocks
+
+
+async def talk(proxy, rng, turns):
+    """One agent, with pauses in which the caches of its engines turn over."""
+    history = [{"role": "system", "content": pseudo_sentence(rng, rng.randint(900, 2400))}]
+    for _ in range(turns):
+        history.append({"role": "user", "content": pseudo_sentence(rng, rng.randint(20, 300))})
+        client = await proxy.call({"model": "sim", "messages": history, "max_tokens": 8, "stream": True})
+        assert client.head.status == 200
+        history.append({"role": "assistant", "content": pseudo_sentence(rng, 20)})
+        await asyncio.sleep(rng.uniform(5.0, 20.0))
+
+
+def samples_of(proxy):
+    gauges = Gauges(proxy.fleet, proxy.index, proxy.metrics.calls, clock=lambda: 0.0, num_connections=lambda: 0)
+    return {(sample.name, *sample.labels.values()): sample.value for family in gauges.collect() for sample in family.samples}
+
+
+@pytest.mark.parametrize("tokens_per_s", [15_000.0, 60_000.0])
+def test_how_fast_blocks_come_up_is_learned_and_enters_the_cost(virtually, world, tokens_per_s):
+    async def main():
+        options = {"preset": "h100-8b", "num_blocks": 3500, "offload_blocks": 40_000}
+        async with world(1, offload_tokens_per_s=tokens_per_s, **options) as proxy:
+            async with asyncio.TaskGroup() as group:
+                for number in range(30):
+                    group.create_task(talk(proxy, random.Random(number), 6))
+            return proxy.fleet.members["r0"], samples_of(proxy), proxy.recorder.recent[-1]
+
+    member, samples, line = virtually(main())
+    learned = member.loading.speeds.dram_tokens_per_s
+    assert learned == pytest.approx(tokens_per_s, rel=0.15)
+    assert member.loading.stats["dram"].num_calls > 5
+    assert samples["turnwise_transfer_tokens_per_second", "r0", "dram"] == learned
+    assert samples["turnwise_transfer_tokens_per_second", "r0", "disk"] == PolicySettings().disk_tokens_per_s
+    assert line["cost_s"]["transfer"] == pytest.approx(line["predicted"]["dram_tokens"] / learned, rel=0.2)

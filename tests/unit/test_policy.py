@@ -14,6 +14,7 @@ from turnwise.types import (
     FleetView,
     Hit,
     HitSource,
+    MediaSpeeds,
     ReplicaId,
     ReplicaView,
     Request,
@@ -31,6 +32,7 @@ def replica(name: str, hit: int = 0, **changes) -> ReplicaView:
         recent_assigned_s=0.0,
         prefill_tokens_per_s=1000.0,
         decode_s_per_call=0.01,
+        media=MediaSpeeds(SETTINGS.dram_tokens_per_s, SETTINGS.disk_tokens_per_s),
     )
     return msgspec.structs.replace(view, **changes)
 
@@ -70,9 +72,9 @@ def test_the_cost_is_the_sum_of_its_terms_in_seconds():
 
 def test_what_is_brought_up_from_slower_media_costs_its_transfer_and_takes_room():
     hit = Hit(900, HitSource.CONFIRMED, dram_tokens=400, disk_tokens=200)
-    settings = msgspec.structs.replace(SETTINGS, dram_tokens_per_s=4000.0, disk_tokens_per_s=1000.0)
-    terms = score(replica("a", free_tokens=650.0), 1000, settings)
-    below = score(msgspec.structs.replace(replica("a", free_tokens=650.0), hit=hit), 1000, settings)
+    holder = replica("a", free_tokens=650.0, media=MediaSpeeds(4000.0, 1000.0))
+    terms = score(holder, 1000, SETTINGS)
+    below = score(msgspec.structs.replace(holder, hit=hit), 1000, SETTINGS)
     assert terms.transfer_s == 0.0
     assert below.transfer_s == pytest.approx(0.1 + 0.2)
     assert below.prefill_s == pytest.approx(3.0 * 0.1)

@@ -8,6 +8,7 @@ import pytest
 
 from turnwise.engines.sim import SimEngine, SimOptions, run_virtual
 from turnwise.engines.sim.api import CONTROL_PATHS
+from turnwise.engines.sim.cost import PRESETS
 
 TOOL = {
     "type": "function",
@@ -115,6 +116,20 @@ def test_a_cached_prompt_is_answered_sooner():
 
     cold, warm = on_engine(scenario, preset="l4-8b")
     assert warm < cold / 1.5
+
+
+def test_an_engine_that_was_idle_takes_as_long_for_its_first_step_as_for_any():
+    async def scenario(engine):
+        loop = asyncio.get_running_loop()
+        times = []
+        for number in range(3):
+            await asyncio.sleep(10.0)
+            since = loop.time()
+            await chat(engine, f"{LONG} {number}".swapcase() if number % 2 else f"{number} {LONG}", max_tokens=1)
+            times.append(loop.time() - since)
+        return times
+
+    assert min(on_engine(scenario, preset="h100-8b")) >= PRESETS["h100-8b"].cost.step_s
 
 
 def test_a_turn_finds_the_blocks_of_the_answer_before_it():

@@ -5,8 +5,9 @@ import errno
 
 import msgspec
 import pytest
-from tests.unit.workers.crew import R0, R1, SlowReader, chain
+from tests.unit.workers.crew import R0, R1, SETTINGS, SlowReader, chain
 
+from turnwise.events import DRAM
 from turnwise.index import KvIndex, Report
 from turnwise.proxy.export.audit import Audit
 from turnwise.proxy.export.prometheus import Metrics
@@ -180,6 +181,15 @@ def test_a_learned_speed_and_an_open_breaker_are_everybodys(crew):
     workers.settle()
     assert second.fleet.prefill_tokens_per_s(second.fleet.members[R0]) == 5000.0
     assert [second.fleet.members[replica].is_routable(workers.now) for replica in (R0, R1)] == [True, False]
+
+
+def test_what_a_call_told_of_a_slower_medium_is_everybodys(crew):
+    first, second = workers = crew()
+    for _ in range(3):
+        first.bus.loaded(R0, DRAM, 1 / 5000)
+    workers.settle()
+    speeds = [second.fleet.members[replica].loading.speeds.dram_tokens_per_s for replica in (R0, R1)]
+    assert speeds == [pytest.approx(5000.0), SETTINGS.policy.dram_tokens_per_s]
 
 
 @pytest.mark.parametrize(

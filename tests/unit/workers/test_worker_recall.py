@@ -7,6 +7,7 @@ from tests.unit.workers.crew import R0, R1, SlowReader, Worker, continuing
 
 from turnwise.engines.sim.virtual_time import run_virtual
 from turnwise.errors import ClientFault
+from turnwise.events import DRAM
 from turnwise.proxy.held import Holder
 from turnwise.proxy.workers.bus import ASK_S, LINGER_S
 from turnwise.proxy.workers.links import MAX_BACKLOG
@@ -57,11 +58,13 @@ def test_a_worker_that_is_started_again_is_told_what_one_neighbour_remembers(cre
             worker.fleet.held.put(f"resp_{number}", Holder(R0, 1))
     second.fleet.held.put("resp_lost", Holder(R1, 0))
     second.fleet.believe_speed(second.fleet.members[R0], 4000.0)
+    second.fleet.members[R0].loading.learn(DRAM, 1 / 3000)
     assert run_virtual(workers.while_settling(first.bus.catch_up())) < ASK_S  # the second worker answers the first,
     first.fleet.held.put("resp_new", Holder(R0, 1))
     assert run_virtual(workers.while_settling(third.bus.catch_up())) < ASK_S  # and the first answers the third
     assert [len(worker.fleet.held) for worker in workers] == [601, 601, 601]
     assert [worker.fleet.members[R0].learned_tokens_per_s for worker in workers] == [4000.0] * 3
+    assert [len(worker.fleet.members[R0].loading.taught) for worker in workers] == [1] * 3
     assert "resp_lost" not in dict(third.fleet.held.snapshot())
 
 

@@ -64,9 +64,7 @@ def _members(domain: Domain, holders: list[Holdings]) -> Members:
         ],
         confirmed=sum(1 << holdings.block_slot for holdings in confirmed),
         by_slot={holdings.block_slot: holdings.replica for holdings in confirmed},
-        weights={
-            holdings.replica: holdings.loop.predicted.weight for holdings in holders if holdings.loop.predicted.weight != 1.0
-        },
+        weights={holdings.replica: weight for holdings in holders if (weight := holdings.predicted_weight) != 1.0},
         slower=[
             (holdings.replica, media, [holdings.slower[medium] for medium in media])
             for holdings in confirmed

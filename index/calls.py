@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from turnwise.events import GPU, BlocksStored
+from turnwise.index.asked import NO_HIT
 from turnwise.index.closed_loop import ClosedLoop, Finding, Verdict, judge
 from turnwise.index.holdings import Holdings
 from turnwise.index.known import Known
@@ -142,11 +143,18 @@ class Calls:
         return False
 
     def weigh(self, hits: dict[ReplicaId, Hit]) -> None:
-        """Scale confirmed hits of replicas whose events have misled; what is predicted is weighed as it is put together."""
+        """Take off the block that an engine drops, and scale confirmed hits of replicas whose events have misled.
+
+        What is predicted is weighed as it is put together.
+        """
         for replica, loop in self.weighed.items():
             hit = hits.get(replica)
+            if hit is None:
+                continue
+            if loop.last_block.is_dropped:
+                hit = hits[replica] = _without_last(hit, self._replicas[replica].domain.block_size or USUAL_BLOCK_SIZE)
             weight = loop.confirmed.weight
-            if weight != 1.0 and hit is not None and hit.source is HitSource.CONFIRMED:
+            if weight != 1.0 and hit.source is HitSource.CONFIRMED:
                 slower = int(hit.dram_tokens * weight), int(hit.disk_tokens * weight)
                 hits[replica] = Hit(int(hit.tokens * weight), hit.source, *slower)
 
@@ -174,12 +182,21 @@ class Calls:
             return None
         loop, scheduled = holdings.loop, call.scheduled_tokens
         block_size = holdings.domain.block_size or USUAL_BLOCK_SIZE
+        was_dropped = loop.last_block.is_dropped
         if scheduled is not None:
             scheduled = min(scheduled, (prompt_tokens - 1) // block_size * block_size)
+            if loop.last_block.note(scheduled, found, block_size):
+                self.reweigh(holdings)
+            if was_dropped:
+                scheduled = max(0, scheduled - block_size)
             if loop.confirmed.trust(min(scheduled, call.taught_tokens), found, block_size):
                 self.reweigh(holdings)
         if predicted is None:
             return None
+        if not holdings.has_events and predicted.tokens:
+            believed = (predicted.unweighed_tokens or predicted.tokens) + block_size * was_dropped
+            if loop.last_block.note(believed, found, block_size):
+                self.reweigh(holdings)
         finding = Finding(judge(predicted.tokens, scheduled, found, block_size), scheduled)
         if (
             holdings.has_events
@@ -191,6 +208,20 @@ class Calls:
                 self.reweigh(holdings)
         loop.of(predicted.source).note(prompt_tokens, predicted.tokens, found, finding)
         return finding
+
+
+def _without_last(hit: Hit, block_size: int) -> Hit:
+    """A hit less its last block, which lies in the slowest medium that has any of it."""
+    tokens = hit.tokens - block_size
+    if tokens <= 0:
+        return NO_HIT
+    dram, disk = hit.dram_tokens, hit.disk_tokens
+    if disk:
+        disk -= block_size
+    elif dram:
+        dram -= block_size
+    unweighed = hit.unweighed_tokens - block_size if hit.unweighed_tokens else 0
+    return Hit(tokens, hit.source, dram, disk, min(hit.confirmed_tokens, tokens), unweighed)
 
 
 def _held_tokens(holdings: Holdings, known: Known, predicted: Hit | None, parent: BlockHash | None) -> int:

@@ -21,6 +21,14 @@ DISTRUSTED_BELOW = 0.5
 """Weight below which what a source claims is worth less than what it misleads."""
 
 
+LAST_BLOCK_GAIN = 0.1
+"""Weight of a hit in the share of those that were a block short."""
+
+DROPS_ABOVE, KEEPS_BELOW = 0.8, 0.5
+"""Shares above which the last block is taken to be dropped, and below which no longer: sixteen hits in a row, and seven.
+Without events one hit in sixteen is a block short, for the last token that was generated is in no block."""
+
+
 class Verdict(StrEnum):
     """How a decision's belief compares with what the engine found."""
 
@@ -164,12 +172,36 @@ class Score:
         )
 
 
-class ClosedLoop:
-    """The scores of one replica's sources."""
+class LastBlock:
+    """Whether an engine computes the last block of its hits anew, as vLLM does for speculative decoding by EAGLE or MTP."""
 
-    __slots__ = ("confirmed", "none", "predicted")
+    __slots__ = ("_share", "is_dropped")
 
     def __init__(self) -> None:
+        self.is_dropped = False
+        self._share = 0.0
+
+    def note(self, believed: int, found: int, block_size: int) -> bool:
+        """Take in how many tokens of a prompt were held, to all knowledge, and how many were found; returns whether that tells.
+
+        Only a hit that is whole or a block short says anything: others have lost more, or found what nobody knew of.
+        """
+        short = believed - found
+        if believed <= 0 or short not in {0, block_size}:
+            return False
+        self._share += LAST_BLOCK_GAIN * ((short == block_size) - self._share)
+        was_dropped = self.is_dropped
+        self.is_dropped = self._share > (KEEPS_BELOW if was_dropped else DROPS_ABOVE)
+        return self.is_dropped is not was_dropped
+
+
+class ClosedLoop:
+    """The scores of one replica's sources, and what its engine does to every hit."""
+
+    __slots__ = ("confirmed", "last_block", "none", "predicted")
+
+    def __init__(self) -> None:
+        self.last_block = LastBlock()
         self.confirmed = Score(HitSource.CONFIRMED)
         self.predicted = Score(HitSource.PREDICTED)
         self.none = Score(HitSource.NONE)
@@ -183,8 +215,8 @@ class ClosedLoop:
 
     @property
     def is_weighed(self) -> bool:
-        """Whether any of its sources weighs less than 1."""
-        return self.confirmed.weight != 1.0 or self.predicted.weight != 1.0
+        """Whether a hit is worth less than it says: a source weighs less than 1, or the last block is dropped."""
+        return self.last_block.is_dropped or self.confirmed.weight != 1.0 or self.predicted.weight != 1.0
 
     @property
     def complaint(self) -> str:

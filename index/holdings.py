@@ -24,6 +24,11 @@ BLOCKS_SLACK = 1.25
 """Blocks kept for a replica as a multiple of what its cache holds: within a batch, removals may lag behind stores."""
 
 
+STALE_WEIGHT = 0.9
+"""What a predicted token is worth while events that should come do not. Where none ever come, one in twenty is not there;
+here the size in effect was not learned besides."""
+
+
 class Holdings:
     """What one replica holds: confirmed blocks, in a slot of its domain's index for each medium, and predicted runs."""
 
@@ -76,6 +81,12 @@ class Holdings:
         return self.can_teach and self.is_trusted and not (self.is_stale or self.is_distrusted)
 
     @property
+    def predicted_weight(self) -> float:
+        """What a token that is predicted of it is worth, in [0, 1]."""
+        weight = self.loop.predicted.weight
+        return weight * STALE_WEIGHT if self.is_stale and self.has_events else weight
+
+    @property
     def states_size(self) -> bool:
         """Whether its engine says how much its cache holds."""
         return self.capacity.stated is not None
@@ -122,6 +133,7 @@ class Holdings:
             evicted_tokens_per_s=capacity.evicted_tokens_per_s,
             num_silent_restarts=capacity.num_restarts,
             emptied_at=capacity.emptied_at,
+            drops_last_block=self.loop.last_block.is_dropped,
             num_unexplained_losses=capacity.num_unexplained,
         )
 

@@ -133,6 +133,8 @@ class ReplicaStats(msgspec.Struct, frozen=True, gc=False):
     """How often its cache was found empty though nobody had told."""
     emptied_at: float | None = None
     """When that was last found, on the clock of whoever asks."""
+    drops_last_block: bool = False
+    """Whether its engine was seen to compute the last block of its hits anew."""
     num_unexplained_losses: int = 0
     """Reports of fewer cached tokens than evictions or a restart explain: it renders otherwise, or it lies."""
 

@@ -37,6 +37,7 @@ class State(StrEnum):
     MISSING_HEADS = "missing_heads"
     NONSENSE_EVENTS = "nonsense_events"
     DISTRUSTED_SOURCE = "distrusted_source"
+    LAST_BLOCK_DROPPED = "last_block_dropped"
     PREDICTED_ONLY = "predicted_only"
     SPLIT_DOMAIN = "split_domain"
 
@@ -69,7 +70,7 @@ EXPLAINED = {
     ),
     State.STALE: Explained(
         "Its KV events cannot be heard now.",
-        "What was heard is set aside, predictions serve, and the connection is tried every second.",
+        "What was heard is set aside, predictions serve at a lower weight, and the connection is tried every second.",
         "Check that the replica is alive and that its events endpoint can be reached from here.",
     ),
     State.RESTORED: Explained(
@@ -132,6 +133,11 @@ EXPLAINED = {
         "Hits by that source count for less, until its claims are borne out again.",
         "See the trust and accuracy of `turnwise replicas`, and make sure that the events endpoint is this engine's own.",
     ),
+    State.LAST_BLOCK_DROPPED: Explained(
+        "Its engine computes the last block of every hit anew, as vLLM does for speculative decoding by EAGLE or MTP heads.",
+        "Its hits count a block less.",
+        "Nothing: the engine is made so.",
+    ),
     State.PREDICTED_ONLY: Explained(
         "Its cache has several groups or a kind other than full attention, such as a sliding window.",
         "Block chains do not tell what it can reuse, so what it holds is predicted.",
@@ -191,6 +197,8 @@ def _of_cache(cache: ReplicaStats, now: float) -> list[State]:
     found: list[State] = []
     if cache.emptied_at is not None and now - cache.emptied_at <= RESTARTED_S:
         found.append(State.RESTARTED_SILENTLY)
+    if cache.drops_last_block:
+        found.append(State.LAST_BLOCK_DROPPED)
     if cache.is_predicted_only:
         found.append(State.PREDICTED_ONLY)
     if cache.complaint:

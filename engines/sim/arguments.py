@@ -33,6 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--hide-capacity", dest="hides_capacity", action="store_true", help="tell nowhere how much the cache holds"
     )
+    parser.add_argument(
+        "--drop-last-block",
+        dest="drops_last_block",
+        action="store_true",
+        help="compute the last block of each hit anew, as engines do that decode speculatively by EAGLE or MTP heads",
+    )
     _add_answers(parser)
     _add_tier(parser)
     _add_events(parser)

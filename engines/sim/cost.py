@@ -49,6 +49,8 @@ class Preset(msgspec.Struct, frozen=True):
     max_model_len: int
     offload_blocks: int = 0
     """Blocks of the CPU tier; 0 is none."""
+    drops_last_block: bool = False
+    """Whether the last block that a prompt finds in the GPU is computed anew."""
 
     @property
     def capacity_tokens(self) -> int:

@@ -54,6 +54,8 @@ class SimOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Blocks of a CPU tier that takes what the GPU evicts; 0 is none."""
     offload_tokens_per_s: float | None = None
     """Tokens a second that come back from the CPU tier; None takes the preset's link."""
+    drops_last_block: bool = False
+    """Whether the last block of a hit is computed anew, as speculative decoding by EAGLE or MTP heads has it in vLLM."""
     template: TemplateStyle = "plain"
     """How the chat template renders: `Template` says what each style does."""
     template_day_s: float = DAY_S
@@ -83,7 +85,8 @@ class SimOptions(msgspec.Struct, frozen=True, kw_only=True):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
         self._check_rest()
-        preset = msgspec.structs.replace(PRESETS[self.preset], **chosen, offload_blocks=self.offload_blocks)
+        tier = {"offload_blocks": self.offload_blocks, "drops_last_block": self.drops_last_block}
+        preset = msgspec.structs.replace(PRESETS[self.preset], **chosen, **tier)
         if self.offload_tokens_per_s is not None:
             cost = msgspec.structs.replace(preset.cost, load_token_s=1 / self.offload_tokens_per_s)
             preset = msgspec.structs.replace(preset, cost=cost)

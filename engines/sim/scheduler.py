@@ -163,6 +163,8 @@ class Scheduler:
             # The last token is always computed: its logits are what the next token is drawn from.
             limit = (len(sequence.tokens) - 1) // block_size
             cached = self.pool.match(sequence.hashes, limit)
+            if self.preset.drops_last_block:
+                del cached[-1:]
             num_loaded = self.tier.match(sequence.hashes, len(cached), limit) if self.tier is not None else 0
             if sequence.reports_reused and cached:
                 # Told at each try to admit it, and before what that evicts and stores, as vLLM does.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from turnwise.index.closed_loop import CREDIT_TOKENS, ClosedLoop, Finding, Score, Verdict, judge
+from turnwise.index.closed_loop import CREDIT_TOKENS, ClosedLoop, Finding, LastBlock, Score, Verdict, judge
 from turnwise.types import HitSource
 
 BLOCK = 16
@@ -91,3 +91,38 @@ def test_the_scores_of_a_replica_are_told_for_each_source_that_decided_and_its_c
         loop.confirmed.trust(640, 0, BLOCK)
     assert loop.is_weighed
     assert loop.complaint.startswith("confirmed claims are distrusted: ")
+
+
+def test_a_last_block_that_is_always_missing_is_taken_for_dropped_after_sixteen_hits_in_a_row():
+    last = LastBlock()
+    moved = [last.note(640, 640 - BLOCK, BLOCK) for _ in range(20)]
+    assert moved.index(True) == 15
+    assert moved.count(True) == 1
+    assert last.is_dropped
+
+
+@pytest.mark.parametrize("found", [0, 640 - 2 * BLOCK, 640 + BLOCK, 630])
+def test_what_is_short_by_more_or_less_than_a_block_says_nothing_of_the_last_one(found):
+    last = LastBlock()
+    for _ in range(100):
+        last.note(640, found, BLOCK)
+    last.note(0, 0, BLOCK)
+    for _ in range(15):
+        last.note(640, 640 - BLOCK, BLOCK)
+    assert not last.is_dropped
+
+
+def test_a_block_that_is_missing_now_and_then_is_not_dropped():
+    last = LastBlock()
+    for number in range(300):
+        last.note(640, 640 - BLOCK * (number % 3 == 0), BLOCK)
+    assert not last.is_dropped
+
+
+def test_an_engine_that_keeps_its_last_block_again_is_found_out_after_seven_hits():
+    last = LastBlock()
+    for _ in range(50):
+        last.note(640, 640 - BLOCK, BLOCK)
+    moved = [last.note(640, 640, BLOCK) for _ in range(10)]
+    assert moved.index(True) == 6
+    assert not last.is_dropped

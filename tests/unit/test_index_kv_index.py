@@ -8,6 +8,7 @@ import xxhash
 
 from turnwise.events import BlocksCleared, BlocksRemoved, BlocksStored, EventBatch
 from turnwise.index import DomainKey, KvIndex, Report, prompt_chain
+from turnwise.index.holdings import STALE_WEIGHT
 from turnwise.index.lessons import MAX_PENDING, MAX_STAMPS, PENDING_TTL_S
 from turnwise.settings import IndexSettings
 from turnwise.types import BLOCK_HASH_MASK, Hit, HitSource, Prompt, Segment, SegmentKind
@@ -369,10 +370,12 @@ def test_a_replica_that_restarted_or_cleared_its_cache_holds_nothing(taught, how
     assert hit(taught, SYSTEM, ASK, NEXT, now=13.0) == confirmed(6)
 
 
-def test_a_stale_feed_leaves_predictions_with_their_long_life_until_it_is_back(taught):
+def test_a_stale_feed_leaves_predictions_with_their_long_life_and_less_weight_until_it_is_back(taught):
     taught.book("c0", chain(SYSTEM, ASK), "a", length(SYSTEM, ASK), 10.0)
     taught.set_stale("a", is_stale=True)
-    assert hit(taught, SYSTEM, ASK, NEXT, now=500.0) == predicted(ASKED)
+    weighed = hit(taught, SYSTEM, ASK, NEXT, now=500.0)
+    assert (weighed.source, weighed.unweighed_tokens) == (HitSource.PREDICTED, ASKED * BLOCK)
+    assert weighed.tokens == round(ASKED * STALE_WEIGHT) * BLOCK
     assert hit(taught, SYSTEM, ASK, NEXT, now=1000.0) == Hit()
     taught.set_stale("a", is_stale=False)
     assert hit(taught, SYSTEM, ASK, NEXT, now=1000.0) == confirmed(ASKED)

@@ -46,6 +46,7 @@ CASES = {
     State.MISSING_HEADS: (member(), cache(num_headless=2), WELL),
     State.NONSENSE_EVENTS: (member(num_nonsense=1), cache(), WELL),
     State.DISTRUSTED_SOURCE: (member(), cache(complaint="confirmed is distrusted"), WELL),
+    State.LAST_BLOCK_DROPPED: (member(), cache(drops_last_block=True), WELL),
     State.PREDICTED_ONLY: (member(), cache(is_predicted_only=True), WELL),
     State.SPLIT_DOMAIN: (member(), cache(is_split=True), WELL),
     State.RESTARTED_SILENTLY: (member(), cache(emptied_at=1000.0 - RESTARTED_S), WELL),

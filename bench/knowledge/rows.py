@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.knowledge import faults, feeding, hidden, knowing, relaying
+from bench.knowledge import faults, feeding, hidden, knowing, naming, relaying
 from bench.knowledge.row import Row
 
 ROWS: dict[str, Callable[[int, Path], Row]] = {
@@ -14,6 +14,7 @@ ROWS: dict[str, Callable[[int, Path], Row]] = {
     "relaying": relaying.measure,
     "lossy": lambda seed, _: faults.measure_lossy(seed),
     "templates": lambda seed, _: faults.measure_templates(seed),
+    "naming": lambda seed, _: naming.measure(seed),
     "warm": lambda seed, _: faults.measure_warm(seed),
     "hidden": lambda seed, _: hidden.measure_row(seed),
 }

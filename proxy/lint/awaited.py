@@ -7,6 +7,7 @@ from collections import OrderedDict
 import msgspec
 
 from turnwise.proxy.lint.conversations import Line
+from turnwise.proxy.lint.template import Counted
 from turnwise.types import Prompt, PromptChain
 
 MAX_AWAITED = 256
@@ -14,11 +15,11 @@ MAX_AWAITED = 256
 
 
 class Onward(msgspec.Struct, frozen=True):
-    """A prompt and the one that it went on from, which had so many `tokens` where anybody counted them."""
+    """A prompt and the one that it went on from, with what was counted of that."""
 
     line: Line
     previous: Prompt
-    tokens: int | None
+    counted: Counted
     prompt: Prompt
     chain: PromptChain
     num_bytes: int

@@ -8,6 +8,7 @@ from weakref import ref
 
 from turnwise.proxy.lint.causes import Cause
 from turnwise.proxy.lint.compare import Views
+from turnwise.proxy.lint.template import Counted
 from turnwise.types import Digest, Prompt, PromptChain
 
 MAX_LINES = 64
@@ -32,6 +33,7 @@ class Line:
         "__weakref__",
         "_views",
         "chain",
+        "counted",
         "keys",
         "last",
         "name",
@@ -40,7 +42,6 @@ class Line:
         "parent",
         "prompt",
         "said",
-        "tokens",
     )
 
     def __init__(self, name: str, keys: tuple[Key, ...], parent: Line | None = None) -> None:
@@ -50,11 +51,15 @@ class Line:
         """The line that this one broke, as long as it is followed: forgotten once this one goes on, or is broken itself."""
         self.said: dict[Cause, float] = {} if parent is None else parent.said
         """When each cause was last worth a line of log."""
-        self.num_bytes = 0
+        self.num_bytes = self.num_segments = 0
+        self.counted = Counted()
+        """How many tokens its newest prompt has, and how it grew to them."""
 
     def hold(self, prompt: Prompt, chain: PromptChain, tokens: int | None, num_bytes: int, views: Views | None = None) -> None:
         """Let `prompt` be the newest; `views` where they were made already."""
-        self.prompt, self.chain, self.tokens, self.num_bytes = prompt, chain, tokens, num_bytes
+        before = self.counted.tokens
+        self.counted = Counted(tokens) if before is None else Counted(tokens, self.num_segments, before)
+        self.prompt, self.chain, self.num_bytes = prompt, chain, num_bytes
         self.num_segments = len(chain.digests)
         self.last: Digest = chain.digests[-1]
         self._views = views

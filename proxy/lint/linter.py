@@ -13,7 +13,7 @@ from turnwise.proxy.lint.causes import Cause
 from turnwise.proxy.lint.compare import Views, first_difference, head_length
 from turnwise.proxy.lint.conversations import BYTES_PER_LINE, BYTES_PER_SEGMENT, Conversations, Key, Line
 from turnwise.proxy.lint.diagnose import Break, diagnose
-from turnwise.proxy.lint.template import template_cause
+from turnwise.proxy.lint.template import Counted, template_cause
 from turnwise.proxy.lint.values import Finding, Followed, LinterStats, Step
 from turnwise.settings import LintSettings, Settings
 from turnwise.types import Prompt, PromptChain, SegmentKind, Usage
@@ -126,8 +126,8 @@ class Linter:
         onward = self._awaited.pop(call_id)
         if onward is None or parted.broke_at is None:
             return None
-        line, previous, tokens, prompt, chain = onward.line, onward.previous, onward.tokens, onward.prompt, onward.chain
-        return _parted(line, previous, tokens, prompt, chain, parted.broke_at, parted.lost_tokens, now).finding
+        line, previous, counted, prompt, chain = onward.line, onward.previous, onward.counted, onward.prompt, onward.chain
+        return _parted(line, previous, counted, prompt, chain, parted.broke_at, parted.lost_tokens, now).finding
 
     def follow(self, call: Call, now: float, usage: Usage | None = None, parted: Parted | None = None) -> Followed:
         """Compare an answered call with those before it, and say how it relates to them."""
@@ -148,9 +148,9 @@ class Linter:
         if line is not None:
             followed = _EXTENDS
             if parted is not None and parted.broke_at is not None:
-                followed = _parted(line, line.prompt, line.tokens, prompt, chain, parted.broke_at, parted.lost_tokens, now)
+                followed = _parted(line, line.prompt, line.counted, prompt, chain, parted.broke_at, parted.lost_tokens, now)
             elif parted is not None and parted.is_pending:
-                self._awaited.put(call.call_id, Onward(line, line.prompt, line.tokens, prompt, chain, line.num_bytes))
+                self._awaited.put(call.call_id, Onward(line, line.prompt, line.counted, prompt, chain, line.num_bytes))
             if num_bytes <= self._max_prompt_bytes:
                 self._conversations.update(line, prompt, chain, tokens, num_bytes)
             else:
@@ -199,7 +199,7 @@ class Linter:
     def _finding(self, line: Line, found: Break, chain: PromptChain, usage: Usage | None, now: float) -> Finding:
         place = found.place
         share = max(0, min(line.chain.ends[-1], chain.ends[-1]) - place.prompt_byte) / line.chain.ends[-1]
-        tokens = line.chain.ends[-1] / self._bytes_per_token if line.tokens is None else line.tokens
+        tokens = line.chain.ends[-1] / self._bytes_per_token if line.counted.tokens is None else line.counted.tokens
         lost = round(tokens * share)
         if usage is not None and usage.cached_tokens is not None:
             lost = min(lost, max(0, usage.prompt_tokens - usage.cached_tokens))
@@ -218,7 +218,7 @@ class Linter:
 def _parted(
     line: Line,
     previous: Prompt,
-    tokens: int | None,
+    counted: Counted,
     prompt: Prompt,
     chain: PromptChain,
     segment: int,
@@ -227,7 +227,7 @@ def _parted(
 ) -> Followed:
     """The engine's tokens part where the bytes do not, so the cause is in its template."""
     segment = min(segment, len(prompt.kinds) - 1)
-    cause = template_cause(previous, prompt, segment, 0 if tokens is None else max(0, tokens - lost_tokens))
+    cause = template_cause(previous, prompt, chain.ends, segment, lost_tokens, counted)
     byte = chain.ends[segment - 1] if segment else 0
     finding = Finding(line.name, cause, segment, prompt.kinds[segment], 0, byte, lost_tokens, _is_repeated(line, cause, now))
     return Followed(Step.BREAKS, finding, previous)

@@ -1,9 +1,10 @@
 """What the proxy knows of embedded engines whose templates break prefixes, and of engines that were warm before it came."""
 
 import pytest
-from bench.knowledge import faults, templates, warm
+from bench.knowledge import faults, naming, templates, warm
 
 from turnwise.engines.sim.template import TEMPLATE_STYLES
+from turnwise.proxy.lint import Cause
 
 EXTENDING = ("plain", "tools_after_system", "tools_before_system")
 AT_EVERY_TURN = {"drops_reasoning": 0.05, "tools_before_last_user": 0.14, "trims": 0.06}
@@ -72,3 +73,17 @@ def test_the_row_of_warm_engines_holds_only_once_all_is_known():
     row = faults.measure_warm(seed=3)
     assert row.holds == (row.measured in {"1", "2"})
     assert row.figures["blocks falsely believed"] == 0
+
+
+def test_the_row_of_causes_counts_the_habits_of_clients_and_every_break_under_a_template():
+    row = naming.measure(seed=3, num_seeds=1)
+    assert row.holds
+    assert row.figures["cases"] > row.figures["causes of clients"] + len(naming.BREAKING)
+    assert row.figures["false alarms"] == 0
+
+
+def test_a_cause_that_is_not_named_fails_the_row(monkeypatch):
+    monkeypatch.setitem(naming.BREAKING, "trims", Cause.TEMPLATE_DROPS_REASONING)
+    row = naming.measure(seed=3, num_seeds=1)
+    assert not row.holds
+    assert row.figures["trims %"] == 0

@@ -64,6 +64,8 @@ def causes_of_talk(virtually, world, seed, *, calls=6, think_s=1.0, settings=Non
         (Cause.TEMPLATE_DROPS_REASONING, {"template": "drops_reasoning", "reasoning_share": 1.0}),
         (Cause.TEMPLATE_REORDERS, {"template": "tools_before_last_user"}),
         (Cause.TEMPLATE_REORDERS, {"template": "trims"}),
+        (Cause.TEMPLATE_REORDERS, {"template": "tools_before_last_user", "reasoning_share": 0.5}),
+        (Cause.TEMPLATE_REORDERS, {"template": "trims", "reasoning_share": 0.5}),
     ],
     ids=lambda value: value.get("template") if isinstance(value, dict) else "",
 )

@@ -3,8 +3,9 @@
 import random
 
 import pytest
-from tests.property.lint_agents import Agent, request_of
-from tests.property.lint_instabilities import INSTABILITIES, broken_case
+from bench.knowledge.linting import INSTABILITIES, broken_case
+from bench.knowledge.linting.agents import Agent, request_of
+from bench.knowledge.naming import BAR, findings_of, is_named
 
 from turnwise.proxy.lint import Cause, Linter, Step
 from turnwise.settings import LintSettings
@@ -16,19 +17,6 @@ ELSEWHERE = BY_TEMPLATE | {Cause.API_CHANGED, Cause.UNKNOWN}
 """Causes with tests of their own in tests/unit/test_lint.py: they are no habit of one client."""
 
 
-def findings_of(agent, bodies):
-    linter = Linter(LintSettings(), bytes_per_token=4.0)
-    found = [(call, linter.check(request_of(agent, body), now=call * 100.0)) for call, body in enumerate(bodies)]
-    return [(call, finding) for call, finding in found if finding is not None]
-
-
-def is_named(cause, seed):
-    """Whether the first finding is at the call that broke the prefix, and all findings name the cause."""
-    agent, at, bodies = broken_case(cause, seed)
-    found = findings_of(agent, bodies)
-    return bool(found) and found[0][0] == at and {finding.cause for _, finding in found} == {cause}
-
-
 def test_there_is_an_instability_for_every_cause_of_a_client():
     assert set(INSTABILITIES) == set(Cause) - ELSEWHERE
     assert SEEDS_PER_CAUSE * len(INSTABILITIES) >= 200
@@ -37,7 +25,7 @@ def test_there_is_an_instability_for_every_cause_of_a_client():
 @pytest.mark.parametrize("cause", INSTABILITIES)
 def test_the_cause_is_named_at_the_call_that_broke_the_prefix(cause):
     named = [is_named(cause, seed) for seed in range(SEEDS_PER_CAUSE)]
-    assert sum(named) / len(named) >= 0.95, [seed for seed, is_right in enumerate(named) if not is_right]
+    assert sum(named) / len(named) >= BAR, [seed for seed, is_right in enumerate(named) if not is_right]
 
 
 def test_what_was_lost_lies_behind_the_place_where_the_prompts_part():

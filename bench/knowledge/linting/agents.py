@@ -1,15 +1,26 @@
 """Conversations of agents, made from a seed, as their clients send them over three APIs."""
 
+from __future__ import annotations
+
 import copy
 import json
+import random
 import string
 import uuid
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from turnwise.dialects import match
 from turnwise.proxy.reading import Reader
 from turnwise.proxy.wire.ports import RawRequest
 from turnwise.settings import Edits
+from turnwise.types import Request
+
+Json = dict[str, Any]
+Step = tuple[Any, ...]
+Tool = tuple[str, str, Json]
+"""Name, description, and schema of its arguments."""
 
 PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
 TEXT = (
@@ -38,24 +49,32 @@ NOUNS = ("file", "folder", "shell", "web", "issue", "branch", "notebook", "symbo
 START = datetime(2026, 11, 21, 12, 27, 33, 517000, tzinfo=UTC)
 
 
-def prose(rng, low, high):
+def prose(rng: random.Random, low: int, high: int) -> str:
+    """A sentence of so many words."""
     return " ".join(rng.choices(WORDS, k=rng.randint(low, high))).capitalize() + "."
 
 
-def token(rng, alphabet, length):
+def token(rng: random.Random, alphabet: str, length: int) -> str:
+    """So many letters of an alphabet."""
     return "".join(rng.choices(alphabet, k=length))
 
 
-def new_uuid(rng):
+def new_uuid(rng: random.Random) -> str:
+    """A UUID."""
     return str(uuid.UUID(int=rng.getrandbits(128), version=4))
 
 
-def new_tool(rng, name):
+def new_tool(rng: random.Random, name: str) -> Tool:
+    """A tool with a few arguments."""
     properties = {
         field: {"type": rng.choice(["string", "integer", "boolean"]), "description": prose(rng, 4, 12)}
         for field in rng.sample(["path", "pattern", "limit", "offset", "recursive", "query", "timeout"], rng.randint(2, 4))
     }
     return name, prose(rng, 10, 60), {"type": "object", "properties": properties, "required": sorted(properties)[:2]}
+
+
+Change = Callable[["Agent"], bytes | None]
+"""Changes an agent before a request is written; returns the body where it writes that itself."""
 
 
 class Agent:
@@ -65,14 +84,15 @@ class Agent:
     ("say", text, thought).
     """
 
-    def __init__(self, rng, api=None):
+    def __init__(self, rng: random.Random, api: str | None = None) -> None:
         self.rng = rng
         self.api = api or rng.choice(list(PATHS))
         self.model = rng.choice(["qwen3-coder-480b", "gpt-oss-120b", "glm-5"])
         self.separators = rng.choice([(",", ":"), (", ", ": ")])
         self.session = new_uuid(rng) if rng.random() < 0.5 else None
         self.thinks = rng.random() < 0.7
-        self.extra = {}
+        self.extra: Json = {}
+        self.call = self.breaks_at = 0
         names = rng.sample([f"{verb}_{noun}" for verb in VERBS for noun in NOUNS], rng.randint(3, 14))
         self.tools = [new_tool(rng, name) for name in names]
         self.system = [
@@ -81,12 +101,12 @@ class Agent:
             f"Working directory: /home/user/{rng.choice(NOUNS)}-{rng.randint(1, 99)}",
             *(prose(rng, 20, 120) for _ in range(rng.randint(3, 12))),
         ]
-        self.steps = []
-        self.ends = []
+        self.steps: list[Step] = []
+        self.ends: list[int] = []
         """Number of steps that each request carries."""
         self._talk(rng.randint(10, 30))
 
-    def _talk(self, num_turns):
+    def _talk(self, num_turns: int) -> None:
         rng = self.rng
         self.steps.append(("user", f"Task {new_uuid(rng)[:8]}: {prose(rng, 10, 80)}"))
         while len(self.steps) < num_turns:
@@ -103,25 +123,32 @@ class Agent:
                 self.steps.append(("user", prose(rng, 8, 40)))
         self.ends.append(len(self.steps))
 
-    def bodies(self, instability=None, at=None):
-        """The bodies of all calls; from call `at` on, `instability(self, call)` changes the agent before it is written."""
+    @property
+    def is_breaking(self) -> bool:
+        """Whether the prefix is to break at this call, or has broken before."""
+        return self.call >= self.breaks_at
+
+    def bodies(self, instability: Change | None = None, at: int = 0) -> Iterator[bytes]:
+        """The bodies of all calls; `instability` changes the agent before each is written, and breaks from call `at` on."""
         for call, end in enumerate(self.ends):
             agent = copy.copy(self)
             agent.tools, agent.system, agent.extra = copy.deepcopy(self.tools), list(self.system), dict(self.extra)
             agent.steps = list(self.steps[:end])
-            body = None
-            agent.breaks_at = at
-            if instability is not None:
-                body = instability(agent, call, call >= at)
+            agent.call, agent.breaks_at = call, at
+            body = None if instability is None else instability(agent)
             yield agent.written(agent.body()) if body is None else body
 
-    def written(self, body, **options):
+    def written(self, body: Json, **options: Any) -> bytes:
+        """The JSON of a body as this client writes it."""
         return json.dumps(body, **{"separators": self.separators, "ensure_ascii": False, **options}).encode()
 
-    def body(self):
-        return getattr(self, f"_{self.api}")()
+    def body(self) -> Json:
+        """The request that it sends now, in its API."""
+        if self.api == "chat":
+            return self._chat()
+        return self._messages() if self.api == "messages" else self._responses()
 
-    def _chat(self):
+    def _chat(self) -> Json:
         messages = [{"role": "system", "content": "\n".join(self.system)}]
         for step in self.steps:
             match step:
@@ -143,7 +170,7 @@ class Agent:
         ]
         return {"model": self.model, "messages": messages, "tools": tools, "stream": True, **self.extra}
 
-    def _messages(self):
+    def _messages(self) -> Json:
         messages = []
         for step in self.steps:
             match step:
@@ -165,7 +192,7 @@ class Agent:
         system = [{"type": "text", "text": "\n".join(self.system)}]
         return {"model": self.model, "max_tokens": 8192, "system": system, "tools": tools, "messages": messages, **self.extra}
 
-    def _responses(self):
+    def _responses(self) -> Json:
         items = []
         for step in self.steps:
             match step:
@@ -191,11 +218,12 @@ class Agent:
         return {"model": self.model, "instructions": "\n".join(self.system), "input": items, "tools": tools, **self.extra}
 
 
-def as_text(arguments):
+def as_text(arguments: str | Json) -> str:
+    """Arguments of a call as chat and responses send them."""
     return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
 
 
-def request_of(agent, body, number=0):
+def request_of(agent: Agent, body: bytes, number: int = 0) -> Request:
     """A body as the proxy reads it."""
     fields = {} if agent.session is None else {b"x-session-id": agent.session.encode()}
     path = PATHS[agent.api]

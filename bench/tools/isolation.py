@@ -1,26 +1,25 @@
-"""One of ten tool servers breaks: what the other nine feel, how soon it is back, and that nothing is left of a thousand."""
+"""One of ten tool servers breaks: what the other nine feel, how soon it is back, and that nothing is left of a thousand.
+
+Some ways of breaking by themselves: `python -m bench.tools.isolation [--rounds N] "killed program" "hung endpoint" ...`
+"""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import os
 import signal
-import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 import msgspec
 import uvloop
 from bench.knowledge.row import Row, at_most
 from bench.tools import Options
 from bench.tools.bare import bare_start
-from bench.tools.ten import ENDLESS, Server, Ten, standing
+from bench.tools.restarts import NUM_RESTARTS, left_of_restarts
+from bench.tools.ten import ENDLESS, HALF, Server, Ten, standing
 
-from turnwise.tools_gateway.settings import UpstreamSettings
-from turnwise.tools_gateway.upstreams.stdio import StdioDial
 from turnwise.tools_gateway.values import ToolFault
 
 P99_BOUND, HEAL_BOUND_S = 1.5, 5.0
@@ -28,14 +27,19 @@ ROUNDS, WINDOW_S, PERIOD_S = 5, 2.0, 0.04
 BROKEN_S, SOUND_S = 1.0, 10.0
 """For how long a call is waited for, of the server that is broken and of the others."""
 
-NUM_RESTARTS, SETTLE_S = 1000, 2.0
-DESCRIPTORS = "/proc/self/fd"
-SMALL = Path(__file__).with_name("small_server.py")
-KILLED, HUNG, REFUSING, LEAKING = "killed", "hung", "refusing", "leaking"
-CASES = tuple((fault, is_program) for fault in (KILLED, HUNG, REFUSING, LEAKING) for is_program in (True, False))
+WELL, KILLED, HUNG, REFUSING, LEAKING = "well", "killed", "hung", "refusing", "leaking"
+CONTROL = f"{WELL} program"
+"""Nothing is broken: how far two sets of windows in which all is well are apart."""
+
+CASES = {CONTROL: (WELL, True)} | {
+    f"{fault} {'program' if is_program else 'endpoint'}": (fault, is_program)
+    for fault in (KILLED, HUNG, REFUSING, LEAKING)
+    for is_program in (True, False)
+}
 HOW = (
     "Ten servers of the SDK, five programs and five behind ports of loopback, each asked every 40 ms on one loop. Windows of "
-    "2 s in which all is well and in which one is broken take turns; percentiles are of all windows of a kind."
+    "2 s in which all is well and in which one is broken take turns; percentiles are of all windows of a kind. Well program: "
+    "nothing was broken, and what is off 1 is chance."
 )
 HEALED_HOW = (
     "Seconds, the longest of five, from when a server can be started again: a program that was killed from then on, any other "
@@ -54,17 +58,18 @@ class Case(msgspec.Struct):
     """What the program took to start by itself, each time that it healed by a start."""
     num_failed: int = 0
 
+    @property
+    def ratio(self) -> float:
+        """The p99 beside the broken server, in that of the same nine while all is well."""
+        return _p99(self.broken_s) / _p99(self.quiet_s)
+
 
 def rows(_options: Options) -> Sequence[Row]:
     """Measure what is felt, what heals, and what is left."""
-    cases = uvloop.run(_measure())
-    with tempfile.TemporaryDirectory() as folder:
-        tempfile.tempdir = folder
-        try:
-            left = uvloop.run(_restart())
-        finally:
-            tempfile.tempdir = None
-    ratios = {name: _p99(case.broken_s) / _p99(case.quiet_s) for name, case in cases.items()}
+    cases = uvloop.run(_measure(list(CASES), ROUNDS))
+    left = left_of_restarts()
+    ratios = {name: case.ratio for name, case in cases.items()}
+    worst = max(ratio for name, ratio in ratios.items() if name != CONTROL)
     figures = {f"{name}, x quiet": ratio for name, ratio in ratios.items()}
     figures |= {"quiet p99 ms": 1e3 * _p99([took for case in cases.values() for took in case.quiet_s])}
     failed = sum(case.num_failed for case in cases.values())
@@ -73,7 +78,7 @@ def rows(_options: Options) -> Sequence[Row]:
     healed |= {f"{name}, bare start, s": max(case.bare_s) for name, case in cases.items() if case.bare_s}
     touched = "p99 of calls to the other nine while one of ten upstreams is broken, the worst way of breaking"
     return [
-        at_most("isolation", touched, max(ratios.values()), P99_BOUND, "x all well", figures, HOW),
+        at_most("isolation", touched, worst, P99_BOUND, "x all well", figures, HOW),
         at_most("isolation-failed", "failed calls of the other nine", failed, 0, "calls", {"calls": _count(cases)}, HOW),
         at_most("isolation-healed", "from its return to its first answer", slowest, HEAL_BOUND_S, "s", healed, HEALED_HOW),
         at_most(
@@ -88,14 +93,14 @@ def rows(_options: Options) -> Sequence[Row]:
     ]
 
 
-async def _measure() -> dict[str, Case]:
-    """All faults, by turns."""
-    cases = {_name(fault, is_program=is_program): Case() for fault, is_program in CASES}
+async def _measure(names: Sequence[str], rounds: int) -> dict[str, Case]:
+    """These faults, by turns; each round breaks another server."""
+    cases = {name: Case() for name in names}
     async with standing() as ten:
-        for number in range(ROUNDS):
-            for fault, is_program in CASES:
-                case = cases[_name(fault, is_program=is_program)]
-                server = [server for server in ten.servers if server.is_program is is_program][number]
+        for number in range(rounds):
+            for name, case in cases.items():
+                fault, is_program = CASES[name]
+                server = [server for server in ten.servers if server.is_program is is_program][number % HALF]
                 others = [other for other in ten.servers if other is not server]
                 case.quiet_s += await _window(ten, server, others, case)
                 async with _broken(ten, server, fault):
@@ -104,7 +109,7 @@ async def _measure() -> dict[str, Case]:
                     case.broken_s += await _window(ten, server, others, case)
                 case.healed_s.append(await (healing or ten.healed(server)))
                 await ten.ready()
-                if server.is_program and fault != HUNG:
+                if server.is_program and fault not in {WELL, HUNG}:
                     case.bare_s.append(await bare_start(server.settings().command))
     return cases
 
@@ -140,7 +145,7 @@ async def _broken(ten: Ten, server: Server, fault: str) -> AsyncIterator[None]:
         server.signal(ten.pid(server), signal.SIGKILL)
     elif fault == HUNG:
         server.signal(ten.pid(server), signal.SIGSTOP)
-    else:
+    elif fault == LEAKING:
         leak = asyncio.create_task(_leak(ten, server))
     pid = ten.pid(server)
     try:
@@ -167,54 +172,6 @@ async def _leak(ten: Ten, server: Server) -> None:
             await ten.call(server, "report", {"steps": ENDLESS}, WINDOW_S)
 
 
-async def _restart() -> dict[str, int]:
-    """What is left of programs that were started and ended a thousand times."""
-    upstream = UpstreamSettings(name="small", command=(sys.executable, "-I", "-S", str(SMALL)))
-    dial = StdioDial(upstream, {}, news=_unheard, lost=_unheard, clock=time.monotonic, capabilities={})
-    await (await dial()).aclose()  # what the loop itself keeps for programs is open from now on
-    before = _entries(DESCRIPTORS)
-    pids: set[int] = set()
-    for number in range(NUM_RESTARTS):
-        connection = await dial()
-        assert connection.pid is not None
-        pids.add(connection.pid)
-        if how := (None, signal.SIGKILL, signal.SIGSTOP)[number % 3]:
-            os.kill(connection.pid, how)
-            connection.give_up("it was broken")
-        await connection.aclose()
-    for _ in range(100):
-        if not _running(pids):
-            break
-        await asyncio.sleep(SETTLE_S / 100)
-    return {
-        "processes": _running(pids),
-        "descriptors": max(0, _entries(DESCRIPTORS) - before),
-        "folders": _entries(tempfile.gettempdir()),
-    }
-
-
-def _running(sessions: set[int]) -> int:
-    """Processes of these sessions, each of which one program led; what has ended counts while it is ours to be waited for."""
-    return sum(_is_of(sessions, path) for path in Path("/proc").iterdir() if path.name.isdigit())
-
-
-def _is_of(sessions: set[int], process: Path) -> bool:
-    """Whether a process is left of one of these sessions."""
-    try:
-        state, parent, _, session, *_ = (process / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    except OSError:
-        return False
-    return int(session) in sessions and (state not in {"Z", "X"} or int(parent) == os.getpid())
-
-
-def _entries(folder: str) -> int:
-    return len(list(Path(folder).iterdir()))
-
-
-def _unheard(*_: object) -> None:
-    """Nobody listens."""
-
-
 def _count(cases: dict[str, Case]) -> int:
     return sum(len(case.quiet_s) + len(case.broken_s) for case in cases.values())
 
@@ -223,5 +180,17 @@ def _p99(values: Sequence[float]) -> float:
     return sorted(values)[int(0.99 * (len(values) - 1))]
 
 
-def _name(fault: str, *, is_program: bool) -> str:
-    return f"{fault} {'program' if is_program else 'endpoint'}"
+def main() -> None:
+    """Measure the ways of breaking that are named."""
+    parser = argparse.ArgumentParser(description="What nine tool servers feel of the tenth.")
+    parser.add_argument("names", nargs="+", choices=CASES)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    args = parser.parse_args()
+    for name, case in uvloop.run(_measure(args.names, args.rounds)).items():
+        quiet, broken = (f"{1e3 * _p99(took):.1f} ms of {len(took)}" for took in (case.quiet_s, case.broken_s))
+        ended = f"{case.num_failed} failed, healed {max(case.healed_s):.2f} s"
+        print(f"{name}: {case.ratio:.2f} x, p99 {broken} beside {quiet}, {ended}")
+
+
+if __name__ == "__main__":
+    main()

@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import Self
 
 import zmq
-import zmq.asyncio
-from zmq.utils.monitor import recv_monitor_message
+from zmq.utils.monitor import parse_monitor_message
 
 from turnwise.engines.base import FeedLost, ReplayUnavailable
+from turnwise.engines.vllm.inbox import Inbox
 from turnwise.engines.vllm.wire import END_OF_REPLAY, decode_batch
 from turnwise.events import EventBatch, EventSourceInfo
 
@@ -50,7 +50,7 @@ class ZmqEventSource:
         self._connect_timeout_s = connect_timeout_s
         self._replay_timeout_s = replay_timeout_s
         self._sockets = ExitStack()
-        self._socket: zmq.asyncio.Socket | None = None
+        self._inbox: Inbox | None = None
         self._lost: asyncio.Task[None] | None = None
         """Done once the connection is gone."""
         self._fault: ValueError | None = None
@@ -73,16 +73,20 @@ class ZmqEventSource:
             monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
             sockets.callback(monitor.close, 0)
             sockets.callback(socket.disable_monitor)
+            inbox, news = Inbox(socket), Inbox(monitor)
+            sockets.callback(inbox.close)
+            sockets.callback(news.close)
             try:
                 socket.connect(self._info.endpoint)
                 async with asyncio.timeout(self._connect_timeout_s):
-                    await _happens(monitor, zmq.EVENT_HANDSHAKE_SUCCEEDED)
+                    await _happens(news, zmq.EVENT_HANDSHAKE_SUCCEEDED)
             except zmq.ZMQError as error:
                 raise FeedLost(f"{self._info.endpoint} cannot be connected to: {error}") from error
             except TimeoutError as error:
                 raise FeedLost(f"no KV events from {self._info.endpoint} within {self._connect_timeout_s} s") from error
-            self._lost = asyncio.create_task(_happens(monitor, zmq.EVENT_DISCONNECTED), name=f"watch {self._info.endpoint}")
-            self._sockets, self._socket = sockets.pop_all(), socket
+            self._lost = asyncio.create_task(_happens(news, zmq.EVENT_DISCONNECTED), name=f"watch {self._info.endpoint}")
+            self._lost.add_done_callback(lambda _: inbox.wake())
+            self._sockets, self._inbox = sockets.pop_all(), inbox
         return self
 
     async def __aexit__(
@@ -93,7 +97,7 @@ class ZmqEventSource:
             if self._lost is not None:
                 self._lost.cancel()
                 await asyncio.wait([self._lost])
-        self._socket = None
+        self._inbox = None
 
     async def receive(self) -> list[EventBatch]:
         """Wait for the next batches, at most `MAX_DRAIN`.
@@ -101,18 +105,19 @@ class ZmqEventSource:
         Raises `ValueError` on a message that cannot be read: what came whole before it is given first, and what comes after
         it is not lost. Raises `FeedLost` once the connection is gone and all that had arrived was given.
         """
-        assert self._socket is not None, "receive() is for an entered source"
+        inbox, lost = self._inbox, self._lost
+        assert inbox is not None, "receive() is for an entered source"
+        assert lost is not None
         if self._fault is not None:
             fault, self._fault = self._fault, None
             raise fault
-        frames = await self._hear(self._socket)
+        while (frames := inbox.take()) is None:
+            if lost.done():
+                raise FeedLost(f"the connection to {self._info.endpoint} is gone")
+            await inbox.wait()
         batches = [self._read(frames)]
         num_bytes = len(frames[2])
-        while len(batches) < MAX_DRAIN and num_bytes < MAX_DRAIN_BYTES:
-            try:
-                frames = await self._socket.recv_multipart(flags=zmq.NOBLOCK)
-            except zmq.Again:
-                break
+        while len(batches) < MAX_DRAIN and num_bytes < MAX_DRAIN_BYTES and (frames := inbox.take()) is not None:
             try:
                 batches.append(self._read(frames))
             except ValueError as error:
@@ -129,14 +134,15 @@ class ZmqEventSource:
         if self._info.replay_endpoint is None:
             raise ReplayUnavailable("this replica has no replay endpoint")
         socket = _context().socket(zmq.DEALER)
+        inbox = Inbox(socket)
         try:
             socket.setsockopt(zmq.LINGER, 0)
             socket.setsockopt(zmq.RCVHWM, RECEIVE_QUEUE)
             socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
             socket.connect(self._info.replay_endpoint)
             async with asyncio.timeout(self._replay_timeout_s):
-                await socket.send_multipart([b"", start.to_bytes(8, "big")])
-                return await self._read_replay(socket)
+                socket.send_multipart([b"", start.to_bytes(8, "big")], zmq.NOBLOCK)
+                return await self._read_replay(inbox)
         except zmq.ZMQError as error:
             raise ReplayUnavailable(f"{self._info.replay_endpoint} cannot be asked: {error}") from error
         except ValueError as error:
@@ -146,24 +152,13 @@ class ZmqEventSource:
                 f"no whole answer from {self._info.replay_endpoint} within {self._replay_timeout_s} s"
             ) from error
         finally:
+            inbox.close()
             socket.close()
 
-    async def _hear(self, socket: zmq.asyncio.Socket) -> list[bytes]:
-        assert self._lost is not None
-        message = asyncio.ensure_future(socket.recv_multipart())
-        try:
-            if not message.done():
-                await asyncio.wait([message, self._lost], return_when=asyncio.FIRST_COMPLETED)
-            if message.done():
-                return message.result()
-        finally:
-            message.cancel()
-        raise FeedLost(f"the connection to {self._info.endpoint} is gone")
-
-    async def _read_replay(self, socket: zmq.asyncio.Socket) -> list[EventBatch]:
+    async def _read_replay(self, inbox: Inbox) -> list[EventBatch]:
         batches: list[EventBatch] = []
         while True:
-            frames = await socket.recv_multipart()
+            frames = await inbox.next()
             if END_OF_REPLAY in frames[1:3]:
                 return batches
             await asyncio.sleep(0)  # a socket that has more does not wait, and an engine keeps ten thousand batches
@@ -183,12 +178,12 @@ class ZmqEventSource:
             logger.warning("KV events of type %s from %s are not known here and are left out", kind, self._info.endpoint)
 
 
-async def _happens(monitor: zmq.asyncio.Socket, wanted: int) -> None:
+async def _happens(news: Inbox, wanted: int) -> None:
     """Wait for an event of a monitored socket."""
-    while (await recv_monitor_message(monitor))["event"] != wanted:
+    while parse_monitor_message(await news.next())["event"] != wanted:
         pass
 
 
-def _context() -> zmq.asyncio.Context:
+def _context() -> zmq.SyncContext:
     """One context for the process: each holds a thread."""
-    return zmq.asyncio.Context.instance()
+    return zmq.Context.instance()

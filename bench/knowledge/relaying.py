@@ -14,28 +14,32 @@ from statistics import median
 import httpx
 from bench.knowledge.row import Row, at_most
 from bench.proxy import scenarios
-from bench.proxy.install import compile_tools
+from bench.proxy.install import CFLAGS, compile_tools
 from bench.proxy.measure import LOAD_PATIENCE_S, NONCES_PER_SAMPLE
 from bench.proxy.peers import ROOT
 from bench.proxy.processes import Processes, cpu_ns, free_ports, on_cores, wait_until_answering
 from bench.proxy.results import Load, read_load
 from bench.proxy.scenarios import Scenario
 
+from turnwise.index.holdings import BLOCKS_SLACK
+
 BOUND = 1.5
 EVENTS_PER_S = 400.0
 """Of 128 blocks each: 51,200 blocks a second, as 27 replicas store that prefill 30,000 new tokens a second each."""
 STREAMS, GAP_US = 8, 2_000
 ROUNDS, SECONDS = 9, 1.5
-MAX_BLOCKS = 30_000
-"""Blocks kept of a replica: fewer than pass before the same come again, so every event is of new blocks and evicts others."""
+CACHE_BLOCKS = 24_000
+"""Of the replica's cache: the index keeps a quarter more, fewer than pass before the same come again, so every event is of new
+blocks and evicts others."""
 READY_S = 30.0
 POLITELY = ("nice", "-n", "19")
 """The publisher shares a core with what takes the time of chunks, and must not hold it up: another machine would run it."""
 SCENARIO = Scenario("stream2ms", "", "2ms", connections=STREAMS, num_chunks=scenarios.NUM_CHUNKS, gap_us=GAP_US)
 HOW = (
     f"{STREAMS} streams with a chunk each {GAP_US // 1000} ms through the proxy on one core; generator, replica and publisher "
-    f"share the other, the publisher at the lowest priority. In every other sample {EVENTS_PER_S:.0f} events a second of 128 "
-    "blocks come over ZMQ. Transit is from a chunk's leaving the replica to its arrival; samples in turns, ratios in a round."
+    f"share the other, the publisher at the lowest priority. In every other sample {EVENTS_PER_S:.0f} events a second come by "
+    "ZMQ, of 128 new blocks each that evict as many. Transit is from a chunk's leaving the replica to its arrival; samples in "
+    "turns, ratios in a round."
 )
 
 
@@ -43,7 +47,7 @@ def measure(seed: int, cache: Path) -> Row:
     """The row; raises `ProcessError` where something does not start, `RuntimeError` where no events were heard."""
     cores = sorted(os.sched_getaffinity(0))
     router, load = str(cores[0]), str(cores[-1])
-    tools = compile_tools(cache)
+    tools = compile_tools(cache, (*CFLAGS, f"-DNUM_GPU_BLOCKS={CACHE_BLOCKS}"))
     with tempfile.TemporaryDirectory() as name, Processes(Path(name)) as processes:
         folder = Path(name)
         replica_port, proxy_port, admin_port, events_port, replay_port = free_ports(5)
@@ -63,8 +67,7 @@ def measure(seed: int, cache: Path) -> Row:
         config.write_text(
             f'[[replicas]]\nname = "r0"\nurl = "http://127.0.0.1:{replica_port}"\n'
             f'events_endpoint = "tcp://127.0.0.1:{events_port}"\nreplay_endpoint = "tcp://127.0.0.1:{replay_port}"\n'
-            f"[server]\nport = {proxy_port}\nadmin_port = {admin_port}\n"
-            f'[index]\nmax_blocks_per_replica = {MAX_BLOCKS}\n[log]\nlevel = "warning"\n',
+            f'[server]\nport = {proxy_port}\nadmin_port = {admin_port}\n[log]\nlevel = "warning"\n',
             encoding="utf-8",
         )
         turnwise = str(Path(sys.executable).with_name("turnwise"))
@@ -96,11 +99,9 @@ def measure(seed: int, cache: Path) -> Row:
                 before = cpu_ns(proxy.pid)
                 samples[flows].append(sample(2 * number + flows + 1))
                 cpu[flows].append((cpu_ns(proxy.pid) - before) / samples[flows][-1].elapsed_s / 1e9)
-        blocks = httpx.get(f"http://127.0.0.1:{admin_port}/v1/replicas", trust_env=False).json()["replicas"][0]["cache"][
-            "num_blocks"
-        ]
-    if not blocks:
-        raise RuntimeError("no block was heard of, so nothing flowed")
+        replica = httpx.get(f"http://127.0.0.1:{admin_port}/v1/replicas", trust_env=False).json()["replicas"][0]
+    if not 0 < replica["cache"]["num_blocks"] <= CACHE_BLOCKS * BLOCKS_SLACK:
+        raise RuntimeError(f"{replica['cache']['num_blocks']} blocks are kept, so nothing flowed, or came again unevicted")
     if errors := sum(one.errors for both in samples.values() for one in both):
         raise RuntimeError(f"{errors} streams were not whole")
     return _row(samples, cpu)

@@ -15,6 +15,11 @@
 #define BYTES_PER_TOKEN 4
 #define ID "123457," /* every token id that /render tells */
 #define MODEL "bench"
+#ifndef NUM_GPU_BLOCKS
+#define NUM_GPU_BLOCKS 262144 /* of its cache: so large that no router sees a reason to turn away */
+#endif
+#define TEXT_OF(number) #number
+#define TEXT(name) TEXT_OF(name)
 
 struct connection {
     int fd;
@@ -188,12 +193,12 @@ static void render(struct connection *c, size_t size)
     append(&c->out, end, sizeof end - 1);
 }
 
-/* Load is reported as light, and the cache as large enough that no router sees a reason to turn away. */
+/* Load is reported as light, and the cache so large that no router sees a reason to turn away. */
 static const char METRICS[] =
     "vllm:num_requests_running{engine=\"0\",model_name=\"" MODEL "\"} 1\n"
     "vllm:num_requests_waiting{engine=\"0\",model_name=\"" MODEL "\"} 0\n"
     "vllm:kv_cache_usage_perc{engine=\"0\",model_name=\"" MODEL "\"} 0.5\n"
-    "vllm:cache_config_info{block_size=\"16\",num_gpu_blocks=\"262144\",prefix_caching_hash_algo=\"sha256\",engine=\"0\"} 1\n"
+    "vllm:cache_config_info{block_size=\"16\",num_gpu_blocks=\"" TEXT(NUM_GPU_BLOCKS) "\",prefix_caching_hash_algo=\"sha256\",engine=\"0\"} 1\n"
     "process_start_time_seconds 1\n";
 
 static const struct { const char *path, *body; } PAGES[] = {

@@ -1,6 +1,7 @@
 """The event source against publishers on loopback that behave as engines of several versions do, and badly."""
 
 import asyncio
+import gc
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -69,6 +70,25 @@ async def test_one_call_gives_a_bounded_number_of_batches():
         while sum(sizes) < 3 * MAX_DRAIN:
             sizes.append(len(await source.receive()))
     assert max(sizes) <= MAX_DRAIN
+
+
+async def test_hearing_batches_leaves_no_cycles_behind():
+    async with subscribed() as (publisher, source):
+        for sequence in range(MAX_DRAIN + 1):
+            await publisher.send_multipart([b"", number(sequence), payload()])
+        heard = asyncio.create_task(collect(source, MAX_DRAIN + 1))
+        gc.collect()
+        gc.disable()
+        try:
+            await heard
+            for sequence in range(5):
+                waiting = asyncio.create_task(source.receive())
+                await asyncio.sleep(0)
+                await publisher.send_multipart([b"", number(sequence), payload()])
+                await waiting
+            assert gc.collect() == 0
+        finally:
+            gc.enable()
 
 
 async def test_other_topics_are_not_heard():

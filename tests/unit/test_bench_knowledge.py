@@ -1,9 +1,11 @@
 """The rows of `make bench-knowledge`: that each measures what it says, and that the paper says what was measured."""
 
-from bench.knowledge import feeding, knowing, report
+from bench.knowledge import feeding, knowing, relaying, report
 from bench.knowledge.row import Row, at_least, at_most
 
 from turnwise.engines.vllm.wire import decode_batch
+from turnwise.index import DomainKey, KvIndex
+from turnwise.settings import IndexSettings
 
 ROW = Row(
     "a", "a title", "at most 2 x", "3.00", holds=False, figures={"cost us": 1234.5, "share": 0.123456}, how="It was tried."
@@ -49,3 +51,15 @@ def test_what_is_fed_is_what_vllm_publishes_and_both_sides_read_it_alike():
     assert len(theirs.token_ids) == feeding.EVENT_BLOCKS * feeding.BLOCK_TOKENS
     assert [block & ((1 << 60) - 1) for block in theirs.block_hashes] == list(ours.hashes)
     assert (ours.call_id, ours.parent is None) == (theirs.session_id, theirs.parent_block_hash is None)
+
+
+def test_blocks_that_flow_beside_streams_are_new_whenever_they_come_and_evict_others():
+    index = KvIndex(IndexSettings())
+    index.add_replica("r0", DomainKey("m", 16, "sha256"), num_blocks=relaying.CACHE_BLOCKS, has_events=True)
+    batches = [decode_batch(payload, number) for number, payload in enumerate(feeding.payloads(1))]
+    for batch in batches + batches:
+        index.apply("r0", batch, 0.0)
+    stats = index.stats()
+    replica = stats.replicas["r0"]
+    assert replica.num_copies == 0
+    assert replica.num_blocks + stats.num_evicted_blocks == 2 * len(batches) * feeding.EVENT_BLOCKS

@@ -95,14 +95,10 @@ class Domain:
         num_blocks = (self.length(prompt, known) if num_tokens is None else num_tokens) // block_size
         base: BlockChain | None = None
         kept = 0
-        added: list[BlockHash] = []
+        added: Sequence[BlockHash] = ()
         is_whole = is_final = True
         if last is not None:
-            stops = self.evidence.stops(prompt, block_size)
-            walk = self.index.walk(last, stops)
-            added, is_whole = walk.blocks, walk.is_whole
-            if is_whole and walk.stop is not None:
-                base, kept = stops[walk.stop]
+            base, kept, added, is_whole = self._chain_to(last, prompt, block_size)
             if is_whole and num_tokens is None:
                 num_blocks = min(num_blocks, kept + len(added))
         if (kept + len(added) if is_whole else 0) < num_blocks:
@@ -115,9 +111,9 @@ class Domain:
                 self.evidence.doubt(prompt, block_size)
             if not short.is_covered or (short.awaits_prompt and not is_last_chance):
                 return short.why if is_heard else Untaught.INCOMPLETE
-            base, kept, added, is_final = known.chain, num_blocks, [], is_heard
+            base, kept, added, is_final = known.chain, num_blocks, (), is_heard
         elif not is_whole:
-            added = []  # a prompt shorter than a block, and blocks decoded after it
+            added = ()  # a prompt shorter than a block, and blocks decoded after it
         decoded: Sequence[BlockHash] = ()
         num_due = 0
         if report.answer is not None:
@@ -144,8 +140,28 @@ class Domain:
             is_final = is_final and num_blocks + len(decoded) >= num_due
         return TAUGHT_FINALLY if is_final and lesson is TAUGHT else Taught(lesson, is_final)
 
+    def _chain_to(
+        self, last: BlockHash, prompt: PromptChain, block_size: int
+    ) -> tuple[BlockChain | None, int, Sequence[BlockHash], bool]:
+        """The chain of `prompt` up to a block: a known one, how many blocks of that, those behind, and whether all is known.
 
-def _decoded(base: BlockChain | None, kept: int, added: list[BlockHash], num_blocks: int, num_due: int) -> Sequence[BlockHash]:
+        A turn that goes on from the one before hangs on the end of what that taught, and is not walked.
+        """
+        nearest = self.evidence.nearest(prompt)
+        if nearest is not None and nearest.blocks:
+            added = self.index.between(BlockHash(nearest.blocks[-1]), last)
+            if added is not None:
+                return nearest, len(nearest.blocks), added, True
+        stops = self.evidence.stops(prompt, block_size)
+        walk = self.index.walk(last, stops)
+        if not walk.is_whole or walk.stop is None:
+            return None, 0, walk.blocks, walk.is_whole
+        return *stops[walk.stop], walk.blocks, True
+
+
+def _decoded(
+    base: BlockChain | None, kept: int, added: Sequence[BlockHash], num_blocks: int, num_due: int
+) -> Sequence[BlockHash]:
     """Blocks number `num_blocks` to `num_due` of the chain `base.blocks[:kept]` and `added`."""
     if base is None or kept <= num_blocks:
         return added[num_blocks - kept : num_due - kept]

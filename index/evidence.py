@@ -49,6 +49,11 @@ class Evidence:
         self._resolved = (prompt, known)
         return known
 
+    def nearest(self, prompt: PromptChain) -> BlockChain | None:
+        """The chain along which the longest known beginning of `prompt` lies; None where none is known."""
+        deepest = self._deepest(prompt)
+        return None if deepest < 0 else self.entries[prompt.digests[deepest]].chain
+
     def stops(self, prompt: PromptChain, block_size: int) -> dict[BlockHash, tuple[BlockChain, int]]:
         """Blocks at which a walk along `prompt`'s chain may stop: what lies before them is `chain.blocks[:count]`.
 

@@ -17,7 +17,11 @@ from turnwise.index.states import BlocksState, RunState, SlotState
 from turnwise.types import BlockHash
 
 VERIFY_STRIDE = 64
-"""Every how many blocks the winner of a look-up is checked: 10,000 blocks in about 15 us."""
+"""Every how many blocks the winner of a look-up is checked."""
+
+CLOSELY_VERIFIED_BLOCKS = 2048
+"""Chain for which that is so, some 32,000 tokens; one that is so many times as long is checked at so many times the stride. So
+32 look-ups verify any chain, each 0.3 us where nothing of it is in the caches."""
 
 MAX_WALK_BLOCKS = 1 << 17
 """Longest chain walked: 2 M tokens at 16 a block."""
@@ -148,6 +152,19 @@ class MaskIndex:
         """How many blocks of `chain[start:end]`, without a gap from `start` on, each slot has that none before it has."""
         return self._runs.along(cast("Sequence[BlockHash]", chain), start, end, [self._holders[slot] for slot in slots])
 
+    def between(self, after: BlockHash, last: BlockHash) -> Sequence[BlockHash] | None:
+        """What a walk from `last` that stops at `after` gives, where one run tells it; None where it must be walked."""
+        run = self._runs.run_of(last)
+        if run is None:
+            return None
+        blocks, start = cast("Sequence[BlockHash]", run.blocks), 0
+        if run.parent != after:
+            if self._runs.run_of(after) is not run:
+                return None
+            start = blocks.index(after) + 1
+        end = len(blocks) if blocks[-1] == last else blocks.index(last) + 1
+        return blocks[start:end] if start <= end else None
+
     def walk(self, last: BlockHash, stops: Iterable[BlockHash]) -> Walk:
         """Walk parents from `last` to the head of its chain, or to the first block in `stops`.
 
@@ -264,7 +281,7 @@ class MaskIndex:
 
     def _first_hole(self, mask: int, depth: int, chain: Sequence[BlockHash]) -> tuple[int, int] | None:
         """Who of `mask` lacks a block of the first `depth`, checked at the stride, and how many they hold before it."""
-        stride, get = self.verify_stride, self._runs.values.get
+        stride, get = self.verify_stride * (1 + depth // CLOSELY_VERIFIED_BLOCKS), self._runs.values.get
         checked = 0
         same: int | None = 0
         for value in map(get, chain[:depth:stride]):

@@ -152,6 +152,8 @@ def test_a_walk_from_any_held_block_gives_the_chain_up_to_it(history):
                 assert (walk.blocks, walk.stop, walk.is_whole) == (chain[:depth], None, True)
                 stop = chain[depth // 2]
                 assert model.index.walk(chain[depth - 1], {stop}).blocks == chain[depth // 2 + 1 : depth]
+                between = model.index.between(stop, chain[depth - 1])
+                assert between is None or list(between) == chain[depth // 2 + 1 : depth]
 
 
 @given(st.lists(st.integers(0, 400), max_size=90), st.integers(0, 400), st.integers(1, 200))

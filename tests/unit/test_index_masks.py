@@ -56,6 +56,15 @@ def test_a_hole_at_the_stride_cuts_the_deepest_and_is_counted():
     assert counts.num_holes == 1
 
 
+def test_of_a_long_chain_every_hole_as_wide_as_its_stride_is_found():
+    chain = list(range(100_000, 110_000))
+    for start in (1, 2_500, 9_600):
+        index, counts = index_with(chain)
+        index.remove(0, chain[start : start + 320])
+        assert depths(index, chain) == {0: start}
+        assert counts.num_holes == 1
+
+
 def test_a_slot_comes_again_only_when_none_of_its_blocks_is_left():
     index, _ = index_with(range(100, 200))
     index.retire_slot(0)
@@ -88,6 +97,19 @@ def test_a_walk_gives_blocks_in_prompt_order_from_the_head_or_from_a_stop():
     assert (part.blocks, part.stop, part.is_whole) == ([3, 4, 5], 2, True)
     nothing = index.walk(5, {5})
     assert (nothing.blocks, nothing.stop, nothing.is_whole) == ([], 5, True)
+
+
+def test_blocks_between_two_are_told_by_one_run_and_by_no_more_than_one():
+    index, _ = index_with([1, 2, 3])
+    index.store(0, range(10, 310), 3)
+    assert list(index.between(1, 3)) == [2, 3]
+    assert list(index.between(1, 2)) == [2]
+    assert list(index.between(3, 3)) == []
+    assert list(index.between(3, 12)) == [10, 11, 12]  # the run of 12 hangs on 3
+    assert index.between(2, 12) is None
+    assert index.between(3, 2) is None
+    assert index.between(10, 309) is None  # in another run, for one has 256 blocks at most
+    assert index.between(10, 400) is None
 
 
 def test_a_walk_to_an_unknown_parent_is_not_whole_unless_another_holder_knows_it():

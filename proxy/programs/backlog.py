@@ -1,17 +1,21 @@
-"""What of calls is still to be put into the graphs of their programs: a few calls together cost half of one by one."""
+"""What of calls is to be put into graphs: nothing of a program that nobody asks for, while it can have given up nothing."""
 
 from __future__ import annotations
 
 from collections import deque
 
-from turnwise.proxy.programs.graph import Hinted, Rates, Retired
+from turnwise.proxy.programs.graph import Begun, Graph, Rates, Retired
 from turnwise.proxy.programs.lines import Line
 from turnwise.proxy.programs.program import Program
-from turnwise.proxy.programs.turn import Turn
-from turnwise.types import Outcome
+from turnwise.proxy.programs.sketch import Sketch, Step
+from turnwise.proxy.programs.values import Call
+from turnwise.types import PromptChain
 
 AT_ONCE = 16
-"""Beginnings and ends of calls that wait: a quarter of a millisecond of work. What is read once stays in the caches."""
+"""Steps that wait before some are taken: what is read once stays in the caches."""
+
+TAKEN = 2 * AT_ONCE
+"""Steps taken then, half a millisecond: as many as came, and as many of the calls before a program was drawn."""
 
 MAX_RETIRED = 1024
 """Prompts given up that nobody has asked for yet, the newest: which are left out changes only what is forgotten first."""
@@ -22,30 +26,53 @@ class Backlog:
 
     def __init__(self) -> None:
         self._rates = Rates()
-        self._waiting: list[tuple[Turn, Hinted | None, Outcome | None, bool]] = []
+        self._waiting: dict[Sketch, None] = {}
+        """Those of which something waits, the one that waits longest first."""
+        self._num_added = 0
+        """Steps since some were last taken."""
         self._retired: deque[Retired] = deque(maxlen=MAX_RETIRED)
 
-    def begun(self, turn: Turn, hinted: Hinted | None) -> None:
+    def begun(self, program: Program, call: Begun) -> None:
         """A call begins."""
-        self._waiting.append((turn, hinted, None, True))
+        if not program.sketch.begun(call):
+            self._add(program, call)
 
-    def ended(self, turn: Turn, outcome: Outcome | None) -> None:
-        """A call has ended; None where no attempt could be made."""
-        self._waiting.append((turn, None, outcome, False))
-        if len(self._waiting) >= AT_ONCE:
-            self.work()
+    def ended(self, program: Program, call: Call, chain: PromptChain) -> None:
+        """A call of this prompt has ended."""
+        if not program.sketch.ended():
+            self._add(program, call)
+            if self._num_added >= AT_ONCE:
+                self.work()
+        if call.completion_tokens is not None:
+            self._rates.learn(call.model, chain.ends[-1], call.prompt_tokens)
 
     def close(self, line: Line) -> None:
         """A conversation is over: what it was begun for has been brought home."""
-        self.work()
-        line.program.record.graph.close(line.agent)
+        if not line.program.sketch.is_ended:
+            self._add(line.program, line.agent)
 
     def end(self, program: Program) -> None:
         """A program has ended."""
-        self.work()
-        graph = program.record.graph
-        graph.end()
-        self._retired += graph.take_retired()
+        sketch = program.sketch
+        if sketch.graph is not None:
+            graph = self.graph(program)
+            graph.end()
+            self._retired += graph.take_retired()
+        elif (retired := sketch.retired()) is not None:
+            self._retired.append(retired)
+        sketch.is_ended = True
+
+    def graph(self, program: Program) -> Graph:
+        """A program's graph, with all that it is to take in."""
+        sketch = program.sketch
+        graph = sketch.graph or sketch.draw(program.record)
+        self._waiting.pop(sketch, None)
+        while (step := sketch.take()) is not None:
+            self._take(graph, step)
+        if sketch.is_ended and not graph.is_ended:
+            graph.end()
+            graph.take_retired()  # which was told when it ended
+        return graph
 
     def take_retired(self) -> list[Retired]:
         """Prompts that nobody will go on from, since this was last asked."""
@@ -55,21 +82,32 @@ class Backlog:
         return retired
 
     def work(self) -> None:
-        """Put all that waits into graphs."""
-        waiting, self._waiting = self._waiting, []
-        for turn, hinted, outcome, is_beginning in waiting:
-            request = turn.request
-            graph = turn.program.record.graph
-            if is_beginning:
-                rate = self._rates.tokens_per_byte(request.model)
-                turn.block = graph.begin(request, turn.agent, turn.number, rate, hinted)
-                continue
-            if outcome is None:
-                graph.drop(turn.agent)
-            else:
-                rate = self._rates.tokens_per_byte(request.model)
-                graph.settle(turn.block, turn.agent, turn.number, outcome, rate)
-                if outcome.usage is not None and request.chain is not None:
-                    self._rates.learn(request.model, request.chain.num_bytes, outcome.usage.prompt_tokens)
-            if graph.has_retired:
-                self._retired += graph.take_retired()
+        """Put some of what waits into graphs."""
+        self._num_added = 0
+        num_left = TAKEN
+        while self._waiting and num_left:
+            sketch = next(iter(self._waiting))
+            graph = sketch.graph
+            while graph is not None and num_left and (step := sketch.take()) is not None:
+                self._take(graph, step)
+                num_left -= 1
+            if num_left:
+                del self._waiting[sketch]
+
+    def _add(self, program: Program, step: Step) -> None:
+        sketch = program.sketch
+        if sketch.graph is None:
+            sketch.draw(program.record)
+        sketch.add(step)
+        self._waiting[sketch] = None
+        self._num_added += 1
+
+    def _take(self, graph: Graph, step: Step) -> None:
+        if isinstance(step, Begun):
+            graph.begin(step, self._rates.tokens_per_byte(step.model))
+        elif isinstance(step, Call):
+            graph.settle(step, self._rates.tokens_per_byte(step.model))
+        else:
+            graph.close(step)
+        if graph.has_retired:
+            self._retired += graph.take_retired()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from turnwise.proxy.programs.shape import Shape
 from turnwise.proxy.programs.turn import Turn
 from turnwise.proxy.programs.values import Call, Times
 from turnwise.types import Outcome
@@ -60,6 +61,7 @@ def settled(turn: Turn, outcome: Outcome, *, is_final: bool) -> Call:
         turn.agent_name,
         None,
         outcome.placement.terms.total_s if outcome.placement.costs_s else None,
+        Shape(len(turn.chain.digests), turn.chain.answer, outcome.answer, turn.hinted),
     )
 
 
@@ -94,6 +96,7 @@ def dropped(turn: Turn, reason: str, now: float) -> Call:
         is_final=False,
         client_trace=turn.client_trace,
         agent_name=turn.agent_name,
+        shape=Shape(len(turn.chain.digests), turn.chain.answer, None, turn.hinted),
     )
 
 

@@ -131,9 +131,8 @@ def began(
 
 def finished(program: Program, node: Node, call: Call) -> Finished:
     """The news of a call that ended here."""
-    if len(call.tools) > ALWAYS_FIT or len(call.runs) > ALWAYS_FIT or len(call.links) > MAX_PARTS:
-        tools, runs = _fitting(call.tools, _tool_bytes), _fitting(call.runs, _run_bytes)
-        call = msgspec.structs.replace(call, tools=tools, runs=runs, links=call.links[:MAX_PARTS])
+    tools, runs = _fitting(call.tools, _tool_bytes), _fitting(call.runs, _run_bytes)
+    call = msgspec.structs.replace(call, tools=tools, runs=runs, links=call.links[:MAX_PARTS], shape=None)
     return Finished(program.key.id, call, node.state, node.said, _fitting(node.tools, _tool_bytes), node.stored_as)
 
 

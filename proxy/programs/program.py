@@ -8,6 +8,7 @@ from turnwise.events import ToolEvent, ToolStep
 from turnwise.proxy.programs.lineage import Lineage
 from turnwise.proxy.programs.lines import KEPT_NODES, Line, Node, State
 from turnwise.proxy.programs.record import Record
+from turnwise.proxy.programs.sketch import Sketch
 from turnwise.proxy.programs.values import Ended, Key, Outcome, Running, Summary, Waiting
 from turnwise.turns import ToolCall
 from turnwise.types import CallId, Digest
@@ -32,6 +33,7 @@ class Program:
         "owner",
         "record",
         "sessions",
+        "sketch",
         "successor",
         "trace_id",
         "waiting",
@@ -41,6 +43,8 @@ class Program:
         self.key = key
         """What it is known by."""
         self.record = Record(key)
+        self.sketch = Sketch()
+        """What its graph is, or will be made of."""
         self.lineage = lineage
         """That of its tenant."""
         self.trace_id = trace_id

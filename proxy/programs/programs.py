@@ -13,7 +13,7 @@ from turnwise.proxy.programs.belonging import Belonging, head
 from turnwise.proxy.programs.dependence import depends
 from turnwise.proxy.programs.elsewhere import Elsewhere
 from turnwise.proxy.programs.fitting import said_of
-from turnwise.proxy.programs.graph import Graph, HintReader, Retired
+from turnwise.proxy.programs.graph import Begun, Graph, HintReader, Retired
 from turnwise.proxy.programs.identity import Identity
 from turnwise.proxy.programs.lines import Node, State
 from turnwise.proxy.programs.pauses import Left, Pauses
@@ -109,9 +109,11 @@ class Programs:
         if self._tell is not None:
             self._tell(elsewhere.began(program, node, found, results, continues, claims.session))
         trace = self._belonging.client_trace(program, claims.span)
-        turn = Turn(program, node, request, number, basis, tuple(links), tuple(runs), trace)
-        self._backlog.begun(turn, self._hints.read(fields, request.hints, prompt))
-        return turn
+        hinted = self._hints.read(fields, request.hints, prompt)
+        self._backlog.begun(
+            program, Begun(line.agent, number, request.model, chain, prompt.kinds, hinted, goes_on=bool(request.continues))
+        )
+        return Turn(program, node, request, chain, number, basis, tuple(links), tuple(runs), trace, hinted)
 
     def retried(self, turn: Turn, outcome: Outcome) -> None:
         """An attempt failed, and another replica is tried."""
@@ -137,7 +139,6 @@ class Programs:
         stored_as = outcome.response_id or "" if turn.request.is_stored else ""
         program.ended_call(node, tools[:MAX_TOOLS], stored_as if len(stored_as) <= MAX_ID_CHARS else "")
         self._end_call(turn, call)
-        self._backlog.ended(turn, outcome)
         return call
 
     def drop(self, turn: Turn, reason: str, now: float) -> Call:
@@ -145,7 +146,6 @@ class Programs:
         call = calls.dropped(turn, reason, now)
         turn.node.state = State.FAILED
         self._end_call(turn, call)
-        self._backlog.ended(turn, None)
         return call
 
     def tool_event(self, event: ToolEvent, program: str = "") -> Told:
@@ -246,8 +246,7 @@ class Programs:
     def graph(self, program: ProgramId) -> Graph | None:
         """What a program's prompts and answers consist of; None where it is not known."""
         known = self._population.get(program)
-        self._backlog.work()
-        return None if known is None else known.record.graph
+        return None if known is None else self._backlog.graph(known)
 
     def find(self, name: str, tenant: str | None = None) -> tuple[Key, ...]:
         """The program of this id, else of this name, of one `tenant` or of any; empty where there is none.
@@ -282,6 +281,7 @@ class Programs:
         node = turn.node
         node.ended_at = call.times.ended
         turn.program.record.add(call)
+        self._backlog.ended(turn.program, call, turn.chain)
         self._population.settled(turn.program)
         if call.runs and self.pauses is not None:
             self.pauses.learn(turn.key.tenant, call)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 
 import msgspec
 from msgspec.structs import replace
 
 from turnwise.events import ToolEvent
-from turnwise.proxy.programs.graph import Graph
 from turnwise.proxy.programs.values import Call, EngineTimes, Key, Outcome, Summary, ToolRun
 from turnwise.types import CallId
 
@@ -48,7 +48,6 @@ class Record:
         "active_at",
         "cached_tokens",
         "completion_tokens",
-        "graph",
         "is_placed",
         "key",
         "model",
@@ -62,7 +61,6 @@ class Record:
 
     def __init__(self, key: Key) -> None:
         self.key = key
-        self.graph = Graph()
         self.running = 0
         """Calls in flight."""
         self.is_placed = False
@@ -146,6 +144,14 @@ class Record:
     def calls(self) -> tuple[Call, ...]:
         """The finished calls, in the order of their ends."""
         return _calls(self.num_calls, *map(_decompress, self._pages), self._packed)
+
+    def first(self, count: int) -> Iterator[Call]:
+        """The `count` first of them, a page unpacked at a time as they are taken."""
+        for number in range(0, count, PAGE_CALLS):
+            page = number // PAGE_CALLS
+            is_loose = page >= len(self._pages)
+            calls = _calls(self._num_loose, self._packed) if is_loose else _calls(PAGE_CALLS, _decompress(self._pages[page]))
+            yield from calls[: count - number]
 
     def replace_engine_times(self, call_id: CallId, times: EngineTimes) -> bool:
         """Put down what the engine says of a finished call; returns False where none of the newest is that call."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from turnwise.proxy.programs.lines import Node
 from turnwise.proxy.programs.program import Program
+from turnwise.proxy.programs.shape import Hinted
 from turnwise.proxy.programs.values import Attempt, Basis, Key, Link, ToolRun
-from turnwise.types import Request
+from turnwise.types import PromptChain, Request
 
 
 class Turn:
@@ -16,9 +17,10 @@ class Turn:
         "agent_name",
         "attempts",
         "basis",
-        "block",
         "call_id",
+        "chain",
         "client_trace",
+        "hinted",
         "is_settled",
         "key",
         "links",
@@ -34,17 +36,21 @@ class Turn:
         program: Program,
         node: Node,
         request: Request,
+        chain: PromptChain,
         number: int,
         basis: Basis,
         links: tuple[Link, ...] = (),
         runs: tuple[ToolRun, ...] = (),
         client_trace: bytes | None = None,
+        hinted: Hinted | None = None,
     ) -> None:
         self.program = program
         self.node = node
         """It, as calls after it may be told to follow it."""
         self.key: Key = program.key
         self.request = request
+        self.chain = chain
+        """Of its prompt."""
         self.call_id = request.call_id
         self.agent = node.line.agent
         self.agent_name = node.line.name
@@ -54,8 +60,7 @@ class Turn:
         self.links = links
         self.runs = runs
         self.client_trace = client_trace
-        self.block = -1
-        """The last row of its prompt in the program's graph; -1 where it is not there."""
+        self.hinted = hinted
         self.is_settled = False
         """Whether it has been given back."""
         self.attempts: tuple[Attempt, ...] = ()

@@ -7,6 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from turnwise.events import ToolEvent, ToolHow
+from turnwise.proxy.programs.shape import Shape
 from turnwise.turns import ToolCall
 from turnwise.types import CallId, DialectName, ProgramId, ReplicaId
 
@@ -221,6 +222,8 @@ class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
     engine: EngineTimes | None = None
     cost_s: float | None = None
     """Predicted seconds for which its replica was chosen; None where the policy does not count."""
+    shape: Shape | None = None
+    """What its graph is made of; None where a sibling worker served it."""
 
 
 class Running(msgspec.Struct, frozen=True, gc=False):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.graph_talk import RATE, outcome, request, said
+from tests.unit.graph_talk import RATE, begun, ended, outcome, request, said
 
 from turnwise.proxy.programs.graph import Block, BlockKind, Graph, State, blocks
 from turnwise.types import Answer, Digest, SegmentKind
@@ -82,7 +82,7 @@ def call(graph: Graph, naive: Naive, agent: Agent, number: int, size: int, *, is
     assert asked.chain is not None
     digests = asked.chain.digests
     num_tokens = sum(len(text) for _, text in agent.turns)
-    row = graph.begin(asked, agent.number, agent.num_calls, RATE)
+    graph.begin(begun(asked, agent.number, agent.num_calls), RATE)
     if agent.has_repeated:
         new = [block for block in blocks(graph) if (block.agent, block.turn) == (agent.number, agent.num_calls)]
         assert BlockKind.ASSISTANT not in {block.kind for block in new}, "an answer is there twice"
@@ -90,7 +90,7 @@ def call(graph: Graph, naive: Naive, agent: Agent, number: int, size: int, *, is
     text = f"answer {number} " * size
     parts = said(text, "calls" * (size % 2), "thought" * (size // 2 % 2))
     done = outcome(num_tokens if is_counted else None, len(text), parts, believed_tokens=num_tokens + 5)
-    graph.settle(row, agent.number, agent.num_calls, done, RATE)
+    graph.settle(ended(agent.number, agent.num_calls, done), RATE)
     agent.num_calls += 1
     agent.answer = (text, parts)
     naive.prefixes.update(zip(digests, (kind for kind, _ in agent.turns), strict=True))

@@ -15,7 +15,7 @@ from turnwise.proxy.programs.values import Told
 from turnwise.proxy.reading import Reader
 from turnwise.proxy.wire.ports import RawRequest
 from turnwise.settings import Edits, ProgramSettings, TraceSettings
-from turnwise.types import Usage
+from turnwise.types import Outcome, Usage
 
 PATH = "/v1/chat/completions"
 SYSTEM = {"role": "system", "content": "You help with what is asked."}
@@ -63,6 +63,10 @@ class World:
 
     def end(self, turn: Turn, answer: dict | None = None, usage: Usage | None = None, **outcome):
         """It is answered; `outcome` is how that ends where it is not well."""
+        return self.programs.settle(turn, self.outcome(turn, answer, usage, **outcome), self.now)
+
+    def outcome(self, turn: Turn, answer: dict | None = None, usage: Usage | None = None, **outcome) -> Outcome:
+        """What becomes of it, a second later."""
         self.now += 1
         request = turn.request
         tap = None
@@ -71,8 +75,7 @@ class World:
             tap.on_head(200, is_stream=False)
             tap.feed(answer_body(request.dialect, [answer], "resp"), self.now)
             tap.close(self.now)
-        made = msgspec.structs.replace(outcome_of(request, self.now, tap, **outcome), usage=usage)
-        return self.programs.settle(turn, made, self.now)
+        return msgspec.structs.replace(outcome_of(request, self.now, tap, **outcome), usage=usage)
 
     def call(self, *turns: dict, answer: dict, **begin) -> Turn:
         """A call from its beginning to its end."""

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from xxhash import xxh3_64_intdigest
 
 from turnwise.index import prompt_chain
+from turnwise.proxy.programs.graph import Begun
+from turnwise.proxy.programs.shape import Hinted, Shape
+from turnwise.proxy.programs.values import Basis, Call, Times
 from turnwise.turns import NO_HINTS, Hints, ToolCall
 from turnwise.types import (
     Answer,
@@ -105,4 +108,44 @@ def outcome(
         body_bytes=1,
         answer=answer,
         tool_calls=tools,
+    )
+
+
+def begun(asked: Request, agent: int, turn: int, hinted: Hinted | None = None) -> Begun:
+    """A call that begins, as graphs take it in."""
+    assert asked.chain is not None
+    assert asked.prompt is not None
+    return Begun(agent, turn, asked.model, asked.chain, asked.prompt.kinds, hinted, bool(asked.continues))
+
+
+def ended(agent: int, turn: int, done: Outcome | None) -> Call:
+    """The same once it has ended, as graphs take it in; None is for one that no replica was tried for."""
+    usage = None if done is None else done.usage
+    return Call(
+        CallId("tw-1"),
+        "r-1",
+        agent,
+        turn,
+        Basis.NEW,
+        (),
+        Times(0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, None if done is None else done.first_visible_at, 2.0, 2.0),
+        DialectName.CHAT,
+        "m",
+        None if done is None else done.placement.replica,
+        200,
+        "",
+        is_stream=True,
+        attempt=0,
+        attempts=(),
+        finish_reason="stop",
+        response_id=None,
+        prompt_tokens=usage.prompt_tokens if usage else done.placement.prompt_tokens if done else 0,
+        cached_tokens=None,
+        predicted_tokens=0,
+        completion_tokens=None if usage is None else usage.completion_tokens,
+        max_tokens=None,
+        tools=() if done is None else done.tool_calls,
+        runs=(),
+        is_final=False,
+        shape=Shape(0, None, None if done is None else done.answer, None),
     )

@@ -1,7 +1,7 @@
 """The session graph: what blocks calls make, which of them die, and what hints change."""
 
 import pytest
-from tests.unit.graph_talk import RATE, outcome, request, said
+from tests.unit.graph_talk import RATE, begun, ended, outcome, request, said
 
 from turnwise.proxy.programs.graph import BlockKind, Graph, HintReader, Malformed, Rates, Retention, State, blocks, lines
 from turnwise.proxy.programs.graph.prompts import prompt_of
@@ -25,12 +25,12 @@ class Talk:
     def begin(self, turns, says=None, *, agent=0, hints=NO_HINTS, headers=None, continues=()):
         asked = request(turns, says, hints=hints, continues=continues)
         number = self._turns[agent] = self._turns.get(agent, -1) + 1
-        row = self.graph.begin(asked, agent, number, RATE, self.reader.read(headers or {}, hints, asked.prompt))
-        return row, agent, number, sum(len(text) for _, text in turns)
+        self.graph.begin(begun(asked, agent, number, self.reader.read(headers or {}, hints, asked.prompt)), RATE)
+        return agent, number, sum(len(text) for _, text in turns)
 
-    def settle(self, begun, answer=None, tools=(), *, tokens=10, **options):
-        row, agent, number, size = begun
-        self.graph.settle(row, agent, number, outcome(size, tokens, answer, tools, **options), RATE)
+    def settle(self, call, answer=None, tools=(), *, tokens=10, **options):
+        agent, number, size = call
+        self.graph.settle(ended(agent, number, outcome(size, tokens, answer, tools, **options)), RATE)
 
     def call(self, turns, answer, says=None, *, tools=(), **options):
         self.settle(self.begin(turns, says, **options), answer, tools)
@@ -214,15 +214,15 @@ def test_when_a_program_ends_all_but_the_durable_is_dead_and_retired(talk):
 
 
 def test_a_call_that_settles_after_its_program_ended_changes_nothing_else(talk):
-    begun = talk.begin(GOAL)
+    call = talk.begin(GOAL)
     talk.graph.end()
-    talk.settle(begun, said("late"))
+    talk.settle(call, said("late"))
     assert talk.kinds(State.LIVE) == ["tools", "system"]
 
 
 def test_a_call_that_was_dropped_leaves_its_prompt(talk):
     talk.begin(GOAL)
-    talk.graph.drop(0)
+    talk.graph.settle(ended(0, 0, None), RATE)
     assert talk.kinds() == ["tools", "system", "user"]
     assert [line.is_running for line in lines(talk.graph)] == [False]
 
@@ -240,15 +240,15 @@ def test_a_large_message_in_pieces_is_one_block_and_two_messages_are_two(talk):
 
 
 def test_where_an_engine_does_not_count_what_placement_believed_stands(talk):
-    row, agent, number, _ = talk.begin(GOAL)
-    talk.graph.settle(row, agent, number, outcome(None, believed_tokens=50), RATE)
+    agent, number, _ = talk.begin(GOAL)
+    talk.graph.settle(ended(agent, number, outcome(None, believed_tokens=50)), RATE)
     assert sum(talk.tokens()) == 50
 
 
 @pytest.mark.parametrize("claimed", [0, 1, MAX_TOKENS, 1 << 62])
 def test_whatever_an_engine_says_it_counted_is_survived(talk, claimed):
-    row, agent, number, _ = talk.begin(GOAL)
-    talk.graph.settle(row, agent, number, outcome(claimed, claimed, said("ok")), RATE)
+    agent, number, _ = talk.begin(GOAL)
+    talk.graph.settle(ended(agent, number, outcome(claimed, claimed, said("ok"))), RATE)
     assert all(0 <= tokens <= MAX_TOKENS for tokens in talk.tokens())
 
 
@@ -340,7 +340,9 @@ def test_a_malformed_hint_changes_nothing_and_is_counted(talk, headers, hints, w
 
 def test_no_rate_is_learned_of_a_model_with_a_name_of_any_length():
     rates = Rates()
+    learned = []
     for name in ("m" * 256, "m" * 257):
         for _ in range(100):
             rates.learn(name, 1000, 500)
-    assert [rates.tokens_per_byte(name) > 0.3 for name in ("m" * 256, "m" * 257)] == [True, False]
+        learned.append(rates.tokens_per_byte(name) > 0.3)
+    assert learned == [True, False]

@@ -8,17 +8,18 @@ clients want kept; `views` makes the `Block`s and `Line`s that are shown, `reten
 from __future__ import annotations
 
 from turnwise.proxy.programs.graph.blocks import Block, BlockKind, Line, Retention, State
-from turnwise.proxy.programs.graph.graph import Graph, Retired
-from turnwise.proxy.programs.graph.hints import Hinted, HintReader, Malformed
+from turnwise.proxy.programs.graph.graph import HEAD, Begun, Graph, Retired
+from turnwise.proxy.programs.graph.hints import HintReader, Malformed
 from turnwise.proxy.programs.graph.rates import Rates
 from turnwise.proxy.programs.graph.views import blocks, lines
 
 __all__ = [
+    "HEAD",
+    "Begun",
     "Block",
     "BlockKind",
     "Graph",
     "HintReader",
-    "Hinted",
     "Line",
     "Malformed",
     "Rates",

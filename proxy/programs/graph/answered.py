@@ -7,29 +7,30 @@ from itertools import accumulate
 
 from turnwise.proxy.programs.graph.blocks import BlockKind, State
 from turnwise.proxy.programs.graph.rows import KINDS, MAX_TOKENS, NOT_KNOWN, Rows, mark_of, said_digest
-from turnwise.types import Answer, Outcome, PromptChain, SegmentKind
+from turnwise.proxy.programs.values import Call, Times
+from turnwise.types import Answer, PromptChain, SegmentKind
 
 _REASONING, _TEXT, _CALL = (mark_of(kind) for kind in (BlockKind.REASONING, BlockKind.ASSISTANT, BlockKind.TOOL_CALL))
 _LARGEST_HASH = (1 << 64) - 1
 
 
-def add_answer(rows: Rows, row: int, origin: int, outcome: Outcome, tokens_per_byte: float, hint: int) -> int:
+def add_answer(rows: Rows, row: int, origin: int, call: Call, tokens_per_byte: float, hint: int) -> int:
     """Add what answered the prompt that ends with `row`: reasoning, text and each tool call; returns the last row of it.
 
     That is `row` where nothing was generated. Tool calls have tokens by their size, reasoning and text by the time each took.
     """
-    said, calls, usage = outcome.answer, outcome.tool_calls, outcome.usage
-    sizes = [max(1, round(call.num_bytes * tokens_per_byte)) for call in calls]
-    total = sum(sizes) if usage is None else min(usage.completion_tokens, MAX_TOKENS)
+    said = None if call.shape is None else call.shape.says
+    sizes = [max(1, round(tool.num_bytes * tokens_per_byte)) for tool in call.tools]
+    total = sum(sizes) if call.completion_tokens is None else min(call.completion_tokens, MAX_TOKENS)
     if said is None:
-        if total <= 0 and not calls:
+        if total <= 0 and not sizes:
             return row
-        digests = [NOT_KNOWN] * (1 + len(calls))
-        kinds, weights = [_TEXT] + [_CALL] * len(calls), [max(0, total - sum(sizes)), *sizes]
+        digests = [NOT_KNOWN] * (1 + len(sizes))
+        kinds, weights = [_TEXT] + [_CALL] * len(sizes), [max(0, total - sum(sizes)), *sizes]
     else:
         digests, kinds, weights = [], [], []
         rest = max(0, total - sum(sizes))
-        reasoning = round(rest * _reasoning_share(outcome, said))
+        reasoning = round(rest * _reasoning_share(call.times, said))
         if said.reasoning:
             digests.append(said_digest(said.reasoning))
             kinds.append(_REASONING)
@@ -79,11 +80,11 @@ def claimed_answer(
     return depth, row
 
 
-def _reasoning_share(outcome: Outcome, said: Answer) -> float:
+def _reasoning_share(times: Times, said: Answer) -> float:
     """Share of an answer, less its tool calls, that was reasoning: engines do not say, but tokens come evenly."""
     if not said.reasoning or not said.text:
         return 1.0 if said.reasoning else 0.0
-    first, visible, last = outcome.first_token_at, outcome.first_visible_at, outcome.last_byte_at
+    first, visible, last = times.first_token, times.first_visible, times.last_byte
     if first is None or visible is None or last is None or last <= first:
         return 0.5
     return min(1.0, max(0.0, (visible - first) / (last - first)))

@@ -10,10 +10,11 @@ from xxhash import xxh3_64_intdigest
 from turnwise.dialects.prompt import CHUNK_BYTES
 from turnwise.proxy.programs.graph.answered import add_answer, claimed_answer
 from turnwise.proxy.programs.graph.blocks import BlockKind, State
-from turnwise.proxy.programs.graph.hints import Hinted
 from turnwise.proxy.programs.graph.rows import GOES_ON, HEADS, MAX_ROWS, Rows, mark_of, origin_of, said_digest
 from turnwise.proxy.programs.graph.tips import Tips
-from turnwise.types import Digest, Outcome, PromptChain, Request, SegmentKind
+from turnwise.proxy.programs.shape import Hinted
+from turnwise.proxy.programs.values import Call
+from turnwise.types import Digest, PromptChain, SegmentKind
 
 _MARKS = {
     kind: mark_of(block, goes_on=is_joined)
@@ -33,7 +34,22 @@ _MARKS = {
 
 _BRANCH = mark_of(BlockKind.BRANCH)
 _HISTORY = mark_of(BlockKind.HISTORY)
-_HEAD = frozenset({SegmentKind.TEMPLATE, SegmentKind.TOOLS, SegmentKind.SYSTEM})
+HEAD = frozenset({SegmentKind.TEMPLATE, SegmentKind.TOOLS, SegmentKind.SYSTEM})
+"""What stands before the turns, which other programs begin with too."""
+
+
+class Begun(msgspec.Struct, frozen=True, gc=False):
+    """A call that begins, as its graph takes it in: turn `turn` of conversation `agent`."""
+
+    agent: int
+    turn: int
+    model: str | None
+    chain: PromptChain
+    kinds: Sequence[SegmentKind]
+    """Of the segments that the chain has digests of."""
+    hinted: Hinted | None = None
+    goes_on: bool = False
+    """Whether the prompt goes on from one that the engine keeps."""
 
 
 class Retired(msgspec.Struct, frozen=True, gc=False):
@@ -44,9 +60,9 @@ class Retired(msgspec.Struct, frozen=True, gc=False):
 
 
 class Graph:
-    """Blocks of one program; a call `begin`s once, and is `settle`d or `drop`ped once."""
+    """Blocks of one program; a call `begin`s once, and is `settle`d once."""
 
-    __slots__ = ("_idle", "_retired", "hinted", "is_ended", "is_full", "lines", "rows")
+    __slots__ = ("_idle", "_retired", "_running", "hinted", "is_ended", "is_full", "lines", "rows")
 
     def __init__(self) -> None:
         self.rows = Rows()
@@ -59,29 +75,29 @@ class Graph:
         self._idle: dict[int, None] | None = None
         """Lines that may have been given up, the one looked at longest ago first."""
         self._retired: tuple[Retired, ...] = ()
+        self._running: dict[int, int] | None = None
+        """The rows that the prompts of running calls end with, by the call as rows keep it; None where none runs."""
 
-    def begin(self, request: Request, agent: int, turn: int, tokens_per_byte: float, hinted: Hinted | None = None) -> int:
-        """Take in the prompt of a call; returns the row that it ends with, -1 where it has none."""
-        rows, lines, chain, prompt = self.rows, self.lines, request.chain, request.prompt
+    def begin(self, call: Begun, tokens_per_byte: float) -> int:
+        """Take in the prompt of a call; returns the row that it ends with, -1 where there is no room for it."""
+        rows, lines, chain, agent, hinted = self.rows, self.lines, call.chain, call.agent, call.hinted
         is_new = agent >= len(lines)
         lines.begun(agent)
         if is_new and agent == 1 and not lines.is_running(0):
             self._idle = {0: None}
-        if chain is None or prompt is None or not chain.digests:
-            return -1
         digests: Sequence[bytes] = chain.digests
         tip = lines.tip(agent)
-        if request.continues and tip >= 0:
+        if call.goes_on and tip >= 0:
             depth, row = 0, tip  # the prompt goes on from one that the engine keeps
             digests = [said_digest(xxh3_64_intdigest(rows.digest(tip) + digest)) for digest in digests]
         else:
             depth, row = rows.known(chain.digests)
             if row >= 0 and depth < len(digests):
-                depth, row = claimed_answer(rows, chain, prompt.kinds, depth, row, tip)
+                depth, row = claimed_answer(rows, chain, call.kinds, depth, row, tip)
         if not len(rows) and chain.answer is not None:
-            digests, ends, marks = _after_history(chain, chain.answer.last, prompt.kinds)
+            digests, ends, marks = _after_history(chain, chain.answer.last, call.kinds)
         else:
-            digests, ends, marks = digests[depth:], chain.ends[depth:], _marks(prompt.kinds, chain.ends, depth)
+            digests, ends, marks = digests[depth:], chain.ends[depth:], _marks(call.kinds, chain.ends, depth)
         if len(rows) + len(digests) >= MAX_ROWS:
             self.is_full = True
             return -1
@@ -92,7 +108,7 @@ class Graph:
         last = row
         if digests:
             before = row
-            origin = origin_of(agent, turn)
+            origin = origin_of(agent, call.turn)
             if row >= 0 and row != tip and rows.uses(row) > 1 and rows.kind(row) not in HEADS:
                 branch = said_digest(xxh3_64_intdigest(rows.digest(row), seed=origin))
                 before = rows.extend(row, (branch,), (rows.end(row),), (_BRANCH,), origin)
@@ -107,15 +123,21 @@ class Graph:
             self._hint(agent, hinted, last, chain.digests)
         if self._idle:
             self._bury(agent, self._idle)
+        if self._running is None:
+            self._running = {}
+        self._running[origin_of(agent, call.turn)] = last
         return last
 
-    def settle(self, row: int, agent: int, turn: int, outcome: Outcome, tokens_per_byte: float) -> None:
-        """Take in what became of a call whose prompt ends with `row`: its lengths, and what was answered."""
-        if row >= 0:
-            self._count(row, origin_of(agent, turn), outcome)
+    def settle(self, call: Call, tokens_per_byte: float) -> None:
+        """Take in what became of a call that began: its lengths, and what was answered; nothing where no replica was tried."""
+        agent, origin = call.agent, origin_of(call.agent, call.turn)
+        row = -1 if self._running is None else self._running.pop(origin, -1)
+        self._running = self._running or None
+        if row >= 0 and call.replica is not None:
+            self._count(row, origin, call)
             hinted = None if self.hinted is None else self.hinted.get(agent)
             hint = 0 if hinted is None else hinted.retention
-            last = add_answer(self.rows, row, origin_of(agent, turn), outcome, tokens_per_byte, hint)
+            last = add_answer(self.rows, row, origin, call, tokens_per_byte, hint)
             if last != row:
                 rows, lines = self.rows, self.lines
                 rows.use(last)
@@ -124,10 +146,6 @@ class Graph:
                     rows.use(row, -1)
                 else:
                     self._leave(last, State.SUPERSEDED)  # it was asked for again, or its conversation rewritten, meanwhile
-        self.drop(agent)
-
-    def drop(self, agent: int) -> None:
-        """A call that begun has ended, and nothing came of it."""
         self.lines.settled(agent)
         if len(self.lines) > 1:
             if self._idle is None:
@@ -159,17 +177,16 @@ class Graph:
         retired, self._retired = self._retired, ()
         return retired
 
-    def _count(self, row: int, origin: int, outcome: Outcome) -> None:
+    def _count(self, row: int, origin: int, call: Call) -> None:
         """Take in how long a prompt is; what placement believed stands only where no engine has counted."""
-        rows, usage = self.rows, outcome.usage
+        rows = self.rows
         is_own = rows.origin(row) == origin
         first = rows.first_of(row) if is_own else row
-        if usage is not None and usage.prompt_tokens > 0:
-            rows.count(first, row, usage.prompt_tokens)
+        if call.completion_tokens is not None and call.prompt_tokens > 0:
+            rows.count(first, row, call.prompt_tokens)
             rows.set_counted(row)
-        elif is_own and not rows.is_counted(row):
-            believed = outcome.placement.prompt_tokens
-            rows.count(first, row, max(believed, rows.end(rows.parent(first))))
+        elif call.completion_tokens is None and is_own and not rows.is_counted(row):
+            rows.count(first, row, max(call.prompt_tokens, rows.end(rows.parent(first))))
 
     def _leave(self, row: int, state: State) -> None:
         """A line goes on from elsewhere: what only it used is given up."""
@@ -228,7 +245,7 @@ def _after_history(
     A session that is given goal after goal sends all its turns with each of them, and that they were said is all they are here.
     """
     head = 0
-    while head < last and kinds[head] in _HEAD:
+    while head < last and kinds[head] in HEAD:
         head += 1
     digests, ends = chain.digests, chain.ends
     return (

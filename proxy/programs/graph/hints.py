@@ -6,11 +6,10 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 
-import msgspec
-
 from turnwise import names
 from turnwise.proxy.programs.graph.blocks import Retention
 from turnwise.proxy.programs.graph.retention import DURABLE_TTL_S, HINTED
+from turnwise.proxy.programs.shape import Hinted
 from turnwise.turns import NO_HINTS, Hints
 from turnwise.types import Prompt, SegmentKind
 
@@ -29,19 +28,6 @@ class Malformed(StrEnum):
     PRIORITY = "priority"
     BREAKPOINT = "breakpoint"
     CACHE_KEY = "cache_key"
-
-
-class Hinted(msgspec.Struct, frozen=True, gc=False):
-    """The hints of one call."""
-
-    retention: int = 0
-    """Class of all that is new with the call, its answer included, as rows keep it; 0 for none."""
-    up_to: tuple[tuple[int, int], ...] = ()
-    """Segments with the class of all up to them."""
-    priority: int | None = None
-    output_tokens: int | None = None
-    speculative_prefill: bool | None = None
-    cache_key: str | None = None
 
 
 class HintReader:

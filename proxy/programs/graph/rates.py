@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from turnwise.index import BytesPerToken
 
 BYTES_PER_TOKEN = 4.0
@@ -14,19 +16,29 @@ MAX_NAME_CHARS = 256
 """Longest name of one of these."""
 
 
+MAX_COUNTED = 64
+"""Calls that are learned from when a rate is asked for, the newest: they tell as well as all how many tokens a byte is."""
+
+
 class Rates:
     """A running rate for each model."""
 
     def __init__(self) -> None:
         self._by_model: dict[str | None, BytesPerToken] = {}
+        self._counted: deque[tuple[str | None, int, int]] = deque(maxlen=MAX_COUNTED)
 
     def tokens_per_byte(self, model: str | None) -> float:
         """The rate of a model."""
+        while self._counted:
+            self._learn(*self._counted.popleft())
         known = self._by_model.get(model)
         return 1 / BYTES_PER_TOKEN if known is None else 1 / known.value
 
     def learn(self, model: str | None, num_bytes: int, num_tokens: int) -> None:
         """An engine has counted a prompt."""
+        self._counted.append((model, num_bytes, num_tokens))
+
+    def _learn(self, model: str | None, num_bytes: int, num_tokens: int) -> None:
         known = self._by_model.get(model)
         if known is None:
             if len(self._by_model) >= MAX_MODELS or len(model or "") > MAX_NAME_CHARS:

@@ -1,0 +1,123 @@
+"""What the graph of one program will be made of, for as long as nobody has to look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from turnwise.proxy.programs.graph import HEAD, Begun, Graph, Retired
+from turnwise.proxy.programs.graph.rows import DIGEST_BYTES, DURABLE_HINT, SESSION_HINT
+from turnwise.proxy.programs.record import Record
+from turnwise.proxy.programs.values import Call
+from turnwise.types import Digest, LastAnswer, PromptChain, SegmentKind
+
+Step = Begun | Call | int
+"""A call begins, or has ended; or the conversation of an agent of this number is over."""
+
+
+class Sketch:
+    """Its newest prompt while it is one conversation that grows, of which each call begins when the one before has ended.
+
+    Then nothing of it can have been given up before its end, and all else that its graph is made of stands in the records of
+    its calls. Once it is more than that, or somebody asks, it is drawn: the graph takes in those calls, and what comes after.
+    """
+
+    __slots__ = ("_agent", "_digests", "_ends", "_kinds", "_num_durable", "_past", "_running", "_steps", "graph", "is_ended")
+
+    def __init__(self) -> None:
+        self.graph: Graph | None = None
+        """None until it is drawn."""
+        self.is_ended = False
+        self._running: Begun | None = None
+        """The call that runs, until it is drawn."""
+        self._agent = 0
+        self._digests = b""
+        """Of the newest prompt that has ended, one behind the other: 16 bytes each in place of 57; and its ends and kinds."""
+        self._ends: Sequence[int] = ()
+        self._kinds: Sequence[SegmentKind] = ()
+        self._num_durable = 0
+        """Segments that hints keep beyond the program."""
+        self._past: Iterator[Step] | None = None
+        self._steps: list[Step] | None = None
+        """What came after it was drawn and waits, hardly ever more than a few; None where nothing does."""
+
+    def begun(self, call: Begun) -> bool:
+        """A call begins; False where it does more than go on with what was said, so that it is the graph's to take in."""
+        if self.graph is not None or self._running is not None or call.goes_on:
+            return False
+        num_known = len(self._ends)
+        if num_known:
+            digests = call.chain.digests
+            if call.agent != self._agent or len(digests) < num_known:
+                return False
+            if digests[num_known - 1] != self._digests[-DIGEST_BYTES:]:
+                return False
+        if call.hinted is not None:
+            if call.hinted.retention not in (0, SESSION_HINT):
+                return False
+            for segment, hint in call.hinted.up_to:
+                if hint == DURABLE_HINT:
+                    self._num_durable = max(self._num_durable, segment + 1)
+        self._running = call
+        return True
+
+    def ended(self) -> bool:
+        """A call has ended; False where that is the graph's to take in."""
+        call = self._running
+        if call is None:
+            return False
+        self._agent = call.agent
+        self._digests = b"".join(call.chain.digests)
+        self._ends = call.chain.ends
+        self._kinds = call.kinds
+        self._running = None
+        return True
+
+    def draw(self, record: Record) -> Graph:
+        """Begin to make the graph: it is to take in the calls of the record, and then what is added."""
+        self.graph = Graph()
+        self._past = self._calls(record, record.num_calls, self._running)
+        self._running = None
+        return self.graph
+
+    def add(self, step: Step) -> None:
+        """Let its graph, which was drawn, take this in after all before it."""
+        if self._steps is None:
+            self._steps = []
+        self._steps.append(step)
+
+    def take(self) -> Step | None:
+        """What its graph has to take in next; None where nothing is left."""
+        if self._past is not None:
+            step = next(self._past, None)
+            if step is not None:
+                return step
+            self._past = None
+            self._digests, self._ends, self._kinds = b"", (), ()
+        if self._steps:
+            return self._steps.pop(0)
+        self._steps = None
+        return None
+
+    def retired(self) -> Retired | None:
+        """What is given up with its end, where it was never drawn: all but what others begin with or hints keep."""
+        kinds, durable = self._kinds, self._num_durable
+        kept = next((end for end in range(len(kinds), durable, -1) if kinds[end - 1] in HEAD), durable)
+        return Retired(self._chain(len(kinds)).digests, kept) if kept < len(kinds) else None
+
+    def _calls(self, record: Record, count: int, running: Begun | None) -> Iterator[Step]:
+        """The steps of its first calls: the newest prompt begins with those of all before."""
+        for call in record.first(count):
+            shape = call.shape
+            if shape is not None:
+                kinds = self._kinds[: shape.num_segments]
+                chain = self._chain(shape.num_segments, shape.repeats)
+                yield Begun(call.agent, call.turn, call.model, chain, kinds, shape.hinted)
+                yield call
+        if running is not None:
+            yield running
+
+    def _chain(self, num_segments: int, repeats: LastAnswer | None = None) -> PromptChain:
+        digests = self._digests
+        starts = range(0, num_segments * DIGEST_BYTES, DIGEST_BYTES)
+        split = tuple([Digest(digests[at : at + DIGEST_BYTES]) for at in starts])
+        return PromptChain(split, tuple(self._ends[:num_segments]), repeats)

@@ -59,25 +59,27 @@ class Belonging:
             basis = Basis.NEW if known is None else SESSION
         if known is None:
             return self._open(tenant, claims, "", basis, None, request, now), basis
-        known = _newest(known)
+        while known.successor is not None:  # the program that goes on in its place, where it has ended
+            known = known.successor
+        is_live = known.outcome is Outcome.OPEN
         if basis is SESSION and claims.is_session_shared and known.has_begun_as(head(request)):
             # Another conversation of an app, which may give one cache key to all of them: its goal is one of its own.
-            before = known if known.is_live and known.is_quiescent else None
+            before = known if is_live and known.is_quiescent else None
             return self._open(tenant, claims, "", basis, before, request, now), basis
         is_same_trace = trace_id is not None and trace_id == known.trace_id
         is_next_goal = (
             is_user_last
             and not is_same_trace
-            and (not known.is_live or known.is_quiescent)
+            and (not is_live or known.is_quiescent)
             and (
                 known.has_answered(head(request))
                 if found is None
                 else found.kind in FOLLOWS and found.node.state is State.FINAL
             )
         )
-        if known.is_live and not is_next_goal and self._has_room(known):
+        if is_live and not is_next_goal and self._has_room(known):
             return known, basis
-        if known.is_live:
+        if is_live:
             self._end(known, Outcome.ANSWERED if is_next_goal else Outcome.EVICTED, now)
         return self._open(tenant, claims, "" if is_next_goal else known.key.name, basis, known, request, now), basis
 
@@ -89,9 +91,9 @@ class Belonging:
             return program.new_line(agent or found.node.line.name)
         return program.line(agent)
 
-    def client_trace(self, program: Program, span: ClientSpan | None) -> bytes | None:
+    def client_trace(self, program: Program, span: ClientSpan) -> bytes | None:
         """The client's own span, where it is to be linked: it is sampled, and of another trace than the program's."""
-        if span is None or not span.is_sampled or span.trace_id == program.key.trace_id:
+        if not span.is_sampled or span.trace_id == program.key.trace_id:
             return None
         return span.trace_id + span.span_id
 
@@ -169,10 +171,3 @@ def head(request: Request) -> Digest | None:
         return None
     end = next((at for at, kind in enumerate(prompt.kinds) if kind not in HEAD), len(prompt.kinds))
     return chain.digests[end - 1] if end else None
-
-
-def _newest(program: Program) -> Program:
-    """The program that goes on in its place, where it has ended."""
-    while program.successor is not None:
-        program = program.successor
-    return program

@@ -5,7 +5,7 @@ from __future__ import annotations
 from turnwise.proxy.programs.shape import Shape
 from turnwise.proxy.programs.turn import Turn
 from turnwise.proxy.programs.values import Call, Times
-from turnwise.types import Outcome
+from turnwise.types import Outcome, Usage
 
 MAX_TEXT_CHARS = 256
 """Of a name or an id that a client or an engine chose; what is longer is cut, for a record is kept as long as its program."""
@@ -16,7 +16,10 @@ MAX_COUNT = 2**63 - 1
 
 def settled(turn: Turn, outcome: Outcome, *, is_final: bool) -> Call:
     """The record of a call that a replica was tried for."""
-    usage = outcome.usage
+    usage, model, finish_reason, response_id = outcome.usage, outcome.model, outcome.finish_reason, outcome.response_id
+    prompt_tokens, cached_tokens, completion_tokens = (
+        (outcome.placement.prompt_tokens, None, None) if usage is None else _counted(usage)
+    )
     # By position, in the order of the fields: by name, as many arguments take several times as long.
     times = Times(
         outcome.arrived_at,
@@ -40,20 +43,20 @@ def settled(turn: Turn, outcome: Outcome, *, is_final: bool) -> Call:
         turn.links,
         times,
         outcome.dialect,
-        text(outcome.model),
+        model and model[:MAX_TEXT_CHARS],
         outcome.placement.replica,
         outcome.status,
         outcome.reason,
         outcome.is_stream,
         outcome.attempt,
         turn.attempts,
-        text(outcome.finish_reason),
-        text(outcome.response_id),
-        outcome.placement.prompt_tokens if usage is None else _count(usage.prompt_tokens) or 0,
-        None if usage is None else _count(usage.cached_tokens),
+        finish_reason and finish_reason[:MAX_TEXT_CHARS],
+        response_id and response_id[:MAX_TEXT_CHARS],
+        prompt_tokens,
+        cached_tokens,
         outcome.placement.hit.tokens,
-        None if usage is None else _count(usage.completion_tokens),
-        _count(outcome.max_tokens),
+        completion_tokens,
+        outcome.max_tokens and _count(outcome.max_tokens),
         outcome.tool_calls,
         turn.runs,
         is_final,
@@ -77,7 +80,7 @@ def dropped(turn: Turn, reason: str, now: float) -> Call:
         turn.links,
         Times(request.arrived_at, request.read_at, now, now, ended=now),
         request.dialect,
-        text(request.model),
+        request.model and request.model[:MAX_TEXT_CHARS],
         None,
         None,
         reason,
@@ -100,9 +103,12 @@ def dropped(turn: Turn, reason: str, now: float) -> Call:
     )
 
 
-def text(said: str | None) -> str | None:
-    """What of a name or an id is kept."""
-    return None if said is None else said[:MAX_TEXT_CHARS]
+def _counted(usage: Usage) -> tuple[int, int | None, int | None]:
+    """Tokens of the prompt, cached and generated, as far as they can be written down."""
+    prompt, cached, completion = usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
+    if -MAX_COUNT <= min(prompt, completion, cached or 0) and max(prompt, completion, cached or 0) <= MAX_COUNT:
+        return prompt, cached, completion
+    return _count(prompt) or 0, _count(cached), _count(completion)
 
 
 def _count(number: int | None) -> int | None:

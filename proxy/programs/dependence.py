@@ -17,19 +17,17 @@ FOLLOWS = frozenset({LinkKind.CONTINUE, LinkKind.REWRITE})
 
 def depends(
     program: Program, found: Found | None, results: Sequence[str], now: float, close: Callable[[Line], None]
-) -> tuple[list[Link], list[ToolRun]]:
+) -> tuple[tuple[Link, ...], tuple[ToolRun, ...]]:
     """What a call of this program depends on: links to calls before it, and the runs of the tools whose results it brings.
 
     `close` is told of conversations whose result it brings. Each result is taken once: of two calls that bring it, the first
     one waited for the tool.
     """
-    links: list[Link] = []
-    runs: list[ToolRun] = []
-    parent = None
-    if found is not None:
-        links.append(_link(found.kind, found.node, program))
-        if found.kind in FOLLOWS:
-            parent = found.node
+    first = () if found is None else (_link(found.kind, found.node, program),)
+    if not results:
+        return first, ()
+    links, runs = list(first), []
+    parent = found.node if found is not None and found.kind in FOLLOWS else None
     for result in results:
         caller = parent
         tool = None if caller is None else _tool(caller, result)
@@ -46,7 +44,7 @@ def depends(
         if caller.line.program is program:
             runs.append(_run(caller, tool, now, is_conversation=bool(spawned)))
         caller.line.program.close(caller, tool)
-    return links, runs
+    return tuple(links), tuple(runs)
 
 
 def _link(kind: LinkKind, node: Node, program: Program) -> Link:
@@ -57,7 +55,11 @@ def _link(kind: LinkKind, node: Node, program: Program) -> Link:
 
 
 def _tool(node: Node, tool_call_id: str) -> ToolCall | None:
-    return next((tool for tool in node.tools if tool.id == tool_call_id), None) if tool_call_id else None
+    if tool_call_id:
+        for tool in node.tools:
+            if tool.id == tool_call_id:
+                return tool
+    return None
 
 
 def _run(caller: Node, tool: ToolCall, now: float, *, is_conversation: bool) -> ToolRun:

@@ -244,7 +244,7 @@ class Elsewhere:
         line.head = news.head
         found = self._found(news.follows)
         depends(program, found, news.results, news.began_at, self._close)
-        node = Node(line, news.call_id, news.began_at, news.prompt, is_opening=news.is_opening)
+        node = Node(line, news.call_id, news.began_at, news.began_at, news.prompt, news.is_opening)
         node.turns, node.turns_key = news.turns, news.turns_key
         tenant.lineage.add(node, news.continues)
         if found is not None:

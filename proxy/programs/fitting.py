@@ -41,6 +41,8 @@ def fitting(nodes: Sequence[Node], said: int, results: Sequence[str]) -> list[No
     `said` is what the answer said that stands in the prompt, `results` are ids of tool calls whose results it brings. Clients
     may change what was said, so where neither tells, it is the newest call that nobody continued, if it ran after the others.
     """
+    if len(nodes) == 1 and not nodes[0].is_continued and not nodes[0].tools:
+        return [nodes[0]]
     best: list[Node] = []
     highest = 1
     ids = frozenset(results)

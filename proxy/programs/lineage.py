@@ -106,11 +106,20 @@ class Lineage:
 
     def keep(self, node: Node, prompt: Prompt, found: Found | None, continues: Sequence[str]) -> None:
         """Let a call that begins be followed; it follows `found`, and goes on from state of the names `continues`."""
-        num_known = 0
-        turns = 0
+        at = turns = 0
         if found is not None and found.kind is CONTINUE and found.num_known:
-            num_known, turns = found.num_known, found.node.turns
-        _hash_turns(node, prompt, num_known, turns)
+            at, turns = found.num_known, found.node.turns
+        key, kinds = turns, prompt.kinds
+        for raw in prompt.raws[at:]:
+            kind = kinds[at]
+            at += 1
+            if turns or kind not in HEAD:
+                turns = xxh3_64_intdigest(raw, seed=turns)
+                if kind is ASSISTANT:
+                    key = turns
+        node.turns = turns
+        # Clients put answers of their own into openings: that one was given is known only where a call was gone on from.
+        node.turns_key = turns if node.is_opening else key
         self.add(node, continues)
 
     def add(self, node: Node, continues: Sequence[str]) -> None:
@@ -165,7 +174,8 @@ class Lineage:
         for tool in node.tools:
             self.close(node, tool)
         _remove(self._by_prompt, node.prompt, node)
-        self.superseded(node)
+        if node.turns_key:
+            self.superseded(node)
         if node.stored_as:
             _remove(self._by_state, node.stored_as, node)
             node.stored_as = ""
@@ -229,22 +239,6 @@ class Lineage:
         taken = node.spawned or {}
         tool_id = next((tool_id for _, tool_id in best if tool_id not in taken), best[0][1])
         return Found(LinkKind.SPAWN, node, tool=tool_id)
-
-
-def _hash_turns(node: Node, prompt: Prompt, num_known: int, turns: int) -> None:
-    """Hash the turns from segment `num_known` on, `turns` being the hash of those before."""
-    kinds = prompt.kinds
-    key, at = turns, num_known
-    for raw in prompt.raws[num_known:]:
-        kind = kinds[at]
-        at += 1
-        if turns or kind not in HEAD:
-            turns = xxh3_64_intdigest(raw, seed=turns)
-            if kind is ASSISTANT:
-                key = turns
-    node.turns = turns
-    # Clients put answers of their own into openings: that one was given is known only where a call was gone on from.
-    node.turns_key = turns if node.is_opening else key
 
 
 def _add(index: dict[_Key, _Entry | list[_Entry]], key: _Key, entry: _Entry) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from turnwise.events import ToolEvent, ToolStep
 from turnwise.proxy.programs.values import LinkKind, Waiting
 from turnwise.turns import ToolCall
@@ -44,57 +46,43 @@ class State(IntEnum):
     """It failed, or its client left."""
 
 
-class Node:
-    """One call, to be followed."""
+class Node(msgspec.Struct, eq=False):
+    """One call, to be followed; it equals itself alone."""
 
-    __slots__ = (
-        "began_at",
-        "call_id",
-        "ended_at",
-        "is_continued",
-        "is_opening",
-        "line",
-        "measured",
-        "prompt",
-        "said",
-        "spawned",
-        "state",
-        "stored_as",
-        "tools",
-        "turns",
-        "turns_key",
-    )
-
-    def __init__(self, line: Line, call_id: CallId, began_at: float, prompt: Digest, *, is_opening: bool) -> None:
-        self.line = line
-        self.call_id = call_id
-        self.began_at = began_at
-        self.ended_at = began_at
-        self.prompt = prompt
-        """Digest of its whole prompt."""
-        self.is_opening = is_opening
-        """Whether it follows nothing that is known: many conversations may begin with the same words."""
-        self.turns = 0
-        """Hash of its prompt behind the head: the same under another system prompt, other tools, another model."""
-        self.turns_key = 0
-        """Hash of those turns up to the last answer, or of all where it is an opening; 0 where it is not looked for."""
-        self.said = 0
-        """Hash of what its answer says; 0 where that is not known."""
-        self.state = State.RUNNING
-        self.tools: tuple[ToolCall, ...] = ()
-        """Tool calls of its answer whose results have not come."""
-        self.spawned: dict[str, list[Line]] | None = None
-        """Conversations that these began, by id of the tool call."""
-        self.measured: dict[str, ToolEvent] | None = None
-        """What a gateway told of them, by id; of those too that the answer still writes."""
-        self.stored_as: str = ""
-        """Id of state that is kept elsewhere, by which a call may say that it goes on from this one."""
-        self.is_continued = False
+    line: Line
+    call_id: CallId
+    began_at: float
+    ended_at: float
+    prompt: Digest
+    """Digest of its whole prompt."""
+    is_opening: bool
+    """Whether it follows nothing that is known: many conversations may begin with the same words."""
+    turns: int = 0
+    """Hash of its prompt behind the head: the same under another system prompt, other tools, another model."""
+    turns_key: int = 0
+    """Hash of those turns up to the last answer, or of all where it is an opening; 0 where it is not looked for."""
+    said: int = 0
+    """Hash of what its answer says; 0 where that is not known."""
+    state: State = State.RUNNING
+    tools: tuple[ToolCall, ...] = ()
+    """Tool calls of its answer whose results have not come."""
+    spawned: dict[str, list[Line]] | None = None
+    """Conversations that these began, by id of the tool call."""
+    measured: dict[str, ToolEvent] | None = None
+    """What a gateway told of them, by id; of those too that the answer still writes."""
+    stored_as: str = ""
+    """Id of state that is kept elsewhere, by which a call may say that it goes on from this one."""
+    is_continued: bool = False
 
     def followed(self, kind: LinkKind, tool_call_id: str, line: Line) -> None:
         """A call follows this one, in conversation `line`; where a tool call began that, it is the one of this id."""
         if kind is not LinkKind.SPAWN:
-            self.line.program.continued(self)
+            self.is_continued = True
+            program = self.line.program
+            for tool in self.tools:  # what results it waits for have come, or never will
+                program.close(self, tool)
+            if self.turns_key:
+                program.lineage.superseded(self)
             return
         if self.spawned is None:
             self.spawned = {}

@@ -100,7 +100,7 @@ class Population:
 
     def settled(self, program: Program) -> None:
         """A call of it has ended."""
-        if program.is_live:
+        if program.outcome is Outcome.OPEN:
             due = program.due(self._quiet_s, self._max_age_s)
             if due < program.looked_at_in:
                 self._look(program, due)

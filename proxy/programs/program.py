@@ -168,7 +168,8 @@ class Program:
         """A call of it has ended: what may follow from its answer."""
         if node.state is not State.FAILED:
             self.is_answered = node.state is State.FINAL
-            self.answered(node, tools)
+            if tools:
+                self.answered(node, tools)
             if stored_as:
                 self.stored(node, stored_as)
 
@@ -177,17 +178,11 @@ class Program:
         self.lineage.close(node, tool)
         self.waiting -= 1
 
-    def continued(self, node: Node) -> None:
-        """A call of it is gone on from: what results it waits for have come, or never will."""
-        node.is_continued = True
-        for tool in node.tools:
-            self.close(node, tool)
-        self.lineage.superseded(node)
-
     def forget(self, node: Node) -> None:
         """Let a call of it be followed no longer."""
         self.waiting -= len(node.tools)
-        self._put_down(node)
+        if node.measured is not None:
+            self._put_down(node)
         self.lineage.forget(node)
 
     def forget_all(self) -> None:

@@ -99,7 +99,7 @@ class Programs:
             line.head = head(request)
         links, runs = depends(program, found, results, request.arrived_at, self._backlog.close)
         is_opening = found is None or found.kind is SPAWN or (found.kind is RETRY and found.node.is_opening)
-        node = Node(line, request.call_id, request.arrived_at, chain.digests[-1], is_opening=is_opening)
+        node = Node(line, request.call_id, request.arrived_at, request.arrived_at, chain.digests[-1], is_opening)
         lineage.keep(node, prompt, found, continues)
         if found is not None:
             found.node.followed(found.kind, found.tool, line)
@@ -108,12 +108,15 @@ class Programs:
         self._calls[basis] += 1
         if self._tell is not None:
             self._tell(elsewhere.began(program, node, found, results, continues, claims.session))
-        trace = self._belonging.client_trace(program, claims.span)
+        trace = None if claims.span is None else self._belonging.client_trace(program, claims.span)
         hinted = self._hints.read(fields, request.hints, prompt)
         self._backlog.begun(
             program, Begun(line.agent, number, request.model, chain, prompt.kinds, hinted, goes_on=bool(request.continues))
         )
-        return Turn(program, node, request, chain, number, basis, tuple(links), tuple(runs), trace, hinted)
+        key, call_id = program.key, request.call_id
+        return Turn(
+            program, node, key, request, chain, call_id, line.agent, line.name, number, basis, links, runs, trace, hinted
+        )
 
     def retried(self, turn: Turn, outcome: Outcome) -> None:
         """An attempt failed, and another replica is tried."""
@@ -126,16 +129,15 @@ class Programs:
         """End a call; returns its record."""
         called = outcome.tool_calls
         tools = tuple(tool for tool in called if tool.name not in self._final_tools) if called else ()
-        if not outcome.is_complete or outcome.status != 200:
-            state = State.FAILED
-        elif tools or (not called and turn.request.hints.has_stop):
-            state = State.ANSWERED
-        else:
-            state = State.FINAL
-        call = calls.settled(turn, outcome, is_final=state is State.FINAL)
         node, program = turn.node, turn.program
         node.said = said_of(outcome.answer)
-        node.state = state
+        if not outcome.is_complete or outcome.status != 200:
+            node.state = State.FAILED
+        elif tools or (not called and turn.request.hints.has_stop):
+            node.state = State.ANSWERED
+        else:
+            node.state = State.FINAL
+        call = calls.settled(turn, outcome, is_final=node.state is State.FINAL)
         stored_as = outcome.response_id or "" if turn.request.is_stored else ""
         program.ended_call(node, tools[:MAX_TOOLS], stored_as if len(stored_as) <= MAX_ID_CHARS else "")
         self._end_call(turn, call)

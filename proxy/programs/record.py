@@ -42,7 +42,6 @@ class Record:
     """
 
     __slots__ = (
-        "_num_loose",
         "_packed",
         "_pages",
         "active_at",
@@ -52,6 +51,7 @@ class Record:
         "key",
         "model",
         "num_agents",
+        "num_calls",
         "num_tools",
         "prompt_tokens",
         "reported_prompt_tokens",
@@ -65,6 +65,8 @@ class Record:
         """Calls in flight."""
         self.is_placed = False
         """Whether a replica was tried for a call that has ended, or may have been."""
+        self.num_calls = 0
+        """Calls that have ended."""
         self.num_agents = 0
         self.num_tools = 0
         """Tool calls that its answers hold."""
@@ -82,13 +84,6 @@ class Record:
         self._pages: tuple[bytes, ...] = ()
         self._packed = b""
         """The calls since the last page."""
-        self._num_loose = 0
-        """How many these are."""
-
-    @property
-    def num_calls(self) -> int:
-        """Calls that have ended."""
-        return len(self._pages) * PAGE_CALLS + self._num_loose
 
     def started(self, agent: int, now: float) -> None:
         """A call of conversation `agent` begins."""
@@ -117,11 +112,10 @@ class Record:
         if call.model is not None and call.model != self.model:
             self.model = call.model
         self._packed += _encoder.encode(call)
-        self._num_loose += 1
-        if self._num_loose == PAGE_CALLS:
+        self.num_calls += 1
+        if self.num_calls % PAGE_CALLS == 0:
             self._pages = (*self._pages, _compress(self._packed))
             self._packed = b""
-            self._num_loose = 0
 
     def voided(self, event: ToolEvent, ended_at: float, *, is_expired: bool) -> None:
         """A tool ran, and its result was given to nobody; `event` is what was told of it before."""
@@ -149,14 +143,16 @@ class Record:
         """The `count` first of them, a page unpacked at a time as they are taken."""
         for number in range(0, count, PAGE_CALLS):
             page = number // PAGE_CALLS
-            is_loose = page >= len(self._pages)
-            calls = _calls(self._num_loose, self._packed) if is_loose else _calls(PAGE_CALLS, _decompress(self._pages[page]))
+            if page < len(self._pages):
+                calls = _calls(PAGE_CALLS, _decompress(self._pages[page]))
+            else:
+                calls = _calls(self.num_calls % PAGE_CALLS, self._packed)
             yield from calls[: count - number]
 
     def replace_engine_times(self, call_id: CallId, times: EngineTimes) -> bool:
         """Put down what the engine says of a finished call; returns False where none of the newest is that call."""
         name = call_id.encode()
-        changed = _with_times(self._packed, self._num_loose, name, times)
+        changed = _with_times(self._packed, self.num_calls % PAGE_CALLS, name, times)
         if changed is not None:
             self._packed = changed
             return True
@@ -188,7 +184,7 @@ class Record:
             now - self.active_at,
             self.running,
             max(0, waiting),
-            len(self._pages) * PAGE_CALLS + self._num_loose,
+            self.num_calls,
             self.num_tools,
             self.num_agents,
             self.prompt_tokens,

@@ -16,6 +16,7 @@ from turnwise.types import Prompt, SegmentKind
 MAX_KEY_CHARACTERS = 128
 """Longest `prompt_cache_key` that is kept."""
 
+_HEADERS = frozenset((names.HEADER_RETENTION, names.HEADER_PRIORITY))
 _PRIORITY = re.compile(rb"-?[0-9]{1,9}")
 _RETENTION = {name.value.encode(): hint for name, hint in HINTED.items()}
 _TURNS = frozenset(SegmentKind) - {SegmentKind.TEMPLATE, SegmentKind.TOOLS, SegmentKind.SYSTEM, SegmentKind.OTHER}
@@ -38,9 +39,9 @@ class HintReader:
 
     def read(self, fields: Mapping[bytes, bytes], hints: Hints, prompt: Prompt) -> Hinted | None:
         """What headers and body hint of a call; None for nothing. A header stands above the same hint in the body."""
-        named_retention, named_priority = fields.get(names.HEADER_RETENTION), fields.get(names.HEADER_PRIORITY)
-        if named_retention is None and named_priority is None and hints is NO_HINTS:
+        if hints is NO_HINTS and _HEADERS.isdisjoint(fields):
             return None
+        named_retention, named_priority = fields.get(names.HEADER_RETENTION), fields.get(names.HEADER_PRIORITY)
         retention = 0
         if named_retention is not None:
             retention = _RETENTION.get(named_retention, 0)

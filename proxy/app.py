@@ -69,8 +69,9 @@ async def run(
     malloc.tune()
     # uvloop's own clock stands still within a turn and counts whole milliseconds; both count from the same moment.
     clock = time.monotonic
+    later = asyncio.get_running_loop().call_later
     index = KvIndex(settings.index)
-    bus = None if seat is None else bus_at(seat, clock=clock, schedule=asyncio.get_running_loop().call_later)
+    bus = None if seat is None else bus_at(seat, clock=clock, schedule=later)
     fleet = Fleet(settings, index, bus)
     metrics = Metrics()
     linter = _linter(settings, metrics)
@@ -78,7 +79,7 @@ async def run(
     programs = _programs(settings, tell)
     gateway = _gateway(settings, programs, metrics, seat)
     listening = Listening.of(settings, os.environ, programs, clock)
-    recorder = Recorder(index, fleet, metrics, Audit(), clock, bus, linter, programs, listening.listeners)
+    recorder = Recorder(index, fleet, metrics, Audit(), clock, bus, linter, programs, listening.listeners, later)
     pool = Pool(settings.upstream, clock=clock)
     pipeline = Pipeline(settings, fleet, pool, recorder, clock, _dispatch(gateway, metrics))
     front = Front(pipeline, fleet, metrics, allow_paths=settings.surface.allow_paths, clock=clock)

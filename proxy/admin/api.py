@@ -77,6 +77,7 @@ class AdminApi:
     async def get_metrics(self, request: web.Request) -> web.Response:
         """All metrics for Prometheus, with exemplars where OpenMetrics is asked for."""
         form = Format.wanted(request.headers.get("accept", ""))
+        self._recorder.tell_calls()
         return web.Response(body=self._metrics.render(form), headers={"content-type": form.value})
 
     async def get_health(self, _: web.Request) -> web.Response:

@@ -19,6 +19,12 @@ from turnwise.proxy.programs.values import Call, Ended, Key
 from turnwise.proxy.workers.ports import Siblings
 from turnwise.types import Outcome, Request
 
+RECORDED_AT_ONCE = 16
+"""Ended calls of which the records are made together: a quarter of a millisecond, and what is read once stays in the caches."""
+
+RECORDED_WITHIN_S = 0.005
+"""For how long fewer are waited for."""
+
 
 class ProgramListener(Protocol):
     """Hears of calls and programs as they end: traces, metrics."""
@@ -33,7 +39,8 @@ class ProgramListener(Protocol):
 class Recorder:
     """Settles calls; the only place that knows all who want to hear of an outcome.
 
-    `siblings` is None where there are none, `linter` where prompts are not compared.
+    `siblings` is None where there are none, `linter` where prompts are not compared. `later` is told to do something after so
+    many seconds; where there is none, the record of a call is made when it ends.
     """
 
     def __init__(
@@ -47,6 +54,7 @@ class Recorder:
         linter: Linter | None = None,
         programs: Programs | None = None,
         listeners: Sequence[ProgramListener] = (),
+        later: Callable[[float, Callable[[], None]], object] | None = None,
     ) -> None:
         self._index = index
         self._fleet = fleet
@@ -57,6 +65,7 @@ class Recorder:
         self.linter = linter
         self._programs = programs
         self._listeners = listeners
+        self._later = later
         self.recent = audit.recent
 
     def begin(self, request: Request, fields: Mapping[bytes, bytes]) -> Turn | None:
@@ -66,6 +75,7 @@ class Recorder:
     def dropped(self, turn: Turn | None, error: BaseException) -> None:
         """Record a call of which no attempt could be made, whose client did not wait for one, or that met a bug."""
         if self._programs is not None and turn is not None and not turn.is_settled:
+            self.tell_calls()
             call = self._programs.drop(turn, _reason(error).value, self._clock())
             for listener in self._listeners:
                 listener.call_ended(turn.key, call)
@@ -74,6 +84,7 @@ class Recorder:
         """Tell of programs whose time has come, or of all where the proxy stops; says whether there may be more."""
         if self._programs is None:
             return False
+        self.tell_calls()
         now = self._clock()
         ended = self._programs.close(now) if is_last else self._programs.sweep(now)
         for program in ended:
@@ -81,6 +92,13 @@ class Recorder:
                 listener.program_ended(program)
         self._forget_first(self._programs)
         return bool(ended)
+
+    def tell_calls(self) -> None:
+        """Tell of the calls of programs that have ended."""
+        if self._programs is not None:
+            for key, call in self._programs.take_calls():
+                for listener in self._listeners:
+                    listener.call_ended(key, call)
 
     def check_late(self) -> None:
         """Tell the linter what calls have taught since they were answered."""
@@ -138,9 +156,11 @@ class Recorder:
         if self._siblings is not None:
             self._siblings.settled(request.call_id, outcome.placement.replica, usage, answer, is_lesson=is_lesson)
         if self._programs is not None and turn is not None:
-            call = self._programs.settle(turn, outcome, self._clock())
-            for listener in self._listeners:
-                listener.call_ended(turn.key, call)
+            num_waiting = self._programs.ended(turn, outcome, self._clock())
+            if self._later is None or num_waiting >= RECORDED_AT_ONCE or not num_waiting:
+                self.tell_calls()
+            elif num_waiting == 1:
+                self._later(RECORDED_WITHIN_S, self.tell_calls)
             trace_id = turn.key.trace_id if turn.key.is_sampled else None
         self._fleet.learn(outcome, lease)
         self._metrics.calls.add(outcome, trace_id)

@@ -9,7 +9,6 @@ from turnwise.proxy.programs.lines import Line
 from turnwise.proxy.programs.program import Program
 from turnwise.proxy.programs.sketch import Sketch, Step
 from turnwise.proxy.programs.values import Call
-from turnwise.types import PromptChain
 
 AT_ONCE = 16
 """Steps that wait before some are taken: what is read once stays in the caches."""
@@ -25,31 +24,28 @@ class Backlog:
     """Puts prompts and answers into graphs, in the order in which calls began and ended; learns how long prompts are."""
 
     def __init__(self) -> None:
-        self._rates = Rates()
+        self.rates = Rates()
         self._waiting: dict[Sketch, None] = {}
         """Those of which something waits, the one that waits longest first."""
         self._num_added = 0
         """Steps since some were last taken."""
         self._retired: deque[Retired] = deque(maxlen=MAX_RETIRED)
 
-    def begun(self, program: Program, call: Begun) -> None:
-        """A call begins."""
-        if not program.sketch.begun(call):
-            self._add(program, call)
-
-    def ended(self, program: Program, call: Call, chain: PromptChain) -> None:
-        """A call of this prompt has ended."""
-        if not program.sketch.ended():
-            self._add(program, call)
-            if self._num_added >= AT_ONCE:
-                self.work()
-        if call.completion_tokens is not None:
-            self._rates.learn(call.model, chain.ends[-1], call.prompt_tokens)
+    def add(self, program: Program, step: Step) -> None:
+        """Let the graph of a program take in more than its sketch can."""
+        sketch = program.sketch
+        if sketch.graph is None:
+            sketch.draw(program.record)
+        sketch.add(step)
+        self._waiting[sketch] = None
+        self._num_added += 1
+        if self._num_added >= AT_ONCE:
+            self.work()
 
     def close(self, line: Line) -> None:
         """A conversation is over: what it was begun for has been brought home."""
         if not line.program.sketch.is_ended:
-            self._add(line.program, line.agent)
+            self.add(line.program, line.agent)
 
     def end(self, program: Program) -> None:
         """A program has ended."""
@@ -94,19 +90,11 @@ class Backlog:
             if num_left:
                 del self._waiting[sketch]
 
-    def _add(self, program: Program, step: Step) -> None:
-        sketch = program.sketch
-        if sketch.graph is None:
-            sketch.draw(program.record)
-        sketch.add(step)
-        self._waiting[sketch] = None
-        self._num_added += 1
-
     def _take(self, graph: Graph, step: Step) -> None:
         if isinstance(step, Begun):
-            graph.begin(step, self._rates.tokens_per_byte(step.model))
+            graph.begin(step, self.rates.tokens_per_byte(step.model))
         elif isinstance(step, Call):
-            graph.settle(step, self._rates.tokens_per_byte(step.model))
+            graph.settle(step, self.rates.tokens_per_byte(step.model))
         else:
             graph.close(step)
         if graph.has_retired:

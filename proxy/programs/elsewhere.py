@@ -264,6 +264,7 @@ class Elsewhere:
         node.state = news.state
         node.ended_at = news.call.times.ended
         program.ended_call(node, news.tools, news.stored_as)
+        program.record.ended(news.call.times.ended, is_placed=news.call.replica is not None)
         program.record.add(news.call)
         if self._learn is not None:
             self._learn(program.key.tenant, news.call)

@@ -15,10 +15,11 @@ from turnwise.proxy.programs.elsewhere import Elsewhere
 from turnwise.proxy.programs.fitting import said_of
 from turnwise.proxy.programs.graph import Begun, Graph, HintReader, Retired
 from turnwise.proxy.programs.identity import Identity
-from turnwise.proxy.programs.lines import Node, State
+from turnwise.proxy.programs.lines import Line, Node, State
 from turnwise.proxy.programs.pauses import Left, Pauses
 from turnwise.proxy.programs.population import Population
 from turnwise.proxy.programs.program import Program
+from turnwise.proxy.programs.recording import Recording
 from turnwise.proxy.programs.stats import Stats
 from turnwise.proxy.programs.turn import Turn
 from turnwise.proxy.programs.values import (
@@ -67,10 +68,11 @@ class Programs:
         self._belonging = Belonging(settings, traces, self._population, tell)
         self._tell = tell
         self._backlog = Backlog()
+        self._recording = Recording(self._population, self._backlog, pauses, tell)
         self.pauses = pauses
         """What is learned of how long tools run; None where nothing is."""
         learn = None if pauses is None else pauses.learn
-        self.elsewhere = Elsewhere(self._population, self._backlog.close, settings.max_age_s, learn)
+        self.elsewhere = Elsewhere(self._population, self._close, settings.max_age_s, learn)
         """What siblings serve; `tell` tells them what this worker serves, None where there are none."""
         self._calls = dict.fromkeys(Basis, 0)
         self._hints = HintReader()
@@ -97,7 +99,7 @@ class Programs:
         line = self._belonging.line(program, found, claims.agent)
         if claims.session and not line.num_turns:
             line.head = head(request)
-        links, runs = depends(program, found, results, request.arrived_at, self._backlog.close)
+        links, runs = depends(program, found, results, request.arrived_at, self._close)
         is_opening = found is None or found.kind is SPAWN or (found.kind is RETRY and found.node.is_opening)
         node = Node(line, request.call_id, request.arrived_at, request.arrived_at, chain.digests[-1], is_opening)
         lineage.keep(node, prompt, found, continues)
@@ -110,9 +112,10 @@ class Programs:
             self._tell(elsewhere.began(program, node, found, results, continues, claims.session))
         trace = None if claims.span is None else self._belonging.client_trace(program, claims.span)
         hinted = self._hints.read(fields, request.hints, prompt)
-        self._backlog.begun(
-            program, Begun(line.agent, number, request.model, chain, prompt.kinds, hinted, goes_on=bool(request.continues))
-        )
+        begun = Begun(line.agent, number, request.model, chain, prompt.kinds, hinted, bool(request.continues))
+        if not program.sketch.begun(begun):
+            self._recording.work()
+            self._backlog.add(program, begun)
         key, call_id = program.key, request.call_id
         return Turn(
             program, node, key, request, chain, call_id, line.agent, line.name, number, basis, links, runs, trace, hinted
@@ -125,8 +128,13 @@ class Programs:
         )
         turn.attempts = (*turn.attempts, failed)
 
-    def settle(self, turn: Turn, outcome: Outcome, now: float) -> Call:  # noqa: ARG002 - its times are in the outcome
+    def settle(self, turn: Turn, outcome: Outcome, now: float) -> Call:
         """End a call; returns its record."""
+        self.ended(turn, outcome, now)
+        return self.take_calls()[-1][1]
+
+    def ended(self, turn: Turn, outcome: Outcome, now: float) -> int:  # noqa: ARG002 - its times are in the outcome
+        """End a call, whose record `take_calls` makes with those of others; returns how many wait for that."""
         called = outcome.tool_calls
         tools = tuple(tool for tool in called if tool.name not in self._final_tools) if called else ()
         node, program = turn.node, turn.program
@@ -137,18 +145,20 @@ class Programs:
             node.state = State.ANSWERED
         else:
             node.state = State.FINAL
-        call = calls.settled(turn, outcome, is_final=node.state is State.FINAL)
         stored_as = outcome.response_id or "" if turn.request.is_stored else ""
         program.ended_call(node, tools[:MAX_TOOLS], stored_as if len(stored_as) <= MAX_ID_CHARS else "")
-        self._end_call(turn, call)
-        return call
+        return self._recording.ended(turn, outcome, outcome.ended_at)
+
+    def take_calls(self) -> list[tuple[Key, Call]]:
+        """The records of calls that have ended since this was last asked, in their order."""
+        return self._recording.take()
 
     def drop(self, turn: Turn, reason: str, now: float) -> Call:
         """End a call of which no attempt could be made; returns its record."""
         call = calls.dropped(turn, reason, now)
         turn.node.state = State.FAILED
-        self._end_call(turn, call)
-        return call
+        self._recording.ended(turn, call, now)
+        return self.take_calls()[-1][1]
 
     def tool_event(self, event: ToolEvent, program: str = "") -> Told:
         """Take a tool run as it was measured, where one call waits for its result.
@@ -190,6 +200,7 @@ class Programs:
 
     def engine_times(self, program: ProgramId, call: CallId, times: EngineTimes) -> bool:
         """Put down what the engine says of a finished call; False where that is not known any more."""
+        self._recording.work()
         known = self._population.get(program)
         return known is not None and known.record.replace_engine_times(call, times)
 
@@ -208,6 +219,7 @@ class Programs:
 
         A bounded amount of work at a time, and empty where nothing is left to do.
         """
+        self._recording.work()
         self._backlog.work()
         if self.pauses is not None:
             self.pauses.work()
@@ -220,6 +232,7 @@ class Programs:
 
     def close(self, now: float) -> list[Ended]:
         """End all, as the proxy stops; tells of those too of which calls still run."""
+        self._recording.work()
         return [self._ended(program) for program in self._population.close(now)]
 
     def listing(self, now: float, limit: int | None = None, unix_zero: float = 0.0) -> list[Summary]:
@@ -227,16 +240,19 @@ class Programs:
 
         `unix_zero` is the Unix time at which the clock of `now` was 0.
         """
+        self._recording.work()
         programs = sorted(self._population.known(), key=_ACTIVE_AT, reverse=True)[:limit]
         return [program.record.summary(now, program.outcome, program.waiting, unix_zero) for program in programs]
 
     def summary(self, program: ProgramId, now: float) -> Summary | None:
         """A program's row of the list; None where it is not known."""
+        self._recording.work()
         known = self._population.get(program)
         return None if known is None else known.summary(now)
 
     def calls(self, program: ProgramId) -> tuple[Key, tuple[Call, ...]] | None:
         """A program's finished calls in the order of their ends; None where it is not known."""
+        self._recording.work()
         known = self._population.get(program)
         return None if known is None else (known.key, known.record.calls())
 
@@ -247,6 +263,7 @@ class Programs:
 
     def graph(self, program: ProgramId) -> Graph | None:
         """What a program's prompts and answers consist of; None where it is not known."""
+        self._recording.work()
         known = self._population.get(program)
         return None if known is None else self._backlog.graph(known)
 
@@ -278,14 +295,7 @@ class Programs:
         self._backlog.end(program)
         return program.ended()
 
-    def _end_call(self, turn: Turn, call: Call) -> None:
-        turn.is_settled = True
-        node = turn.node
-        node.ended_at = call.times.ended
-        turn.program.record.add(call)
-        self._backlog.ended(turn.program, call, turn.chain)
-        self._population.settled(turn.program)
-        if call.runs and self.pauses is not None:
-            self.pauses.learn(turn.key.tenant, call)
-        if self._tell is not None:
-            self._tell(elsewhere.finished(turn.program, node, call))
+    def _close(self, line: Line) -> None:
+        """A conversation is over, which its graph is told of after all that came before."""
+        self._recording.work()
+        self._backlog.close(line)

@@ -37,11 +37,12 @@ _decoder = msgspec.msgpack.Decoder(tuple[Call, ...])
 class Record:
     """One program while it lives: a kilobyte with its key, 430 bytes for each of its last calls and 200 for each one before.
 
-    A call is `started` and later `add`ed, once each. Its record is kept as MessagePack, one behind the other, and each
-    `PAGE_CALLS` of them compressed. Its graph comes on top, 36 bytes a row.
+    A call is `started`, has `ended` and is `add`ed, once each. Its record is kept as MessagePack, one behind the other, and
+    each `PAGE_CALLS` of them compressed. Its sketch comes on top, 56 bytes a segment, or its graph, 36 bytes a row.
     """
 
     __slots__ = (
+        "_num_loose",
         "_packed",
         "_pages",
         "active_at",
@@ -84,6 +85,8 @@ class Record:
         self._pages: tuple[bytes, ...] = ()
         self._packed = b""
         """The calls since the last page."""
+        self._num_loose = 0
+        """How many these are."""
 
     def started(self, agent: int, now: float) -> None:
         """A call of conversation `agent` begins."""
@@ -97,12 +100,16 @@ class Record:
         self.running -= 1
         self.is_placed = True
 
-    def add(self, call: Call) -> None:
-        """A call has ended."""
+    def ended(self, now: float, *, is_placed: bool) -> None:
+        """A call has ended, whose record comes later; `is_placed` is whether a replica was tried for it."""
         self.running -= 1
-        self.active_at = call.times.ended
-        if call.replica is not None:
+        self.active_at = now
+        self.num_calls += 1
+        if is_placed:
             self.is_placed = True
+
+    def add(self, call: Call) -> None:
+        """Keep the record of a call that has ended."""
         self.num_tools += len(call.tools)
         self.prompt_tokens += call.prompt_tokens
         if call.cached_tokens is not None:
@@ -112,10 +119,11 @@ class Record:
         if call.model is not None and call.model != self.model:
             self.model = call.model
         self._packed += _encoder.encode(call)
-        self.num_calls += 1
-        if self.num_calls % PAGE_CALLS == 0:
+        self._num_loose += 1
+        if self._num_loose == PAGE_CALLS:
             self._pages = (*self._pages, _compress(self._packed))
             self._packed = b""
+            self._num_loose = 0
 
     def voided(self, event: ToolEvent, ended_at: float, *, is_expired: bool) -> None:
         """A tool ran, and its result was given to nobody; `event` is what was told of it before."""
@@ -137,7 +145,7 @@ class Record:
 
     def calls(self) -> tuple[Call, ...]:
         """The finished calls, in the order of their ends."""
-        return _calls(self.num_calls, *map(_decompress, self._pages), self._packed)
+        return _calls(len(self._pages) * PAGE_CALLS + self._num_loose, *map(_decompress, self._pages), self._packed)
 
     def first(self, count: int) -> Iterator[Call]:
         """The `count` first of them, a page unpacked at a time as they are taken."""
@@ -146,13 +154,13 @@ class Record:
             if page < len(self._pages):
                 calls = _calls(PAGE_CALLS, _decompress(self._pages[page]))
             else:
-                calls = _calls(self.num_calls % PAGE_CALLS, self._packed)
+                calls = _calls(self._num_loose, self._packed)
             yield from calls[: count - number]
 
     def replace_engine_times(self, call_id: CallId, times: EngineTimes) -> bool:
         """Put down what the engine says of a finished call; returns False where none of the newest is that call."""
         name = call_id.encode()
-        changed = _with_times(self._packed, self.num_calls % PAGE_CALLS, name, times)
+        changed = _with_times(self._packed, self._num_loose, name, times)
         if changed is not None:
             self._packed = changed
             return True

@@ -59,13 +59,11 @@ class Outcome(StrEnum):
 
 
 class Told(StrEnum):
-    """What became of a tool run that was told."""
+    """What became of a tool run that was told; unknown where no call waits for its result, ambiguous where several do."""
 
     TAKEN = "taken"
     UNKNOWN = "unknown"
-    """No call waits for its result."""
     AMBIGUOUS = "ambiguous"
-    """Several do."""
 
 
 class Link(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -74,9 +72,8 @@ class Link(msgspec.Struct, frozen=True, array_like=True, gc=False):
     kind: LinkKind
     call_id: CallId
     program: ProgramId | None = None
-    """Its program, where that is another one."""
+    """Its program, where that is another one, and that program's trace."""
     trace_id: bytes | None = None
-    """That program's trace."""
 
 
 class ToolRun(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -253,9 +250,8 @@ class Key(msgspec.Struct, frozen=True, gc=False):
     started_at: float
     basis: Basis
     follows: ProgramId | None = None
-    """The program of the same session before it."""
+    """The program of the same session before it, and that program's trace."""
     follows_trace: bytes | None = None
-    """That program's trace."""
 
 
 class Ended(msgspec.Struct, frozen=True, gc=False):

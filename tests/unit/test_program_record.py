@@ -48,6 +48,7 @@ def filled(count: int) -> Record:
     record = Record(KEY)
     for number in range(count):
         record.started(0, 100.0 + number)
+        record.ended(100.5 + number, is_placed=True)
         record.add(call_of(number))
     return record
 

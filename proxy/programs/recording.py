@@ -1,0 +1,72 @@
+"""The records of calls that have ended, made several at once: one by one, in the flow of calls, each costs twice as much."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from turnwise.proxy.programs import calls, elsewhere
+from turnwise.proxy.programs.backlog import Backlog
+from turnwise.proxy.programs.lines import State
+from turnwise.proxy.programs.pauses import Pauses
+from turnwise.proxy.programs.population import Population
+from turnwise.proxy.programs.turn import Turn
+from turnwise.proxy.programs.values import Call, Key
+from turnwise.types import Outcome
+
+
+class Recording:
+    """Makes them in the order in which the calls ended; whoever reads records has it `work` first."""
+
+    def __init__(
+        self,
+        population: Population,
+        backlog: Backlog,
+        pauses: Pauses | None,
+        tell: Callable[[elsewhere.News], None] | None,
+    ) -> None:
+        self._population = population
+        self._backlog = backlog
+        self._pauses = pauses
+        self._tell = tell
+        self._waiting: list[tuple[Turn, Outcome | Call, bool]] = []
+        self._made: list[tuple[Key, Call]] = []
+
+    def ended(self, turn: Turn, ended: Outcome | Call, now: float) -> int:
+        """A call has ended `now`, of which `ended` tells; where no replica was tried for it, that is its record.
+
+        Returns how many wait for their records.
+        """
+        program = turn.program
+        turn.is_settled = True
+        turn.node.ended_at = now
+        program.record.ended(now, is_placed=not isinstance(ended, Call))
+        self._population.settled(program)
+        self._waiting.append((turn, ended, program.sketch.ended()))
+        if self._tell is not None:  # siblings are told at once
+            self.work()
+        return len(self._waiting)
+
+    def work(self) -> None:
+        """Make the records of all that wait."""
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, []
+        for turn, ended, is_sketched in waiting:
+            node, program = turn.node, turn.program
+            call = ended if isinstance(ended, Call) else calls.settled(turn, ended, is_final=node.state is State.FINAL)
+            program.record.add(call)
+            if not is_sketched:
+                self._backlog.add(program, call)
+            if call.completion_tokens is not None:
+                self._backlog.rates.learn(call.model, turn.chain.ends[-1], call.prompt_tokens)
+            if call.runs and self._pauses is not None:
+                self._pauses.learn(turn.key.tenant, call)
+            if self._tell is not None:
+                self._tell(elsewhere.finished(program, node, call))
+            self._made.append((turn.key, call))
+
+    def take(self) -> list[tuple[Key, Call]]:
+        """The records made since this was last asked, in their order, none of them left to be made."""
+        self.work()
+        made, self._made = self._made, []
+        return made

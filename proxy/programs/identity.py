@@ -99,7 +99,7 @@ class Identity:
         is_retry = retries is not None and retries not in _FIRST_TRY
         if self._read.isdisjoint(fields):
             if hints.user_id is None and hints.cache_key is None:
-                return Claims(tenant, is_retry=is_retry)
+                return Claims(tenant, is_retry=is_retry) if tenant or is_retry else _NOTHING
             session, is_shared = self._session_in(hints)
             return Claims(tenant, session=session, is_retry=is_retry, is_session_shared=is_shared)
         codex = self._codex_turn(fields.get(names.HEADER_CODEX_TURN))
@@ -228,4 +228,5 @@ class Identity:
 
 
 _FIRST_TRY = frozenset({b"0", b""})
+_NOTHING = Claims()
 _NO_CODEX_TURN = _CodexTurn()

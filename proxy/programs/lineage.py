@@ -78,9 +78,10 @@ class Lineage:
         `quotes` gives the hashes of what its first user turn says.
         """
         digests, answer = chain.digests, chain.answer
-        same = _all(self._by_prompt, digests[-1])
-        if same and (failed := tried(same, now, is_retry=is_retry)) is not None:
-            return Found(LinkKind.RETRY, failed, len(digests))
+        if digests[-1] in self._by_prompt:
+            failed = tried(_all(self._by_prompt, digests[-1]), now, is_retry=is_retry)
+            if failed is not None:
+                return Found(LinkKind.RETRY, failed, len(digests))
         for state in continues:
             stored = _all(self._by_state, state) or _all(self._by_state, _NAMED_STATE + state)
             if stored:
@@ -124,8 +125,10 @@ class Lineage:
 
     def add(self, node: Node, continues: Sequence[str]) -> None:
         """Let a call be followed whose turns are hashed."""
-        _add(self._by_prompt, node.prompt, node)
-        _add(self._by_turns, node.turns_key, node)
+        if self._by_prompt.setdefault(node.prompt, node) is not node:
+            _add(self._by_prompt, node.prompt, node)
+        if self._by_turns.setdefault(node.turns_key, node) is not node:
+            _add(self._by_turns, node.turns_key, node)
         for state in continues:
             # No answer has this id: it is that of a conversation, which goes on from its newest call.
             if state not in self._by_state:
@@ -148,8 +151,10 @@ class Lineage:
 
     def caller(self, tool_call_id: str) -> Node | None:
         """The one call that waits for the result of this tool call; None where none does, or several do."""
-        nodes = _all(self._by_tool, tool_call_id)
-        return nodes[0] if len(nodes) == 1 else None
+        known = self._by_tool.get(tool_call_id)
+        if isinstance(known, list):
+            return known[0] if len(known) == 1 else None
+        return known
 
     def callers(self, tool_call_id: str) -> Sequence[Node]:
         """The calls that wait for the result of a tool call of this id: some engines number those of each answer."""

@@ -63,9 +63,12 @@ def tail(prompt: Prompt, first: int, results: Results, places: frozenset[Segment
     for kind, turn in turns:
         if kind in places:
             try:
-                found += (name for name in results(turn) if type(name) is str and 0 < len(name) <= MAX_ID_CHARS)
+                names = results(turn)
             except UNREADABLE:
                 continue
+            for name in names:
+                if type(name) is str and 0 < len(name) <= MAX_ID_CHARS:
+                    found.append(name)
     if not found:
         return WORDS_ALONE if is_user_last else NO_TAIL
     return Tail(tuple(found), is_user_last and not (turns and all(map(_is_note, texts(turns[-1][1])))))
@@ -99,6 +102,8 @@ def texts(turn: Raw) -> list[str]:
 
 def whole_turns(kinds: Sequence[SegmentKind], raws: Sequence[Raw]) -> list[tuple[SegmentKind, Raw]]:
     """The turns of users and tools among these segments, put together where they are in pieces; the newest `MAX_BYTES`."""
+    if sum(map(len, raws)) < CHUNK_BYTES:  # none of them is a piece, as of most prompts that bring a result
+        return [turn for turn in zip(kinds, raws, strict=True) if turn[0] in _LOOKED_AT]
     first, room = len(kinds), MAX_BYTES
     while first and room >= 0:
         first -= 1

@@ -14,9 +14,9 @@ from contextlib import suppress
 from typing import cast
 
 from turnwise.tools_gateway.settings import UpstreamSettings
+from turnwise.tools_gateway.upstreams.spawning import STDERR, STDIN, STDOUT, spawn
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-STDIN, STDOUT, STDERR = 0, 1, 2
 GRACE_S = 2.0
 """For each of: its input closed, TERM, KILL."""
 
@@ -48,14 +48,12 @@ class Process(asyncio.SubprocessProtocol):
         """Start it with what is passed on of the gateway's environment; raises `OSError`."""
         self._home = await asyncio.to_thread(tempfile.mkdtemp, prefix="turnwise-upstream-")
         try:
-            await asyncio.get_running_loop().subprocess_exec(
-                lambda: self,
-                *upstream.command,
+            await spawn(
+                self,
+                upstream.command,
                 env=clean_environment(upstream, passed, self._home),
                 cwd=upstream.cwd or self._home,
-                start_new_session=True,
-                close_fds=True,
-                preexec_fn=_confine,
+                confine=_confine,
             )
         except BaseException:
             await self._clear()

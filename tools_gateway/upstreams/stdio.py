@@ -12,7 +12,8 @@ from turnwise.tools_gateway.upstreams.dialogue import Dialogue, News
 from turnwise.tools_gateway.upstreams.greeting import PROBE_S, Greeting, greet
 from turnwise.tools_gateway.upstreams.jsonrpc import LEGACY, MODERN
 from turnwise.tools_gateway.upstreams.lines import NOISE_A_SECOND, Allowance, Cut, Lines, LineTooLongError, weight
-from turnwise.tools_gateway.upstreams.process import GRACE_S, STDERR, STDOUT, Process
+from turnwise.tools_gateway.upstreams.process import GRACE_S, Process
+from turnwise.tools_gateway.upstreams.spawning import STDERR, STDOUT
 from turnwise.tools_gateway.upstreams.words import Said, Words, secrets_of
 from turnwise.tools_gateway.values import Fault, JsonObject, Request, ToolFault
 

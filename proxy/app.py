@@ -12,9 +12,10 @@ from collections.abc import Callable
 import msgspec
 from aiohttp import web
 
+from turnwise import collector
 from turnwise.engines.vllm import VllmAdapter
 from turnwise.index import KvIndex
-from turnwise.proxy import collector, warm
+from turnwise.proxy import warm
 from turnwise.proxy.admin.api import AdminApi
 from turnwise.proxy.discovery import Discovery
 from turnwise.proxy.dispatch import Combination, Dispatch

@@ -20,6 +20,7 @@ from bench.tools.bare import bare_start
 from bench.tools.restarts import NUM_RESTARTS, left_of_restarts
 from bench.tools.ten import ENDLESS, HALF, Server, Ten, standing
 
+from turnwise import collector
 from turnwise.tools_gateway.values import ToolFault
 
 P99_BOUND, HEAL_BOUND_S = 1.5, 5.0
@@ -97,6 +98,7 @@ async def _measure(names: Sequence[str], rounds: int) -> dict[str, Case]:
     """These faults, by turns; each round breaks another server."""
     cases = {name: Case() for name in names}
     async with standing() as ten:
+        collector.tune()  # as the gateway does when it is ready
         for number in range(rounds):
             for name, case in cases.items():
                 fault, is_program = CASES[name]

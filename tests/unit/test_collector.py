@@ -4,9 +4,9 @@ import gc
 
 import pytest
 
+from turnwise import collector
 from turnwise.engines.sim.options import SimOptions
 from turnwise.engines.sim.virtual_time import run_virtual
-from turnwise.proxy import collector
 from turnwise.proxy.memory import MemoryProxy
 from turnwise.settings import Replica, Settings
 

@@ -12,6 +12,7 @@ from socket import socket
 import msgspec
 from aiohttp import web
 
+from turnwise import collector
 from turnwise.tools_gateway.server.front import PATH
 from turnwise.tools_gateway.server.gateway import Gateway
 from turnwise.tools_gateway.server.listening import bind
@@ -46,6 +47,7 @@ async def run(
     ):
         gateway = Gateway(settings, environ)
         async with _working(gateway), _admin_on(gateway, admin), gateway.front.serving(front):
+            collector.tune()
             on_ready(Addresses(_url(front) + PATH, _url(admin), settings.front.socket))
             await stop.wait()
             gateway.readiness.is_stopping = True

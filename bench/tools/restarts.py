@@ -56,18 +56,18 @@ async def _restart() -> dict[str, int]:
     }
 
 
-def _running(sessions: set[int]) -> int:
-    """Processes of these sessions, each of which one program led; what has ended counts while it is ours to be waited for."""
-    return sum(_is_of(sessions, path) for path in Path("/proc").iterdir() if path.name.isdigit())
+def _running(groups: set[int]) -> int:
+    """Processes of these groups, each of which one program led; what has ended counts while it is ours to be waited for."""
+    return sum(_is_of(groups, path) for path in Path("/proc").iterdir() if path.name.isdigit())
 
 
-def _is_of(sessions: set[int], process: Path) -> bool:
-    """Whether a process is left of one of these sessions."""
+def _is_of(groups: set[int], process: Path) -> bool:
+    """Whether a process is left of one of these groups."""
     try:
-        state, parent, _, session, *_ = (process / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        state, parent, group, *_ = (process / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
         return False
-    return int(session) in sessions and (state not in {"Z", "X"} or int(parent) == os.getpid())
+    return int(group) in groups and (state not in {"Z", "X"} or int(parent) == os.getpid())
 
 
 def _entries(folder: str) -> int:

@@ -10,11 +10,13 @@ import sys
 import time
 from pathlib import Path
 
-from tests.integration.tools_upstreams_world import SCRIPTED, World, is_alive, running, scripted, turn
+import pytest
+from tests.integration.tools_upstreams_world import BOUND_S, SCRIPTED, World, is_alive, running, scripted, turn
 
 from turnwise.tools_gateway.settings import Limits, Settings, TenantSettings, UpstreamSettings
 from turnwise.tools_gateway.upstreams import State
 from turnwise.tools_gateway.upstreams.pace import MAX_S
+from turnwise.tools_gateway.upstreams.yielding import can_be_taken_back
 from turnwise.tools_gateway.values import Fault
 
 
@@ -52,6 +54,27 @@ async def test_a_program_works_where_the_operator_says(tmp_path):
     async with running(scripted("one", cwd=str(tmp_path))) as world:
         assert (await world.call("one", "surroundings"))["folder"] == str(tmp_path)
     assert tmp_path.exists()
+
+
+async def test_a_program_gives_way_to_all_others_until_it_has_greeted():
+    async with running(scripted("one")) as world:
+        found = await world.call("one", "surroundings")
+        assert found["began_with"] == (os.SCHED_IDLE if can_be_taken_back() else os.SCHED_OTHER)
+        async with asyncio.timeout(BOUND_S):
+            while os.sched_getscheduler(found["pid"]) != os.SCHED_OTHER:
+                await turn()
+
+
+@pytest.mark.skipif(not can_be_taken_back(), reason="no program gives way where that cannot be taken back")
+async def test_a_program_that_does_not_greet_gives_way_no_more_after_a_while_nor_does_what_it_started(tmp_path):
+    program = f"import os, time; pid = os.fork(); open({str(tmp_path / 'pid')!r} + str(pid), 'w').close(); time.sleep(600)"
+    async with running(UpstreamSettings(name="one", command=(sys.executable, "-I", "-S", "-c", program))):
+        async with asyncio.timeout(BOUND_S):
+            while len(files := list(tmp_path.iterdir())) < 2:
+                await turn()
+            pid = max(int(file.name.removeprefix("pid")) for file in files)
+            while os.sched_getscheduler(pid) != os.SCHED_OTHER:
+                await turn()
 
 
 async def test_a_program_that_cannot_be_started_says_so_and_touches_nobody():
@@ -237,7 +260,9 @@ async def test_no_program_and_no_descriptor_is_left_of_many_restarts():
             pids.add(pid)
             pid = (await world.up("one", but_not=pid)).pid
         assert not [pid for pid in pids if is_alive(pid)]
-        assert num_descriptors() == num_open
+        async with asyncio.timeout(BOUND_S):
+            while num_descriptors() > num_open:  # the last one's threads are still looked at
+                await turn()
 
 
 async def test_a_program_that_dies_as_it_starts_is_left_alone_for_a_while():

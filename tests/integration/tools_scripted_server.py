@@ -11,6 +11,9 @@ MODERN = sys.argv[1:] != ["2025-11-25"]
 TOOL_NAMES = ("echo", "surroundings")
 
 
+BEGAN_WITH = os.sched_getscheduler(0)
+
+
 def say(message):
     os.write(1, json.dumps(message).encode() + b"\n")
 
@@ -24,7 +27,8 @@ def surroundings():
         "environment": dict(os.environ),
         "descriptors": [entry.name for entry in Path("/proc/self/fd").iterdir() if entry.exists()],
         "folder": str(Path.cwd()),
-        "leads_group": os.getpgrp() == os.getpid() == os.getsid(0),
+        "leads_group": os.getpgrp() == os.getpid(),
+        "began_with": BEGAN_WITH,
         "pid": os.getpid(),
     }
 

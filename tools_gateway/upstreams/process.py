@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import fcntl
 import os
 import resource
 import shutil
 import signal
 import tempfile
+import termios
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import cast
 
 from turnwise.tools_gateway.settings import UpstreamSettings
 from turnwise.tools_gateway.upstreams.spawning import STDERR, STDIN, STDOUT, spawn
+from turnwise.tools_gateway.upstreams.yielding import STARTING_S, can_be_taken_back, give_way, take_back
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 GRACE_S = 2.0
@@ -42,6 +46,8 @@ class Process(asyncio.SubprocessProtocol):
         self._exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._is_output_closed = False
         self._why = "it closed its output"
+        self._starting: asyncio.TimerHandle | None = None
+        self._taking_back: asyncio.Future[None] | None = None
         self.pid: int | None = None
 
     async def start(self, upstream: UpstreamSettings, passed: Mapping[str, str]) -> None:
@@ -53,11 +59,18 @@ class Process(asyncio.SubprocessProtocol):
                 upstream.command,
                 env=clean_environment(upstream, passed, self._home),
                 cwd=upstream.cwd or self._home,
-                confine=_confine,
+                confine=partial(_confine, gives_way=can_be_taken_back()),
             )
         except BaseException:
             await self._clear()
             raise
+
+    def started(self) -> None:
+        """It needs no longer give way to all others."""
+        if self._starting is not None and self.pid is not None and not self._exited.done():
+            self._starting.cancel()
+            self._starting = None
+            self._taking_back = asyncio.get_running_loop().run_in_executor(None, take_back, self.pid)
 
     def write(self, line: bytes) -> bool:
         """Write one line without its end; False where the program has closed its input, or does not read what it is sent."""
@@ -102,6 +115,8 @@ class Process(asyncio.SubprocessProtocol):
         self._transport = cast("asyncio.SubprocessTransport", transport)
         self._pipe = cast("asyncio.WriteTransport", self._transport.get_pipe_transport(STDIN))
         self.pid = self._transport.get_pid()
+        if can_be_taken_back():
+            self._starting = asyncio.get_running_loop().call_later(STARTING_S, self.started)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         """It wrote something."""
@@ -120,6 +135,8 @@ class Process(asyncio.SubprocessProtocol):
         code = self._transport.get_returncode()
         self._why = f"it was ended by signal {-code}" if code is not None and code < 0 else f"it ended with status {code}"
         self._signal(signal.SIGKILL)
+        if self._starting is not None:
+            self._starting.cancel()
         if not self._exited.done():
             self._exited.set_result(None)
         for descriptor in (STDOUT, STDERR):
@@ -144,6 +161,8 @@ class Process(asyncio.SubprocessProtocol):
 
     async def _clear(self) -> None:
         """Remove what it left in its own folder."""
+        if self._taking_back is not None:
+            await asyncio.wait((self._taking_back,))
         await asyncio.to_thread(shutil.rmtree, self._home, ignore_errors=True)
 
 
@@ -152,11 +171,20 @@ def clean_environment(upstream: UpstreamSettings, passed: Mapping[str, str], hom
     return {"PATH": PATH, "LANG": "C.UTF-8", "HOME": upstream.cwd or home, "TMPDIR": home, **passed, **upstream.env}
 
 
-def _confine() -> None:
-    """In the child, before its program: it dies with the gateway, gains no rights, and leaves no core with secrets in it."""
+def _confine(*, gives_way: bool) -> None:
+    """In the child, before its program: it dies with the gateway, gains no rights, and leaves no core with secrets in it.
+
+    It has no terminal either, though it stays in the gateway's session: where `autogroup` is on, Linux schedules sessions as
+    wholes, and one of its own would give way to nobody.
+    """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError):  # where there is no terminal
+        terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        fcntl.ioctl(terminal, termios.TIOCNOTTY)
+    if gives_way:
+        give_way()
 
 
 def _resume(pipe: asyncio.ReadTransport) -> None:

@@ -24,7 +24,7 @@ async def spawn(
     cwd: str,
     confine: Callable[[], None],
 ) -> None:
-    """Start a program in a session of its own, as the loop's `subprocess_exec` does; raises `OSError`.
+    """Start a program in a process group of its own, as the loop's `subprocess_exec` does; raises `OSError`.
 
     A fork copies the gateway's page tables, and is waited for until the program has begun. On the loop, every start held the
     calls to all upstreams for 10 ms; here they miss the 4 ms in which a fork holds the interpreter. `confine` is called in the
@@ -51,7 +51,7 @@ def _start(command: Sequence[str], env: Mapping[str, str], cwd: str, confine: Ca
         stderr=pipe,
         env=env,
         cwd=cwd,
-        start_new_session=True,
+        process_group=0,
         preexec_fn=confine,  # noqa: PLW1509 - it takes no lock, and nothing else lets a program die with its parent
     )
 

@@ -106,6 +106,7 @@ class StdioConnection:
         """Start and greet it; raises `ToolFault` and `OSError`."""
         await self._process.start(self._upstream, self._passed)
         self.greeting = await greet(self._dialogue.ask, era, capabilities, PROBE_S)
+        self._process.started()
         if not jsonrpc.is_modern(self.greeting.version):
             self._dialogue.tell("notifications/initialized", {})
 

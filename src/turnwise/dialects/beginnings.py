@@ -74,11 +74,11 @@ class Beginning(msgspec.Struct, frozen=True, gc=False):
 class Trail:
     """Hashes of the beginnings of one body, each byte hashed about once however many are asked for."""
 
-    __slots__ = ("_ends", "_hashers", "_view", "keys")
+    __slots__ = ("_ends", "_hashers", "body", "keys")
 
     def __init__(self, body: bytes) -> None:
         """Hash the longest beginning whose length is `MIN_BYTES` times a power of two, and half of it."""
-        self._view = view = memoryview(body)
+        self.body = view = memoryview(body)
         end = MIN_BYTES << (len(body) // MIN_BYTES).bit_length() - 1
         half = max(MIN_BYTES, end // 2)
         hasher = xxh3_128(view[:half])
@@ -105,7 +105,7 @@ class Trail:
         begun, hasher = self._ends[nearest - 1], self._hashers[nearest - 1]
         if begun < end:
             hasher = hasher.copy()
-            hasher.update(self._view[begun:end])
+            hasher.update(self.body[begun:end])
             self._ends.insert(nearest, end)
             self._hashers.insert(nearest, hasher)
         digest: bytes = hasher.digest()

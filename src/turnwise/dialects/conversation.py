@@ -123,28 +123,23 @@ class ConversationDialect:
             kinds = self.kinds(fold.turns, fold.heads)
         except ClientFault:
             return None
-        view, shift = memoryview(body), cut - start
+        view, shift = trail.body, cut - start
         starts = [at + shift for at in fold.starts]
         given: list[Raw] = [view[at : at + len(turn)] for at, turn in zip(starts, fold.turns, strict=True)]
-        raws, marked = given, set[int]()
+        raws = given
+        marked: Collection[int] = ()
         taken: Sequence[tuple[int, Mark]] = ()
         if marks:
             marked = turns.marked(fold.starts, fold.end, marks)
             raws, taken = turns.unmarked(given, marked)
-        spliced = body
+        growth = Growth(self.beginnings, known, trail, frame, given, raws, starts, marked)
         if frame.splice is not None:
-            spliced = frame.splice.into(body, fold.end + shift - start if frame.splice.start >= start else 0)
-        call = self._call(
-            spliced, frame, kinds, raws, taken, Growth(self.beginnings, known, trail, frame, given, raws, starts, marked)
-        )
-        read = call.prompt
-        if read is None or read.answer is None:
-            return None
-        if read.answer.first == num_known and place.kinds[num_known - 1] is SegmentKind.ASSISTANT:
-            return None  # the last answer begins among the turns that are known
-        all_raws = GrownRaws(frame.raws, body, known, tuple(read.raws))
-        prompt = Prompt(frame.root, read.kinds, all_raws, read.answer, known.chain, num_known)
-        return msgspec.structs.replace(call, prompt=prompt)
+            body = frame.splice.into(body, fold.end + shift - start if frame.splice.start >= start else 0)
+        call = self._call(body, frame, kinds, raws, taken, growth)
+        answer = None if call.prompt is None else call.prompt.answer
+        if answer is None or (answer.first == num_known and place.kinds[num_known - 1] is SegmentKind.ASSISTANT):
+            return None  # the last answer stands, or begins, among the turns that are known
+        return call
 
     def read_in_full(self, document: bytes, *, splice_usage: bool) -> ReadCall:
         """Read a request of any shape, its whole top level checked."""
@@ -180,14 +175,12 @@ class ConversationDialect:
         taken: Sequence[tuple[int, Mark]],
         growth: Growth | None = None,
     ) -> ReadCall:
-        """The call of a body with these turns, and the marks `taken` out of them.
-
-        Behind a known beginning its prompt has the kinds of all, but new bytes only.
-        """
-        if growth is None or growth.before is None:
+        """The call of a body with these turns, which may grow from a known beginning, and the marks `taken` out of them."""
+        known = None if growth is None else growth.before
+        if known is None:
             kinds_before, raws_before = frame.kinds, frame.raws
         else:
-            kinds_before, raws_before = growth.before.place.kinds[: growth.before.num_segments], ()
+            kinds_before, raws_before = known.place.kinds[: known.num_segments], ()
         if len(body) <= WHOLE_UP_TO_BYTES or max(map(len, raws)) <= WHOLE_UP_TO_BYTES:
             all_kinds, all_raws = kinds_before + tuple(kinds), raws_before + tuple(raws)
         else:
@@ -196,7 +189,7 @@ class ConversationDialect:
                 parts.add(kind, raw)
             all_kinds, all_raws = parts.kinds, parts.raws
         said = frame.hints
-        if taken or (growth is not None and growth.before is not None and growth.before.place.breakpoints):
+        if taken or (known is not None and known.place.breakpoints):
             is_cut = len(all_kinds) != len(kinds_before) + len(kinds)
             of_turns = hints.of_turns(raws, taken, len(kinds_before), is_cut=is_cut)
             if growth is not None:
@@ -204,10 +197,15 @@ class ConversationDialect:
                 of_turns = growth.breakpoints
             said = hints.with_breakpoints(said, of_turns)
         answer = last_answer(kinds, raws, self.hear, len(kinds_before), len(all_kinds))
+        if growth is None or known is None:
+            prompt = Prompt(frame.root, all_kinds, all_raws, answer)
+        else:
+            grown = GrownRaws(frame.raws, growth.trail.body, known, all_raws)
+            prompt = Prompt(frame.root, all_kinds, grown, answer, known.chain, known.num_segments)
         return ReadCall(
             body,
             frame.model,
-            Prompt(frame.root, all_kinds, all_raws, answer),
+            prompt,
             frame.is_stream,
             frame.splice is not None,
             frame.num_choices,

@@ -31,7 +31,7 @@ class GrownRaws(Sequence[Raw]):
 
     __slots__ = ("_beginning", "_body", "_frame", "_new")
 
-    def __init__(self, frame: tuple[Raw, ...], body: bytes, beginning: Beginning, new: tuple[Raw, ...]) -> None:
+    def __init__(self, frame: tuple[Raw, ...], body: memoryview, beginning: Beginning, new: tuple[Raw, ...]) -> None:
         self._frame = frame
         self._body = body
         self._beginning = beginning
@@ -68,7 +68,7 @@ class GrownRaws(Sequence[Raw]):
         if unmarked is not None:
             return unmarked
         start = place.starts[of_turns]
-        return memoryview(self._body)[start : start + ends[position] - (ends[position - 1] if position else 0)]
+        return self._body[start : start + ends[position] - (ends[position - 1] if position else 0)]
 
 
 class Growth(msgspec.Struct, frozen=True, gc=False):
@@ -103,7 +103,9 @@ class Growth(msgspec.Struct, frozen=True, gc=False):
         """
         before, frame = self.before, self.frame
         num_turns = len(self.given)
-        num_kept = min((at for at in self.marked if at >= num_turns - MOVING_TURNS), default=num_turns)
+        num_kept = num_turns
+        if self.marked:
+            num_kept = min((at for at in self.marked if at >= num_turns - MOVING_TURNS), default=num_turns)
         end = self.starts[num_kept - 1] + len(self.given[num_kept - 1])
         key = self.trail.key(end) if num_kept else None
         if key is None:

@@ -3,6 +3,9 @@
 A byte is a token, a block is four.
 """
 
+import sys
+from collections import Counter
+
 import pytest
 from tests.unit.letters import BLOCK, World, cached, chain, chain_of, hashes, stored
 
@@ -238,3 +241,36 @@ def test_what_is_learned_late_and_breaks_nothing_is_not_kept_to_be_told():
     world.apply(stored(text, "late"))
     assert world.confirmed(prompt) > 0
     assert not world.index.late
+
+
+# What a lesson costs.
+
+
+def num_steps(work):
+    """Function calls that some work makes, in Python and into C."""
+    counted = Counter()
+
+    def count(_frame, event, _arg):
+        counted[event] += 1
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return counted["call"] + counted["c_call"]
+
+
+def test_a_turn_is_learned_in_as_many_steps_behind_many_turns_as_behind_few():
+    steps = set()
+    for num_turns in (10, 40, 150):
+        world = World()
+        turns = [b"turn number %3d; " % number for number in range(num_turns)]
+        before, prompt = b"".join(turns), chain(*turns, NEXT)
+        world.call(chain(*turns), before)
+        text = before + NEXT
+        world.apply(stored(text, "next", first=len(before) // BLOCK))
+        steps.add(num_steps(lambda world=world, prompt=prompt, text=text: world.settle("next", prompt, text)))
+        assert world.confirmed(prompt) == (len(text) - 1) // BLOCK
+    assert len(steps) == 1

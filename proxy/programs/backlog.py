@@ -1,4 +1,4 @@
-"""What of calls is to be put into graphs: nothing of a program that nobody asks for, while it can have given up nothing."""
+"""What of calls is to be put into graphs: nothing of a program, while it can have given up nothing."""
 
 from __future__ import annotations
 
@@ -59,15 +59,19 @@ class Backlog:
         sketch.is_ended = True
 
     def graph(self, program: Program) -> Graph:
-        """A program's graph, with all that it is to take in."""
+        """A program's graph, with all that it is to take in; one that is not kept where a sketch does."""
         sketch = program.sketch
-        graph = sketch.graph or sketch.draw(program.record)
-        self._waiting.pop(sketch, None)
-        while (step := sketch.take()) is not None:
+        graph = sketch.graph
+        if graph is not None:
+            self._waiting.pop(sketch, None)
+            while (step := sketch.take()) is not None:
+                self._take(graph, step)
+            return graph
+        graph = Graph()
+        for step in sketch.calls(program.record):
             self._take(graph, step)
-        if sketch.is_ended and not graph.is_ended:
+        if sketch.is_ended:
             graph.end()
-            graph.take_retired()  # which was told when it ended
         return graph
 
     def take_retired(self) -> list[Retired]:

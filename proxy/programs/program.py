@@ -51,7 +51,7 @@ class Program:
         """The client's trace that it was born in."""
         self.owner = owner
         """The sibling worker that opened it, and tells of its end; None is this one."""
-        self.lines: list[Line] = []
+        self.lines: tuple[Line, ...] = ()
         self.waiting = 0
         """Tool calls whose results have not come."""
         self.is_answered = False
@@ -135,7 +135,7 @@ class Program:
     def new_line(self, agent: str, number: int | None = None) -> Line:
         """Begin a conversation, of the agent of this name if it has one."""
         line = Line(self, self.record.num_agents if number is None else number, agent)
-        self.lines.append(line)
+        self.lines = (*self.lines, line)
         if agent:
             if self._by_agent is None:
                 self._by_agent = {}
@@ -191,7 +191,7 @@ class Program:
             for node in line.nodes:
                 self.forget(node)
             line.nodes = ()
-        self.lines.clear()
+        self.lines = ()
 
     def due(self, quiet_s: float, max_age_s: float) -> float:
         """When its time comes, if nothing else happens to it."""

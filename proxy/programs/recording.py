@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from turnwise.proxy.programs import calls, elsewhere
@@ -28,7 +29,7 @@ class Recording:
         self._backlog = backlog
         self._pauses = pauses
         self._tell = tell
-        self._waiting: list[tuple[Turn, Outcome | Call, bool]] = []
+        self._waiting: deque[tuple[Turn, Outcome | Call, bool]] = deque()
         self._made: list[tuple[Key, Call]] = []
 
     def ended(self, turn: Turn, ended: Outcome | Call, now: float) -> int:
@@ -48,10 +49,8 @@ class Recording:
 
     def work(self) -> None:
         """Make the records of all that wait."""
-        if not self._waiting:
-            return
-        waiting, self._waiting = self._waiting, []
-        for turn, ended, is_sketched in waiting:
+        while self._waiting:
+            turn, ended, is_sketched = self._waiting.popleft()
             node, program = turn.node, turn.program
             call = ended if isinstance(ended, Call) else calls.settled(turn, ended, is_final=node.state is State.FINAL)
             program.record.add(call)

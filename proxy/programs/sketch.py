@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 
 from turnwise.proxy.programs.graph import HEAD, Begun, Graph, Retired
@@ -14,11 +15,14 @@ Step = Begun | Call | int
 """A call begins, or has ended; or the conversation of an agent of this number is over."""
 
 
+_NO_ENDS = array("I")
+
+
 class Sketch:
     """Its newest prompt while it is one conversation that grows, of which each call begins when the one before has ended.
 
     Then nothing of it can have been given up before its end, and all else that its graph is made of stands in the records of
-    its calls. Once it is more than that, or somebody asks, it is drawn: the graph takes in those calls, and what comes after.
+    its calls. Once it is more than that it is drawn: the graph takes in those calls, and what comes after.
     """
 
     __slots__ = ("_agent", "_digests", "_ends", "_kinds", "_num_durable", "_past", "_running", "_steps", "graph", "is_ended")
@@ -31,8 +35,8 @@ class Sketch:
         """The call that runs, until it is drawn."""
         self._agent = 0
         self._digests = b""
-        """Of the newest prompt that has ended, one behind the other: 16 bytes each in place of 57; and its ends and kinds."""
-        self._ends: Sequence[int] = ()
+        """Of the newest prompt that has ended, one behind the other, in 16 bytes in place of 57; and its ends and kinds."""
+        self._ends = _NO_ENDS
         self._kinds: Sequence[SegmentKind] = ()
         self._num_durable = 0
         """Segments that hints keep beyond the program."""
@@ -67,17 +71,16 @@ class Sketch:
             return False
         self._agent = call.agent
         self._digests = b"".join(call.chain.digests)
-        self._ends = call.chain.ends
+        self._ends = array("I", call.chain.ends)
         self._kinds = call.kinds
         self._running = None
         return True
 
-    def draw(self, record: Record) -> Graph:
+    def draw(self, record: Record) -> None:
         """Begin to make the graph: it is to take in the calls of the record, and then what is added."""
         self.graph = Graph()
-        self._past = self._calls(record, record.num_calls, self._running)
+        self._past = self.calls(record)
         self._running = None
-        return self.graph
 
     def add(self, step: Step) -> None:
         """Let its graph, which was drawn, take this in after all before it."""
@@ -92,7 +95,7 @@ class Sketch:
             if step is not None:
                 return step
             self._past = None
-            self._digests, self._ends, self._kinds = b"", (), ()
+            self._digests, self._ends, self._kinds = b"", _NO_ENDS, ()
         if self._steps:
             return self._steps.pop(0)
         self._steps = None
@@ -104,8 +107,11 @@ class Sketch:
         kept = next((end for end in range(len(kinds), durable, -1) if kinds[end - 1] in HEAD), durable)
         return Retired(self._chain(len(kinds)).digests, kept) if kept < len(kinds) else None
 
+    def calls(self, record: Record) -> Iterator[Step]:
+        """The steps of its calls so far, where it is not drawn: the newest prompt begins with those of all before."""
+        return self._calls(record, record.num_calls, self._running)
+
     def _calls(self, record: Record, count: int, running: Begun | None) -> Iterator[Step]:
-        """The steps of its first calls: the newest prompt begins with those of all before."""
         for call in record.first(count):
             shape = call.shape
             if shape is not None:

@@ -58,8 +58,7 @@ async def test_programs_that_wait_for_tools_say_how_long_yet():
 
 
 async def test_tools_are_told_by_tenant_with_how_long_they_take():
-    world = World()
-    world.programs.pauses = Pauses(8)
+    world = World(pauses=Pauses(8))
     for tenant in ("a", "b"):
         turns = [user("Go.")]
         turn = world.call(*turns, answer=calls(("c", "ls")), headers={"x-api-key": tenant})

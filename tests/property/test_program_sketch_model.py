@@ -39,7 +39,7 @@ class Talk:
 
 
 class Twins:
-    """Two that are told the same: `early` is asked for its graphs after every step, `late` never before the end."""
+    """Two that are told the same: `early` draws each graph at once, `late` when it has to, and for who asks at the end."""
 
     def __init__(self) -> None:
         self.world = World()
@@ -97,9 +97,10 @@ class Twins:
         self.look()
 
     def look(self) -> None:
-        """Ask the one, and take what both have given up, as is done every second."""
-        for summary in self.early.listing(self.world.now):
-            self.early.graph(summary.id)
+        """Have the one draw, and take what both have given up, as is done every second."""
+        for program in self.early._population.known():
+            if program.sketch.graph is None:
+                program.sketch.draw(program.record)
         self.take_given_up()
 
     def take_given_up(self) -> None:

@@ -11,6 +11,7 @@ from tests.unit.captured_programs import answer_body, outcome_of
 from turnwise.dialects import DIALECTS, match
 from turnwise.events import ToolEvent
 from turnwise.proxy.programs import Programs, Turn
+from turnwise.proxy.programs.pauses import Pauses
 from turnwise.proxy.programs.values import Told
 from turnwise.proxy.reading import Reader
 from turnwise.proxy.wire.ports import RawRequest
@@ -43,8 +44,8 @@ def result(tool_call_id: str, text: str = "done") -> dict:
 class World:
     """Programs, and a clock that goes on by a second with all that happens."""
 
-    def __init__(self, traces: TraceSettings | None = None, **settings) -> None:
-        self.programs = Programs(ProgramSettings(**settings), traces or TraceSettings())
+    def __init__(self, traces: TraceSettings | None = None, pauses: Pauses | None = None, **settings) -> None:
+        self.programs = Programs(ProgramSettings(**settings), traces or TraceSettings(), pauses=pauses)
         self.now = 0.0
         self._reader = Reader(Edits(include_usage=False))
         self._numbers = itertools.count()

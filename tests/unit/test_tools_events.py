@@ -207,8 +207,7 @@ def test_runs_that_are_kept_are_bounded():
 
 
 def test_a_tool_call_that_waits_tells_how_far_its_run_has_come_while_it_is_written_and_after():
-    world = World()
-    world.programs.pauses = Pauses(8)
+    world = World(pauses=Pauses(8))
     first = world.begin(GO)
     tell(world, first, 1.5, 1.5, 1.5, how=ToolHow.EARLY, step=ToolStep.STARTED, remaining_s=2.0)
     ((waiting, left),) = world.programs.waits(first.key.id, 2.0)
@@ -230,8 +229,7 @@ def test_a_tool_call_that_waits_tells_how_far_its_run_has_come_while_it_is_writt
 
 
 def test_the_rest_of_a_run_that_has_not_begun_does_not_pass():
-    world = World()
-    world.programs.pauses = Pauses(8)
+    world = World(pauses=Pauses(8))
     first = world.begin(GO)
     tell(world, first, 1.5, 1.5, 1.5, step=ToolStep.ANNOUNCED, remaining_s=2.0)
     ((_, left),) = world.programs.waits(first.key.id, 3.5)
@@ -279,8 +277,8 @@ def test_a_message_of_the_gateway_is_an_event_whose_missing_times_are_its_own():
 
 
 def test_a_program_learns_of_its_own_gaps():
-    world = World()
-    pauses = world.programs.pauses = Pauses(8)
+    pauses = Pauses(8)
+    world = World(pauses=pauses)
     first = world.call(GO, answer=LS)
     answered(world, (GO, LS, result("call_1")))
     (known,) = pauses.listing()

@@ -9,7 +9,7 @@ import msgspec
 
 from turnwise.events import GPU, BlocksStored
 from turnwise.index.asked import NO_HIT
-from turnwise.index.closed_loop import ClosedLoop, Finding, Verdict, judge
+from turnwise.index.closed_loop import Finding, Verdict, judge
 from turnwise.index.holdings import Holdings
 from turnwise.index.known import Known
 from turnwise.index.losses import SLACK_TOKENS
@@ -55,8 +55,9 @@ class Calls:
     """
 
     def __init__(self, replicas: Mapping[ReplicaId, Holdings], on_weight: Callable[[], None]) -> None:
-        self.weighed: dict[ReplicaId, ClosedLoop] = {}
-        """Replicas of which some source weighs less than 1."""
+        self.weighed: dict[ReplicaId, Holdings] = {}
+        """Replicas whose hits are not what they seem: a source weighs less than 1, the engine drops the last block, or some of
+        it is in a tier of which no event tells."""
         self._replicas = replicas
         self._on_weight = on_weight
         self._calls: OrderedDict[str, Call] = OrderedDict()
@@ -142,18 +143,21 @@ class Calls:
             return True
         return False
 
-    def weigh(self, hits: dict[ReplicaId, Hit]) -> None:
-        """Take off the block that an engine drops, and scale confirmed hits of replicas whose events have misled.
+    def weigh(self, chain: PromptChain, hits: dict[ReplicaId, Hit]) -> None:
+        """Scale confirmed hits of replicas whose events have misled; what is predicted is weighed as it is put together.
 
-        What is predicted is weighed as it is put together.
+        And take off the block that an engine drops, and say what must come from a tier of which no event tells.
         """
-        for replica, loop in self.weighed.items():
+        for replica, holdings in self.weighed.items():
             hit = hits.get(replica)
             if hit is None:
                 continue
-            if loop.last_block.is_dropped:
-                hit = hits[replica] = _without_last(hit, self._replicas[replica].domain.block_size or USUAL_BLOCK_SIZE)
-            weight = loop.confirmed.weight
+            if holdings.loop.last_block.is_dropped:
+                hit = hits[replica] = _without_last(hit, holdings.domain.block_size or USUAL_BLOCK_SIZE)
+            if hit.tokens and holdings.has_hidden_tier:
+                below = max(0, hit.tokens - holdings.predicted.tokens_within(chain, holdings.capacity.stated or 0))
+                hit = hits[replica] = Hit(hit.tokens, hit.source, below, 0, 0, hit.unweighed_tokens)
+            weight = holdings.loop.confirmed.weight
             if weight != 1.0 and hit.source is HitSource.CONFIRMED:
                 slower = int(hit.dram_tokens * weight), int(hit.disk_tokens * weight)
                 hits[replica] = Hit(int(hit.tokens * weight), hit.source, *slower)
@@ -161,8 +165,8 @@ class Calls:
     def reweigh(self, holdings: Holdings) -> None:
         """Take in that the weight of one of a replica's sources has moved."""
         holdings.is_distrusted = holdings.loop.confirmed.is_distrusted
-        if holdings.loop.is_weighed:
-            self.weighed[holdings.replica] = holdings.loop
+        if holdings.loop.is_weighed or holdings.has_hidden_tier:
+            self.weighed[holdings.replica] = holdings
         else:
             self.weighed.pop(holdings.replica, None)
         self._on_weight()

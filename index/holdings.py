@@ -24,6 +24,10 @@ BLOCKS_SLACK = 1.25
 """Blocks kept for a replica as a multiple of what its cache holds: within a batch, removals may lag behind stores."""
 
 
+HIDDEN_TIER_SHARE = 1.25
+"""Multiple of the stated size from which on what is found beyond it is taken to be in a slower tier: sizes are learned within a
+tenth."""
+
 STALE_WEIGHT = 0.9
 """What a predicted token is worth while events that should come do not. Where none ever come, one in twenty is not there;
 here the size in effect was not learned besides."""
@@ -85,6 +89,12 @@ class Holdings:
         """What a token that is predicted of it is worth, in [0, 1]."""
         weight = self.loop.predicted.weight
         return weight * STALE_WEIGHT if self.is_stale and self.has_events else weight
+
+    @property
+    def has_hidden_tier(self) -> bool:
+        """Whether its reports show that it finds much more than the size it states: a slower tier, of which no event tells."""
+        stated = self.capacity.stated
+        return not self.has_events and stated is not None and self.capacity.tokens > stated * HIDDEN_TIER_SHARE
 
     @property
     def states_size(self) -> bool:

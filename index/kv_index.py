@@ -173,7 +173,7 @@ class KvIndex:
         if prompt_tokens is None:
             prompt_tokens = round(num_bytes / self._settings.bytes_per_token)
         if self._calls.weighed:
-            self._calls.weigh(hits)
+            self._calls.weigh(chain, hits)
         return Residency(prompt_tokens, is_taught, hits)
 
     def book(
@@ -227,7 +227,10 @@ class KvIndex:
         if report.prompt_tokens is not None:
             holdings.domain.rate.learn(chain.ends[-1], report.prompt_tokens)
         num_restarts = holdings.capacity.num_restarts
+        had_tier = holdings.has_hidden_tier
         expected = holdings.settle(chain, report, now)
+        if holdings.has_hidden_tier is not had_tier:
+            self._calls.reweigh(holdings)
         if expected and report.cached_tokens is not None and not holdings.has_events:
             self._calls.weigh_predicted(holdings, expected, report.cached_tokens)
         finding = self._calls.settle(call_id, holdings, report, now)

@@ -151,6 +151,20 @@ class PredictedRuns:
             run = heads.get(digests[depth])
         return tokens
 
+    def tokens_within(self, chain: PromptChain, num_tokens: int) -> int:
+        """Tokens of the longest part of a prompt that is among the last `num_tokens` used, about."""
+        digests, heads, use = chain.digests, self.heads, self._recency.newest(num_tokens)
+        tokens = depth = 0
+        while depth < len(digests):
+            run = heads.get(digests[depth])
+            if run is None or run.booking < use:
+                break
+            depth = run.end
+            if depth > len(digests) or digests[depth - 1] != run.tail:
+                return run.tokens_at(common_depth(run, digests))
+            tokens = run.tokens + run.answer_tokens
+        return tokens
+
     def settle(
         self, chain: PromptChain, num_tokens: int | None, cached_tokens: int | None, now: float, answer_tokens: int = 0
     ) -> int:

@@ -11,6 +11,10 @@ MAX_STEPS = 4096
 """Uses looked through to tell how much was used after one of them."""
 
 
+LOOKED_UP_EVERY = 32
+"""Uses between two looks at where a faster tier ends: a cache has hundreds, and the end moves by one or two with each."""
+
+
 class Recency:
     """Uses of a cache, numbered, each with the run that it ended in; a run belongs to the last use of a prompt through it.
 
@@ -18,7 +22,7 @@ class Recency:
     after it is held, and of that use itself some may be lost.
     """
 
-    __slots__ = ("edge", "num_filled", "num_lost", "num_tokens", "num_uses", "order", "running")
+    __slots__ = ("_newest", "edge", "num_filled", "num_lost", "num_tokens", "num_uses", "order", "running")
 
     def __init__(self) -> None:
         self.order: OrderedDict[int, Run] = OrderedDict()
@@ -27,6 +31,8 @@ class Recency:
         """Where prompts end that are not answered yet: an engine loses nothing of them."""
         self.edge = 0
         self.num_uses = 0
+        self._newest = (0, 0)
+        """The first of the newest uses as last looked up, and at which use that was."""
         self.num_tokens = 0
         """Tokens of all runs."""
         self.num_lost = 0
@@ -99,6 +105,20 @@ class Recency:
             return None
         after_edge = self.num_tokens - self.num_lost - sum(run.size - run.num_lost for run in self._runs(edge))
         return running + after_edge + (self._between(use, edge) if use < edge else -self._between(edge, use))
+
+    def newest(self, num_tokens: int) -> int:
+        """The first of the newest uses that together fill `num_tokens`; looked up anew every `LOOKED_UP_EVERY` uses."""
+        use, looked_up_at = self._newest
+        if self.num_uses < looked_up_at + LOOKED_UP_EVERY:
+            return use
+        left, use = num_tokens, self.num_uses + 1
+        for last in reversed(self.order.values()):
+            left -= sum(run.size for run in self._runs(last.booking))
+            if left < 0:
+                break
+            use = last.booking
+        self._newest = (use, self.num_uses)
+        return use
 
     def _renew(self) -> int:
         """Use anew what was used at the edge; returns how many of its tokens had been lost."""

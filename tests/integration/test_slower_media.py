@@ -77,3 +77,33 @@ def test_how_fast_blocks_come_up_is_learned_and_enters_the_cost(virtually, world
     assert samples["turnwise_transfer_tokens_per_second", "r0", "dram"] == learned
     assert samples["turnwise_transfer_tokens_per_second", "r0", "disk"] == PolicySettings().disk_tokens_per_s
     assert line["cost_s"]["transfer"] == pytest.approx(line["predicted"]["dram_tokens"] / learned, rel=0.2)
+
+
+def without_events(virtually, world, **options):
+    """The speed learned of DRAM, what the index says, and the later calls, of 40 agents of a replica that publishes nothing."""
+
+    async def main():
+        async with world(1, has_events=False, preset="h100-8b", num_blocks=3500, **options) as proxy:
+            async with asyncio.TaskGroup() as group:
+                for number in range(40):
+                    group.create_task(talk(proxy, random.Random(number), 16))
+            member, stats = proxy.fleet.members["r0"], proxy.index.stats().replicas["r0"]
+            return member.loading.speeds.dram_tokens_per_s, stats, list(proxy.recorder.recent)
+
+    return virtually(main())
+
+
+def test_a_tier_that_no_event_tells_of_shows_in_the_cost_once_reports_have_shown_it(virtually, world):
+    learned, stats, lines = without_events(virtually, world, offload_blocks=3500, offload_tokens_per_s=20_000.0)
+    assert stats.offload_tokens > 3500 * BLOCK // 4
+    brought_up = [line for line in lines if line["predicted"]["dram_tokens"]]
+    assert brought_up
+    assert all(line["cost_s"]["transfer"] > 0 for line in brought_up)
+    assert learned == pytest.approx(20_000, rel=0.15)
+
+
+def test_where_there_is_no_tier_none_is_taken_to_be(virtually, world):
+    learned, stats, lines = without_events(virtually, world)
+    assert stats.offload_tokens < 3500 * BLOCK // 8
+    assert not any(line["predicted"]["dram_tokens"] for line in lines)
+    assert learned == PolicySettings().dram_tokens_per_s

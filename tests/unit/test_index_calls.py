@@ -6,9 +6,9 @@ import xxhash
 from turnwise.events import BlocksCleared, BlocksRemoved, BlocksStored, EventBatch
 from turnwise.index import DomainKey, KvIndex, Report, prompt_chain
 from turnwise.index.calls import MAX_CALLS, UNHEARD_TTL_S, Calls
-from turnwise.index.closed_loop import ClosedLoop, Verdict
+from turnwise.index.closed_loop import Verdict
 from turnwise.settings import IndexSettings
-from turnwise.types import BLOCK_HASH_MASK, Hit, HitSource, Prompt, Segment, SegmentKind
+from turnwise.types import BLOCK_HASH_MASK, Hit, HitSource, Prompt, PromptChain, Segment, SegmentKind
 
 BLOCK = 4
 NUM_BLOCKS = 30
@@ -198,13 +198,15 @@ def test_a_confirmed_source_that_lies_is_distrusted_falls_back_to_predictions_an
 
 
 def test_what_a_weighed_hit_must_still_bring_up_is_weighed_with_it():
-    loop = ClosedLoop()
-    assert loop.confirmed.trust(3000, 0, BLOCK)
-    calls = Calls({}, lambda: None)
-    calls.weighed["a"] = loop
+    index = KvIndex(IndexSettings())
+    index.add_replica("a", DomainKey("m", BLOCK, "sha256"), num_blocks=100, has_events=True)
+    holdings = index._replicas["a"]
+    assert holdings.loop.confirmed.trust(3000, 0, BLOCK)
+    calls = Calls(index._replicas, lambda: None)
+    calls.reweigh(holdings)
     hits = {"a": Hit(400, HitSource.CONFIRMED, 200, 100)}
-    calls.weigh(hits)
-    weight = loop.confirmed.weight
+    calls.weigh(PromptChain((), ()), hits)
+    weight = holdings.loop.confirmed.weight
     assert 0.0 < weight < 1.0
     assert hits["a"] == Hit(int(400 * weight), HitSource.CONFIRMED, int(200 * weight), int(100 * weight))
 

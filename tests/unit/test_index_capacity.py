@@ -128,3 +128,30 @@ def test_what_is_in_use_is_lost_last():
     assert runs.tokens_since(running, 0.0) == 100
     assert runs.num_tokens == 300
     assert runs.num_kept_tokens <= KEPT_SHARE * 300
+
+
+def test_what_was_used_last_is_told_from_what_a_faster_tier_has_no_room_for():
+    engine = Lru(100_000)
+    for number in range(40):
+        engine.call(f"c{number}")
+
+    def within(name, num_tokens):
+        chain = PromptChain(
+            digests=(b"system", b"system" + name.encode(), b"new"), ends=(SYSTEM, SYSTEM + OWN, SYSTEM + 2 * OWN)
+        )
+        return engine.runs.tokens_within(chain, num_tokens)
+
+    whole, head = SYSTEM + OWN, SYSTEM  # the head was used with every one of them
+    assert [within(f"c{number}", 10_500) for number in (39, 30, 21)] == [whole] * 3
+    assert [within(f"c{number}", 10_500) for number in (10, 0)] == [head] * 2
+    assert within("nobody", 10_500) == head
+
+
+def test_where_a_faster_tier_ends_is_looked_up_anew_as_prompts_come():
+    engine = Lru(100_000)
+    engine.call("first")
+    chain = PromptChain(digests=(b"system", b"systemfirst"), ends=(SYSTEM, SYSTEM + OWN))
+    assert engine.runs.tokens_within(chain, 5_000) == SYSTEM + OWN
+    for number in range(40):
+        engine.call(f"c{number}")
+    assert engine.runs.tokens_within(chain, 5_000) == SYSTEM

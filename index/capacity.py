@@ -80,6 +80,11 @@ class Capacity:
         """Tokens that a slower tier seems to hold: what was learned beyond the stated size."""
         return 0 if self.stated is None else max(0, self.tokens - self.stated)
 
+    def restate(self) -> None:
+        """Believe the stated size again, where there is one: events tell more than reports did while there were none."""
+        if self.stated is not None:
+            self.tokens = max(self.least, self.stated)
+
     def is_plausible(self, distance: int) -> bool:
         """Whether a token at `distance` may have been evicted."""
         return distance >= self.least and distance >= PLAUSIBLE_SHARE * min(self.tokens, max(self._proved, self._proved_before))

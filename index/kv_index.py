@@ -114,6 +114,8 @@ class KvIndex:
         holdings = self._replicas.get(replica)
         if holdings is not None and holdings.is_stale != is_stale:
             holdings.is_stale = is_stale
+            if not is_stale:
+                holdings.capacity.restate()
             self._regroup()
 
     def dump(self) -> bytes:

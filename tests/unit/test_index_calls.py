@@ -336,3 +336,15 @@ def test_what_was_evicted_while_a_predicted_call_waited_costs_no_weight(engine):
         engine.answer(name, FIRST, SECOND, cached=40)
         engine.publish(BlocksRemoved(hashes=blocks(FIRST, SECOND)[10:]))
     assert engine.stats.complaint == ""
+
+
+def test_what_reports_taught_of_a_stated_size_while_a_feed_was_stale_is_forgotten_when_it_is_back():
+    engine = Engine(num_blocks=10_000)
+    engine.index.set_stale("a", is_stale=True)
+    turns = [bytes([number]) * 4000 for number in range(9)]
+    for step in range(36):  # each comes back after eight others, which there should be room for, and is gone
+        engine.book(f"c{step}", turns[step % 9])
+        engine.answer(f"c{step}", turns[step % 9], cached=0)
+    assert engine.stats.effective_tokens < 10_000 * BLOCK
+    engine.index.set_stale("a", is_stale=False)
+    assert engine.stats.effective_tokens == 10_000 * BLOCK

@@ -38,6 +38,7 @@ class Losses:
         "_answer_share",
         "_capacity",
         "_gone_before",
+        "_has_lost_whole",
         "_lost_use",
         "_num_parts",
         "_num_reports",
@@ -60,6 +61,8 @@ class Losses:
         self._capacity = capacity
         self._recency = recency
         self._gone_before = 0
+        self._has_lost_whole = False
+        """Whether nothing was found of a session that may have been evicted: a part alone tells no eviction from a template."""
         self._lost_use = 0
         self._num_parts = self._tokens_before = 0
         self._struck_sent = 0
@@ -132,7 +135,8 @@ class Losses:
                 self._restart()
             return True
         is_eviction = is_plausible and not self._is_rendered_anew(is_part=is_part)
-        if is_eviction and use >= last.edge:
+        self._has_lost_whole = self._has_lost_whole or (is_eviction and not is_part)
+        if is_eviction and use >= last.edge and self._has_lost_whole:
             self._learn(distance, tokens - base, is_found=False)
         if is_plausible and not is_whole:
             self._learn(distance, tokens - base, is_found=True)

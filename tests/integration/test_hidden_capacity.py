@@ -5,6 +5,7 @@ import logging
 import pytest
 from bench.knowledge.hidden import WARM_UP_CALLS, Shape, measure
 
+from turnwise.settings import IndexSettings
 from turnwise.types import HitSource
 
 RESTARTED = measure()
@@ -96,6 +97,13 @@ def test_a_template_that_drops_old_reasoning_is_not_taken_for_a_small_cache(reas
     assert stats.num_silent_restarts == 0
     assert stats.num_unexplained_losses > 50
     assert figures.error_of_prompt <= 0.12
+
+
+@pytest.mark.parametrize(("calls", "seed"), [(40, 2), (40, 3), (100, 3)])
+def test_not_even_the_first_prompts_that_a_template_renders_anew_are_taken_for_a_small_cache(calls, seed):
+    template = {"template": "drops_reasoning", "reasoning_share": 0.5}
+    (stats,) = measure(Shape(restart_at=None, calls=calls, num_blocks=20_000, **template), seed).replicas.values()
+    assert stats.effective_tokens == IndexSettings().max_predicted_tokens
 
 
 def test_a_template_that_extends_keeps_its_full_weight():

@@ -229,9 +229,9 @@ class KvIndex:
         if report.prompt_tokens is not None:
             holdings.domain.rate.learn(chain.ends[-1], report.prompt_tokens)
         num_restarts = holdings.capacity.num_restarts
-        had_tier = holdings.has_hidden_tier
+        had_tier = not holdings.has_events and holdings.has_hidden_tier
         expected = holdings.settle(chain, report, now)
-        if holdings.has_hidden_tier is not had_tier:
+        if not holdings.has_events and holdings.has_hidden_tier is not had_tier:
             self._calls.reweigh(holdings)
         if expected and report.cached_tokens is not None and not holdings.has_events:
             self._calls.weigh_predicted(holdings, expected, report.cached_tokens)

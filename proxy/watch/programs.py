@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from turnwise.admin.asking import NoAnswer, Refused, complain, write_json
+from turnwise.admin.listing import Line, Listing
 from turnwise.admin.words import age, clean, share, span
 from turnwise.proxy.programs.values import Outcome, Summary
 from turnwise.proxy.watch.asking import add_admin, admin_url, ask
@@ -28,9 +28,6 @@ DESCRIPTION = (
 WATCH_S = 1.0
 
 DISPENSABLE = ("quiet", "agents", "prompt", "left", "tool calls", "age")
-MIN_NAME = 16
-GAP = 2
-"""Cells between two columns."""
 
 
 class ProgramsPage(msgspec.Struct, frozen=True):
@@ -75,41 +72,19 @@ def shown(programs: Sequence[Summary]) -> RenderableType:
     if not programs:
         return Text("no program: point an agent's base_url at the proxy, and its calls appear here", "dim")
     live = sum(program.outcome is Outcome.OPEN for program in programs)
-    return Group(_Listing(programs), Text(f"\n{live} live, {len(programs) - live} ended; turnwise program ID shows one", "dim"))
+    listing = Listing([_line(program) for program in programs], name="program", dispensable=DISPENSABLE, left=("state", "id"))
+    return Group(listing, Text(f"\n{live} live, {len(programs) - live} ended; turnwise program ID shows one", "dim"))
 
 
-class _Listing:
-    """The table; what a narrow console has no room for is left out, from `DISPENSABLE` in its order."""
-
-    def __init__(self, programs: Sequence[Summary]) -> None:
-        self._programs = programs
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        del console
-        rows = [_figures(program) for program in self._programs]
-        widths = {heading: max(len(heading), *(len(row[heading]) for row in rows)) for heading in rows[0]}
-        for heading in DISPENSABLE:
-            if sum(widths.values()) + GAP * (len(widths) + 1) + MIN_NAME <= options.max_width:
-                break
-            del widths[heading]
-        room = max(MIN_NAME, options.max_width - sum(widths.values()) - GAP * len(widths))
-        table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
-        for heading in widths:
-            table.add_column(heading, justify="left" if heading in {"state", "id"} else "right", no_wrap=True)
-            if heading == "state":
-                table.add_column("program", no_wrap=True, overflow="ellipsis", max_width=room)
-        for program, row in zip(self._programs, rows, strict=True):
-            cells: list[Text | str] = [row[heading] for heading in widths]
-            cells[0] = Text(row["state"], STATE_STYLES.get(row["state"], "yellow"))
-            cells.insert(1, Text(title(program)))
-            table.add_row(*cells)
-        yield table
+def _line(program: Summary) -> Line:
+    figures = {heading: Text(figure) for heading, figure in _figures(program).items()}
+    doing = state(program)
+    return Line({"state": Text(doing, STATE_STYLES.get(doing, "yellow")), "program": Text(title(program)), **figures})
 
 
 def _figures(program: Summary) -> dict[str, str]:
-    """What a line says besides the program's name, by heading."""
+    """What a line says besides what the program is called and does, by heading."""
     return {
-        "state": state(program),
         "id": clean(program.id),
         "agents": str(program.agents),
         "calls": f"{program.calls}+{program.running}" if program.running else str(program.calls),

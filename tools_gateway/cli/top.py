@@ -7,12 +7,12 @@ import sys
 import time
 from collections.abc import Sequence
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from turnwise.admin.asking import NoAnswer, Refused, Whom, ask, complain, url_of, write_json
+from turnwise.admin.listing import Line, Listing
 from turnwise.admin.words import age, clean, plural, share, span
 from turnwise.tools_gateway.cli.arguments import add_settings, load_settings
 from turnwise.tools_gateway.export.page import SessionRow, ToolRow, ToolsPage
@@ -29,10 +29,6 @@ WATCH_S = 1.0
 
 DISPENSABLE = ("time", "ok", "p99")
 """Columns that a narrow console has no room for, in the order in which they go."""
-
-MIN_NAME = 16
-GAP = 2
-"""Cells between two columns."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +66,8 @@ def shown(page: ToolsPage, limit: int | None = None) -> RenderableType:
     if not page.tools and not page.sessions:
         return Text("no tool: name upstreams in the operator's file, and theirs appear here", "dim")
     tools = sorted(page.tools, key=lambda tool: (-tool.run_s, -tool.calls, tool.name))
-    parts: list[RenderableType] = [_Listing(tools[:limit])] if tools else []
+    lines = [_line(tool) for tool in tools[:limit]]
+    parts: list[RenderableType] = [Listing(lines, name="tool", dispensable=DISPENSABLE)] if lines else []
     amiss = [*_amiss_of_tools(tools), *(_amiss(session) for session in page.sessions if session.state != "up")]
     amiss += [Text(clean(complaint), "yellow") for complaint in page.complaints]
     if amiss:
@@ -78,30 +75,9 @@ def shown(page: ToolsPage, limit: int | None = None) -> RenderableType:
     return Group(*parts, Text(f"\n{_sums(page)}", "dim"))
 
 
-class _Listing:
-    """The table; what a narrow console has no room for is left out, from `DISPENSABLE` in its order."""
-
-    def __init__(self, tools: Sequence[ToolRow]) -> None:
-        self._tools = tools
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        del console
-        rows = [_figures(tool) for tool in self._tools]
-        widths = {heading: max(len(heading), *(len(row[heading]) for row in rows)) for heading in rows[0]}
-        for heading in DISPENSABLE:
-            if sum(widths.values()) + GAP * len(widths) + MIN_NAME <= options.max_width:
-                break
-            del widths[heading]
-        room = max(MIN_NAME, options.max_width - sum(widths.values()) - GAP * len(widths))
-        table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
-        table.add_column("tool", no_wrap=True, overflow="ellipsis", max_width=room)
-        for heading in widths:
-            table.add_column(heading, justify="right", no_wrap=True)
-        for tool, row in zip(self._tools, rows, strict=True):
-            style = "" if tool.state is ToolState.READY else "yellow"
-            cells = [Text(row[heading], _style(heading, tool)) for heading in widths]
-            table.add_row(Text(clean(tool.name)), *cells, style=style)
-        yield table
+def _line(tool: ToolRow) -> Line:
+    figures = {heading: Text(figure, _style(heading, tool)) for heading, figure in _figures(tool).items()}
+    return Line({"tool": Text(clean(tool.name)), **figures}, "" if tool.state is ToolState.READY else "yellow")
 
 
 def _figures(tool: ToolRow) -> dict[str, str]:

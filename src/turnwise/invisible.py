@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 _CONTROL = "\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f"
 _MARKS = (
@@ -37,6 +39,17 @@ def without_invisible(text: str) -> str:
 def without_comments(text: str) -> str:
     """A text without HTML comments, which no page shows."""
     return _COMMENT.sub("", text) if "<!--" in text else text
+
+
+def in_all_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """A JSON value with every text in it changed, names of members too."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list):
+        return [in_all_texts(item, change) for item in value]
+    if isinstance(value, dict):
+        return {change(name): in_all_texts(child, change) for name, child in value.items()}
+    return value
 
 
 def made_visible(text: str) -> str:

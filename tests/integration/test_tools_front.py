@@ -167,17 +167,17 @@ async def test_a_bug_behind_the_front_is_an_error_that_tells_nothing_of_it():
 async def test_progress_comes_as_a_stream_under_the_callers_own_token():
     async def progress(asked: Asked) -> JsonObject:
         assert asked.notify is not None
-        await asked.notify("notifications/progress", {"progressToken": "theirs", "progress": 1})
+        await asked.notify("notifications/progress", {"progressToken": "theirs", "progress": 1, "message": "a\u200bb\x1b[31mc"})
         await asked.notify("notifications/message", {"level": "info", "data": "not asked for"})
         return dict(TEXT)
 
     async with serving() as stage:
         stage.runs.script = progress
-        response = await stage.call("std__echo", progressToken="mine")
+        response = await stage.call("std__echo", progressToken="mine\u200b")
         events = [json.loads(line[5:]) for line in response.text.splitlines() if line.startswith("data:")]
         assert response.headers["content-type"] == "text/event-stream"
         assert [event.get("method") for event in events] == ["notifications/progress", None]
-        assert events[0]["params"] == {"progressToken": "mine", "progress": 1}
+        assert events[0]["params"] == {"progressToken": "mine\u200b", "progress": 1, "message": "abc"}
         assert events[1]["result"]["content"] == TEXT["content"]
 
 

@@ -17,7 +17,7 @@ import msgspec
 from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
 
 from turnwise import strict_json
-from turnwise.invisible import without_comments, without_invisible
+from turnwise.invisible import in_all_texts, without_comments, without_invisible
 from turnwise.tools_gateway.ports import Registry, Upstreams
 from turnwise.tools_gateway.settings import UpstreamSettings
 from turnwise.tools_gateway.values import Credential, JsonObject, Principal, Request, ToolFault, UpstreamName
@@ -189,17 +189,11 @@ def _is_item(item: Any, kind: Kind) -> bool:
 
 def _shown(item: JsonObject, kind: Kind) -> JsonObject:
     """An item without what people do not see in it."""
-    return {name: value if name == kind.key else _clean(value) for name, value in item.items()}
+    return {name: value if name == kind.key else in_all_texts(value, _clean) for name, value in item.items()}
 
 
-def _clean(value: Any) -> Any:
-    if isinstance(value, str):
-        return without_comments(without_invisible(value))
-    if isinstance(value, list):
-        return [_clean(item) for item in value]
-    if isinstance(value, dict):
-        return {without_invisible(name): _clean(child) for name, child in value.items()}
-    return value
+def _clean(text: str) -> str:
+    return without_comments(without_invisible(text))
 
 
 def _matches(template: str, uri: str) -> bool:

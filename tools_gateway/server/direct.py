@@ -57,8 +57,8 @@ class DirectCalls:
 
         async def notify(method: str, told: JsonObject) -> None:
             shown = relayed(method, told, token, level)
-            if shown is not None and self._bounds.hold(shown):
-                await answering.tell(method, shown)
+            if shown is not None and (held := self._bounds.held(shown)) is not None:
+                await answering.tell(method, held)
 
         client = Client(
             principal,

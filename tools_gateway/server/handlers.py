@@ -158,8 +158,8 @@ def _notify(ctx: Context, meta: JsonObject, bounds: Bounds) -> Notify:
 
     async def notify(method: str, params: JsonObject) -> None:
         shown = relayed(method, params, meta.get(PROGRESS_TOKEN), meta.get(LOG_LEVEL))
-        if shown is not None and bounds.hold(shown):
-            notification = types.Notification[JsonObject, str](method=method, params=shown)
+        if shown is not None and (held := bounds.held(shown)) is not None:
+            notification = types.Notification[JsonObject, str](method=method, params=held)
             await ctx.session.send_notification(cast("types.ServerNotification", notification), ctx.request_id)
 
     return notify

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from turnwise.invisible import in_all_texts, without_invisible
 from turnwise.strict_json import is_deeper
 from turnwise.tools_gateway.server.meta import PROGRESS_TOKEN
 from turnwise.tools_gateway.values import PROGRESS, JsonObject
@@ -20,17 +21,20 @@ MAX_BYTES = 64 * 1024
 
 
 class Bounds:
-    """Tells what is too deep or too large to be told: writing that ends the stream of all else that a client is told."""
+    """Leaves out what is too deep or too large to be told: writing that ends the stream of all else that a client is told."""
 
     def __init__(self) -> None:
         self.num_dropped = 0
         """Notifications that were beyond, since the start."""
 
-    def hold(self, params: JsonObject) -> bool:
-        """Whether a client can be told."""
-        is_within = not is_deeper(params, MAX_DEPTH) and _is_short(params)
-        self.num_dropped += not is_within
-        return is_within
+    def held(self, params: JsonObject) -> JsonObject | None:
+        """The params as a client is told them, without invisible characters; None where it cannot be told."""
+        if is_deeper(params, MAX_DEPTH) or not _is_short(params):
+            self.num_dropped += 1
+            return None
+        shown: JsonObject = in_all_texts(params, without_invisible)
+        # The caller's own, which it must find again.
+        return {**shown, PROGRESS_TOKEN: params[PROGRESS_TOKEN]} if PROGRESS_TOKEN in params else shown
 
 
 def relayed(method: str, params: JsonObject, progress_token: Any, level: Any) -> JsonObject | None:

@@ -59,8 +59,8 @@ class Told:
 
     def told(self, credential: Credential, method: str, params: JsonObject) -> None:
         """Remember to tell the clients; returns at once. Told while too much waits, or beyond bounds, it is left out."""
-        if self.bounds.hold(params) and not self._waiting.full():
-            self._waiting.put_nowait((credential, method, params))
+        if (held := self.bounds.held(params)) is not None and not self._waiting.full():
+            self._waiting.put_nowait((credential, method, held))
 
     def tools_changed(self) -> None:
         """What some principal may call is another than before: all are told to look."""

@@ -1,6 +1,6 @@
 """What may go to a tool and come from it, who may ask, and what is written down of it.
 
-`guard` checks arguments and bounds `results`, `strict` reads JSON so that nobody can read it otherwise, `secrets` knows the
+`guard` checks arguments and bounds `results`, `conformity` holds both against the schemas of their tool, `secrets` knows the
 shapes of tokens, `tokens` tells who asks, `audit` and `chain` write what was decided, `state` and `kept_tools` keep what was
 approved.
 """

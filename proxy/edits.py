@@ -32,10 +32,10 @@ def outgoing(
         changes[names.HEADER_TRACEPARENT] = f"00-{key.trace_id.hex()}-{span}-0{int(key.is_sampled)}".encode()
         changes[names.HEADER_BAGGAGE] = None
     body = (with_report(request.body) or request.body) if asks_report else request.body
-    return Outgoing(request.method, request.target, request.headers, changes, body)
+    return Outgoing(request.method, request.target, request.headers, changes, body, request.is_stream)
 
 
-def answer_head(head: ResponseHead, request: Request, placement: Placement | None) -> ResponseHead:
+def answer_head(request: Request, placement: Placement | None, head: ResponseHead) -> ResponseHead:
     """Build the head for the client: the replica's, with `x-request-id` and, where wanted, why the call went where it went."""
     ours = (names.HEADER_REQUEST_ID, request.request_id.encode())
     headers = (*[pair for pair in head.headers if pair[0].lower() != names.HEADER_REQUEST_ID], ours)

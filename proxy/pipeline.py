@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from turnwise.dialects import DIALECTS, Route
 from turnwise.proxy import edits
@@ -90,7 +91,7 @@ class Pipeline:
                     request, turn, attempt, member.settings, asks_report=lease.asks_report, edits=self._settings.edits
                 ),
                 client,
-                answer_headers=lambda head: edits.answer_head(head, request, placement),
+                answer_headers=partial(edits.answer_head, request, placement),
                 tap=watch or seen,
                 stream_filter=None if request.wants_usage else dialect.usage_filter(),
                 error_event=dialect.error_event,

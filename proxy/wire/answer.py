@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from turnwise.proxy.wire.framing import RequestHead
-from turnwise.proxy.wire.headers import date_line, encode, has_date
+from turnwise.proxy.wire.headers import date_line, encode
 from turnwise.proxy.wire.outbox import Outlet
 from turnwise.proxy.wire.ports import ClientWatcher, ResponseHead
 
@@ -74,7 +74,8 @@ class Answer:
         if self.is_gone:
             return
         request, status, length = self._head, head.status, head.length
-        lines = [status_line(status, head.phrase), encode(head.headers)]
+        begin = status_line(status, head.phrase) + encode(head.headers)
+        lines = [begin]
         self.has_started = True
         has_body = self._has_body = request.method != "HEAD" and status not in {204, 304}
         keeps_alive = request.keeps_alive and not self._connection.hub.is_draining
@@ -92,7 +93,7 @@ class Answer:
                 else:
                     keeps_alive = False
         self._keeps_alive = keeps_alive
-        if not has_date(head.headers):
+        if b"\ndate:" not in begin.lower():
             lines.append(date_line())
         if not keeps_alive:
             lines.append(b"Connection: close\r\n")
@@ -128,6 +129,8 @@ class Answer:
                 outlet.write(after)
         elif self._is_chunked:
             outlet.write(b"%b%x\r\n%b\r\n" % (held, len(data), data))
+            if held:
+                outlet.flush()  # somebody waits for a first token: it leaves before others are read, and before it is looked at
         else:
             outlet.write(held + data if held else data)
 

@@ -20,6 +20,7 @@ REQUEST_ONLY = frozenset({b"host", b"expect"})
 
 _PERSISTENCE = frozenset({b"close", b"keep-alive"})
 _NOTHING: frozenset[bytes] = frozenset()
+_BREAK = "a header field holds a line break"
 
 
 def connection_options(value: bytes) -> set[bytes]:
@@ -68,15 +69,18 @@ def encode_forwarded(headers: Headers, edits: Mapping[bytes, bytes | None]) -> b
     if names_others:  # hardly ever: a field ends here because another field says so
         return encode(end_to_end(Outgoing("", "", headers, edits, b"").fields(), also=REQUEST_ONLY))
     for name, value in edits.items():
-        if value is not None and _is_forwarded(name):
-            lines.append(_line((name, value)))
+        if value is not None and _IS_FORWARDED[name]:
+            line = b"%b: %b\r\n" % (name, value)  # not remembered: it hardly ever comes again
+            if line.count(b"\n") != 1 or line.count(b"\r") != 1:
+                raise ValueError(_BREAK)
+            lines.append(line)
     return b"".join(lines)
 
 
 def _line(pair: tuple[bytes, bytes]) -> bytes:
     line = b"%b: %b\r\n" % pair
     if line.count(b"\n") != 1 or line.count(b"\r") != 1:
-        raise ValueError("a header field holds a line break")
+        raise ValueError(_BREAK)
     return line
 
 
@@ -95,11 +99,7 @@ def _is_forwarded(name: bytes) -> bool:
 
 _LINES = Memo(_line)
 _FORWARDED = Memo(_forwarded)
-
-
-def has_date(headers: Headers) -> bool:
-    """Whether a message says when it was made."""
-    return b"date" in [name.lower() for name, _ in headers if len(name) == 4]
+_IS_FORWARDED = Memo(_is_forwarded)
 
 
 class _DateCache:

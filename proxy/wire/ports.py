@@ -56,6 +56,8 @@ class Outgoing(msgspec.Struct, frozen=True):
     edits: Mapping[bytes, bytes | None]
     """What is changed in them, by lower-case name: a value stands in place of every field of that name, None drops it."""
     body: bytes
+    is_urgent: bool = False
+    """Whether it leaves at once, and not with the turn's other requests: somebody waits for a first token."""
 
     def fields(self) -> Headers:
         """The header fields as the replica will get them."""

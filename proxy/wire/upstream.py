@@ -108,7 +108,7 @@ class Pool:
         idle = self._idle.get(connection.origin)
         if idle is None:
             idle = self._idle[connection.origin] = []
-        if self._is_closed or not connection.is_usable or len(idle) >= self._settings.max_idle_connections:
+        if self._is_closed or len(idle) >= self._settings.max_idle_connections:
             return False
         connection.keep(self._clock(), self._settings.keepalive_s)
         idle.append(connection)
@@ -187,7 +187,7 @@ class SocketExchange:
         self._connection = connection
         self._race_until = race_until
         outgoing = self._outgoing
-        connection.send(self._head, outgoing.body, self, now, is_head_request=outgoing.method == "HEAD")
+        connection.send(self._head, outgoing, self, now)
         if self._is_paused:
             connection.pause()
         self.sink.on_sent()

@@ -82,9 +82,10 @@ class UpstreamConnection(asyncio.Protocol):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._outlet = Outlet(self._outbox, transport)
 
-    def send(self, head: bytes, body: bytes, listener: Listener, now: float, *, is_head_request: bool) -> None:
-        """Write an encoded request; its answer goes to `listener`."""
-        self._reader.begin(is_head_request=is_head_request)
+    def send(self, head: bytes, outgoing: Outgoing, listener: Listener, now: float) -> None:
+        """Write a request, of which `head` is the encoded head; its answer goes to `listener`."""
+        body = outgoing.body
+        self._reader.begin(is_head_request=outgoing.method == "HEAD")
         self._listener = listener
         self._had_bytes = False
         self._deadline.move(now + self._idle_timeout_s)
@@ -93,6 +94,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._outlet.write(body)
         else:
             self._outlet.write(head + body)
+        if outgoing.is_urgent:
+            self._outlet.flush()
 
     def keep(self, now: float, keepalive_s: float) -> None:
         """Wait for another request, but no longer than that."""

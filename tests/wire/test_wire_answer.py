@@ -5,7 +5,8 @@ import pytest
 from turnwise.proxy.wire.answer import Answer
 from turnwise.proxy.wire.framing import read_head
 from turnwise.proxy.wire.outbox import Outbox, Outlet
-from turnwise.proxy.wire.ports import ResponseHead
+from turnwise.proxy.wire.ports import Origin, Outgoing, ResponseHead
+from turnwise.proxy.wire.upstream_connection import UpstreamConnection
 
 DATE = (b"Date", b"now")
 
@@ -23,6 +24,12 @@ class Written:
 
     def call_soon(self, callback):
         self.at_the_end.append(callback)
+
+    def call_later(self, delay, callback):
+        pass
+
+    def get_extra_info(self, name):
+        return None
 
     def end_turn(self):
         callbacks, self.at_the_end = self.at_the_end, []
@@ -85,6 +92,33 @@ def test_the_last_chunk_leaves_with_the_end_of_the_chunks(answer, written, body)
         b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body),
     ]
     assert written.ended == [True]
+
+
+def test_a_stream_begins_at_once_and_goes_on_with_the_other_writes_of_a_turn(answer, written):
+    answer.start(ResponseHead(200, b"OK", (DATE,), None))
+    answer.write(b"a")
+    answer.write(b"b")
+    assert written.pieces == [b"HTTP/1.1 200 OK\r\nDate: now\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"]
+    written.end_turn()
+    assert written.pieces[1:] == [b"1\r\nb\r\n"]
+
+
+@pytest.mark.parametrize("is_urgent", [True, False])
+def test_a_request_whose_first_token_somebody_waits_for_leaves_at_once(written, is_urgent):
+    connection = UpstreamConnection(
+        Origin("h", 1),
+        loop=written,
+        outbox=Outbox(written),
+        clock=lambda: 0.0,
+        idle_timeout_s=1.0,
+        release=lambda _: True,
+        forget=lambda _: None,
+    )
+    connection.connection_made(written)
+    connection.send(b"head", Outgoing("POST", "/", (), {}, b" body", is_urgent), None, 0.0)
+    assert bool(written.pieces) is is_urgent
+    written.end_turn()
+    assert written.pieces == [b"head body"]
 
 
 @pytest.mark.parametrize(("last", "ended"), [(b"bc", True), (b"bcd", False), (b"b", "aborted"), (b"", "aborted")])

@@ -18,10 +18,10 @@ E = TypeVar("E")
 MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
 """Largest answer in one piece that is kept for its usage; a larger one is counted as without."""
 
-MAX_UNREAD = 16
-MAX_UNREAD_BYTES = 4 * 1024
-"""So many reads, none larger, wait to be searched together: what is searched for then comes last, and one search of sixteen
-reads costs half of sixteen searches."""
+MAX_UNREAD = 64
+MAX_UNREAD_BYTES = 1024
+"""So many reads, none larger, wait to be searched together: what is searched for then comes last, and one search of many
+reads costs a fraction of as many searches."""
 
 NO_TEXT = (b"null", b'""', b"[]")
 MAX_NO_TEXT_BYTES = max(map(len, NO_TEXT))

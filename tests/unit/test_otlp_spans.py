@@ -86,7 +86,7 @@ def test_steps_lie_where_the_clock_of_the_call_says():
 
 @pytest.mark.parametrize(("start_ns", "end_ns"), [(-1, 5), (7, 1 << 70), (1 << 64, 5), (-(1 << 80), -1)])
 def test_times_that_no_span_can_have_are_its_bounds(start_ns, end_ns):
-    made = wire.span(bytes(16), bytes(8), None, wire.span_name("odd"), wire.Kind.INTERNAL, start_ns, end_ns, b"")
+    made = wire.span(wire.place(bytes(16), None), bytes(8), wire.span_name("odd"), start_ns, end_ns, b"")
     (span,) = read([made]).values()
     assert 0 <= span.start_ns <= span.end_ns < 1 << 64
 

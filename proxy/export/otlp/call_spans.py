@@ -13,8 +13,8 @@ from turnwise import span_names as names
 from turnwise.proxy.export.otlp import wire
 from turnwise.proxy.export.otlp.wire import Kind
 from turnwise.proxy.programs.spans import Part, attempt_span, span_id, tool_span
-from turnwise.proxy.programs.values import Attempt, Call, Key, ToolRun
-from turnwise.types import DialectName
+from turnwise.proxy.programs.values import Attempt, Basis, Call, Key, ToolRun
+from turnwise.types import DialectName, ReplicaId
 
 _CONVERSATION = wire.text(names.CONVERSATION)
 _SESSION = wire.text(names.SESSION)
@@ -62,7 +62,7 @@ _VLLM = wire.word(names.PROVIDER)(names.PROVIDER_NAME)
 _TOOL_OPERATION = _OPERATION(names.TOOL)
 _QUEUE = wire.span_name(names.QUEUE)
 _ROUTE = wire.span_name(names.ROUTE)
-_UPSTREAM = wire.span_name(names.UPSTREAM)
+_UPSTREAM = wire.span_name(names.UPSTREAM, kind=Kind.CLIENT)
 _PREFILL = wire.span_name(names.PREFILL)
 _DECODE = wire.span_name(names.DECODE)
 
@@ -79,54 +79,48 @@ def identity(program: str, session: str) -> bytes:
 
 def call_spans(key: Key, call: Call, wall_ns: WallClock) -> list[bytes]:
     """Make the spans of a finished call and of the tool runs whose results it brought, each a field `spans`."""
+    call_id, times = call.call_id, call.times
+    chat, common = span_id(call_id, Part.CHAT), identity(key.id, key.session)
+    below = wire.place(key.trace_id, chat)
     spans = [
         run_span(key, run, tool_run_span(run, position), wall_ns, "" if run.is_inferred else run.how.value)
         for position, run in enumerate(call.runs)
     ]
-    chat = span_id(call.call_id, Part.CHAT)
-    spans.append(_chat(key, call, chat, wall_ns))
-    times, common = call.times, identity(key.id, key.session)
+    spans.append(_chat(key, call, chat, common, wall_ns))
 
-    def add(part: bytes, name: bytes, start: float, end: float, attributes: bytes, *, error: str = "", kind: Kind) -> None:
-        spans.append(
-            wire.span(key.trace_id, part, chat, name, kind, wall_ns(start), wall_ns(end), common + attributes, b"", error)
-        )
-
-    def step(part: Part, name: bytes, start: float, end: float, attributes: bytes = b"") -> None:
-        if end > start:
-            add(span_id(call.call_id, part), name, start, end, attributes, kind=Kind.INTERNAL)
+    def add(span: bytes, name: bytes, start: float, end: float, said: bytes, error: str = "") -> None:
+        spans.append(wire.span(below, span, name, wall_ns(start), wall_ns(end), common + said, error))
 
     first_placed = call.attempts[0].placed if call.attempts else None
     admitted = times.admitted if first_placed is None else min(times.admitted, first_placed)
-    step(Part.QUEUE, _QUEUE, times.read, admitted)
+    if admitted > times.read:
+        add(span_id(call_id, Part.QUEUE), _QUEUE, times.read, admitted, b"")
     chosen_from = admitted
-    for attempt in call.attempts:
-        tried = _tried(attempt)
-        failed = _REPLICA(attempt.replica) + _ATTEMPT(attempt.number) + _ERROR(attempt.reason)
-        span = attempt_span(call.call_id, attempt.number)
-        add(span, _UPSTREAM, tried, attempt.ended, failed, error=attempt.reason, kind=Kind.CLIENT)
-        chosen_from = attempt.ended
+    for tried in call.attempts:
+        why = _upstream(tried.replica, tried.number, None, tried.reason)
+        add(attempt_span(call_id, tried.number), _UPSTREAM, _tried(tried), tried.ended, why, tried.reason)
+        chosen_from = tried.ended
     if call.replica is None:
         return spans
-    replica = _REPLICA(call.replica)
-    reported = b"" if call.cached_tokens is None else _REPORTED(call.cached_tokens)
-    cost = b"" if call.cost_s is None else _COST(call.cost_s)
-    step(Part.ROUTE, _ROUTE, chosen_from, times.placed, replica + _PREDICTED(call.predicted_tokens) + reported + cost)
+    placed, sent, token, cached = times.placed, times.sent, times.first_token, call.cached_tokens
     last_byte = times.ended if times.last_byte is None else times.last_byte
-    upstream = replica + _ATTEMPT(call.attempt)
-    if call.status is not None:
-        upstream += _STATUS(call.status)
-    if call.reason:
-        upstream += _ERROR(call.reason)
-    span = attempt_span(call.call_id, call.attempt)
-    add(span, _UPSTREAM, times.placed, last_byte, upstream, error=call.reason, kind=Kind.CLIENT)
-    if times.sent is not None and times.first_token is not None:
+    if placed > chosen_from:
+        route = _REPLICA(call.replica) + _PREDICTED(call.predicted_tokens)
+        if cached is not None:
+            route += _REPORTED(cached)
+        if call.cost_s is not None:
+            route += _COST(call.cost_s)
+        add(span_id(call_id, Part.ROUTE), _ROUTE, chosen_from, placed, route)
+    upstream = _upstream(call.replica, call.attempt, call.status, call.reason)
+    add(attempt_span(call_id, call.attempt), _UPSTREAM, placed, last_byte, upstream, call.reason)
+    if sent is not None and token is not None:
         # An answer that comes in one piece has no first token to tell its prefill by.
-        decodes_from = times.first_token if call.is_stream else times.sent
-        cached = b"" if call.cached_tokens is None else _CACHED(call.cached_tokens)
-        step(Part.PREFILL, _PREFILL, times.sent, decodes_from, cached)
-        generated = b"" if call.completion_tokens is None else _OUTPUT(call.completion_tokens)
-        step(Part.DECODE, _DECODE, decodes_from, last_byte, generated)
+        decodes_from = token if call.is_stream else sent
+        if decodes_from > sent:
+            add(span_id(call_id, Part.PREFILL), _PREFILL, sent, decodes_from, b"" if cached is None else _CACHED(cached))
+        if last_byte > decodes_from:
+            generated = b"" if call.completion_tokens is None else _OUTPUT(call.completion_tokens)
+            add(span_id(call_id, Part.DECODE), _DECODE, decodes_from, last_byte, generated)
     return spans
 
 
@@ -135,42 +129,27 @@ def tool_run_span(run: ToolRun, position: int) -> bytes:
     return tool_span(run.caller, run.id or f"#{position}")
 
 
-def _chat(key: Key, call: Call, chat: bytes, wall_ns: WallClock) -> bytes:
-    operation = names.COMPLETION if call.dialect is DialectName.COMPLETIONS else names.CHAT
-    times = call.times
-    links, deps = _links(key, call)
+def _chat(key: Key, call: Call, chat: bytes, common: bytes, wall_ns: WallClock) -> bytes:
+    times, model = call.times, call.model
+    if model is not None:
+        model = model[: wire.MAX_TEXT]
     parts = [
-        identity(key.id, key.session),
-        _OPERATION(operation),
-        _VLLM,
-        _CALL(call.call_id),
-        _REQUEST(call.request_id),
-        _DIALECT(call.dialect.value),
-        _BASIS(call.basis.value),
-        _AGENT(call.agent),
-        _TURN(call.turn),
+        common,
+        _sort(call.dialect, call.basis, model, call.replica, call.status, call.reason, call.finish_reason),
         _IS_STREAM(call.is_stream),
         _IS_FINAL(call.is_final),
+        _CALL(call.call_id),
+        _REQUEST(call.request_id),
+        _AGENT(call.agent),
+        _TURN(call.turn),
         _INPUT(call.prompt_tokens),
     ]
-    if call.model is not None:
-        parts.append(_MODEL(call.model))
-        if call.status == 200:
-            parts.append(_ANSWERED_BY(call.model))
-    if call.replica is not None:
-        parts.append(_REPLICA(call.replica))
-    if call.status is not None:
-        parts.append(_STATUS(call.status))
-    if call.reason:
-        parts.append(_ERROR(call.reason))
     if call.agent_name:
         parts.append(_AGENT_NAME(call.agent_name))
     if call.max_tokens is not None:
         parts.append(_MAX_TOKENS(call.max_tokens))
     if call.response_id is not None:
         parts.append(_RESPONSE_ID(call.response_id))
-    if call.finish_reason is not None:
-        parts.append(_FINISH((call.finish_reason,)))
     if call.completion_tokens is not None:
         parts.append(_OUTPUT(call.completion_tokens))
     if call.cached_tokens is not None:
@@ -179,20 +158,59 @@ def _chat(key: Key, call: Call, chat: bytes, wall_ns: WallClock) -> bytes:
         parts.append(_FIRST_CHUNK(times.first_token - times.arrived))
     if times.first_visible is not None:
         parts.append(_FIRST_VISIBLE(times.first_visible - times.arrived))
-    if deps:
+    if call.links or call.runs or call.client_trace is not None:
+        links, deps = _links(key, call)
         parts.append(_DEPS(deps))
+        parts.append(links)
     return wire.span(
-        key.trace_id,
+        wire.place(key.trace_id, key.root_span),
         chat,
-        key.root_span,
-        wire.span_name(operation, call.model or "unknown"),
-        Kind.SERVER,
+        wire.span_name(_operation(call.dialect), model or "unknown", Kind.SERVER),
         wall_ns(times.arrived),
         wall_ns(times.ended),
         b"".join(parts),
-        links,
         call.reason,
     )
+
+
+@lru_cache(maxsize=1024)
+def _sort(
+    dialect: DialectName,
+    basis: Basis,
+    model: str | None,
+    replica: ReplicaId | None,
+    status: int | None,
+    reason: str,
+    finish_reason: str | None,
+) -> bytes:
+    """What a call shares with most others: eleven attributes at the cost of one, for calls are of few sorts."""
+    parts = [_OPERATION(_operation(dialect)), _VLLM, _DIALECT(dialect.value), _BASIS(basis.value)]
+    if model is not None:
+        parts.append(_MODEL(model))
+        if status == 200:
+            parts.append(_ANSWERED_BY(model))
+    if replica is not None:
+        parts.append(_REPLICA(replica))
+    if status is not None:
+        parts.append(_STATUS(status))
+    if reason:
+        parts.append(_ERROR(reason))
+    if finish_reason is not None:
+        parts.append(_FINISH((finish_reason,)))
+    return b"".join(parts)
+
+
+def _operation(dialect: DialectName) -> str:
+    return names.COMPLETION if dialect is DialectName.COMPLETIONS else names.CHAT
+
+
+@lru_cache(maxsize=256)
+def _upstream(replica: ReplicaId, number: int, status: int | None, reason: str) -> bytes:
+    """What an attempt says."""
+    said = _REPLICA(replica) + _ATTEMPT(number)
+    if status is not None:
+        said += _STATUS(status)
+    return said + _ERROR(reason) if reason else said
 
 
 def _links(key: Key, call: Call) -> tuple[bytes, list[str]]:
@@ -200,8 +218,8 @@ def _links(key: Key, call: Call) -> tuple[bytes, list[str]]:
     made, deps = b"", []
     for link in call.links:
         span = span_id(link.call_id, Part.CHAT)
-        made += wire.link(link.trace_id or key.trace_id, span, link.kind.value)
-        deps.append(f"{span.hex()}:{link.kind.value}")
+        made += wire.link(link.trace_id or key.trace_id, span, link.kind)
+        deps.append(f"{span.hex()}:{link.kind}")
     for position, run in enumerate(call.runs):
         span = tool_run_span(run, position)
         made += wire.link(key.trace_id, span, names.TOOL_RESULT)
@@ -215,26 +233,18 @@ def _links(key: Key, call: Call) -> tuple[bytes, list[str]]:
 
 def run_span(key: Key, run: ToolRun, span: bytes, wall_ns: WallClock, how: str) -> bytes:
     """The span of a tool run, a field `spans`; `how` is empty where nobody measured it."""
-    attributes = identity(key.id, key.session) + _TOOL_OPERATION + _TOOL_NAME(run.name) + _INFERRED(run.is_inferred)
+    said = identity(key.id, key.session) + _TOOL_OPERATION + _TOOL_NAME(run.name) + _INFERRED(run.is_inferred)
     if run.id:
-        attributes += _TOOL_CALL_ID(run.id)
+        said += _TOOL_CALL_ID(run.id)
     if how:
         queued_s = 0.0 if run.queued_at is None else run.started_at - run.queued_at
-        attributes += _TOOL_HOW(how) + _TOOL_QUEUE(queued_s) + _TOOL_RUN(run.ended_at - run.started_at)
-        attributes += _TOOL_JOINED(run.has_joined) + _TOOL_SAVED(run.saved_s) + _TOOL_HELD(run.held_s)
+        said += _TOOL_HOW(how) + _TOOL_QUEUE(queued_s) + _TOOL_RUN(run.ended_at - run.started_at)
+        said += _TOOL_JOINED(run.has_joined) + _TOOL_SAVED(run.saved_s) + _TOOL_HELD(run.held_s)
         if run.predicted_s is not None:
-            attributes += _TOOL_PREDICTED(run.predicted_s)
-    return wire.span(
-        key.trace_id,
-        span,
-        key.root_span,
-        wire.span_name(names.TOOL, run.name),
-        Kind.INTERNAL,
-        wall_ns(run.started_at),
-        wall_ns(run.ended_at),
-        attributes,
-        wire.link(key.trace_id, span_id(run.caller, Part.CHAT), names.TOOL_CALL),
-    )
+            said += _TOOL_PREDICTED(run.predicted_s)
+    said += wire.link(key.trace_id, span_id(run.caller, Part.CHAT), names.TOOL_CALL)
+    where, name = wire.place(key.trace_id, key.root_span), wire.span_name(names.TOOL, run.name)
+    return wire.span(where, span, name, wall_ns(run.started_at), wall_ns(run.ended_at), said)
 
 
 def _tried(attempt: Attempt) -> float:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from turnwise import span_names as names
 from turnwise.proxy.export.otlp import wire
 from turnwise.proxy.export.otlp.call_spans import WallClock, identity, run_span
-from turnwise.proxy.export.otlp.wire import Kind
 from turnwise.proxy.programs.causes import Cause
 from turnwise.proxy.programs.ledger import Ledger, account
 from turnwise.proxy.programs.spans import Part, span_id, tool_span
@@ -74,11 +73,9 @@ def _gaps(key: Key, ledger: Ledger, wall_ns: WallClock) -> list[bytes]:
         count = counts[stretch.node] = counts.get(stretch.node, -1) + 1
         found.append(
             wire.span(
-                key.trace_id,
+                wire.place(key.trace_id, key.root_span),
                 span_id(CallId(stretch.node), Part.GAP + GAPS_APART * count),
-                key.root_span,
                 _CLIENT_GAP,
-                Kind.INTERNAL,
                 wall_ns(stretch.start),
                 wall_ns(stretch.end),
                 identity(key.id, key.session),
@@ -112,19 +109,14 @@ def _root(ended: Ended, ledger: Ledger, wall_ns: WallClock) -> bytes:
         parts.append(_FTR(ledger.ftr_s))
     if ledger.cost is not None:
         parts.append(_COST(ledger.cost))
-    links = b""
     if key.follows is not None and key.follows_trace is not None:
         # A program is named by the bytes of its root span.
-        links = wire.link(key.follows_trace, bytes.fromhex(key.follows), names.FOLLOWS)
+        parts.append(wire.link(key.follows_trace, bytes.fromhex(key.follows), names.FOLLOWS))
     return wire.span(
-        key.trace_id,
+        wire.place(key.trace_id, key.parent_span, is_remote=key.parent_span is not None),
         key.root_span,
-        key.parent_span,
         wire.span_name(names.WORKFLOW, key.name or "program"),
-        Kind.INTERNAL,
         wall_ns(min(ledger.started_at, key.started_at)),
         wall_ns(max(ended.ended_at, key.started_at)),
         b"".join(parts),
-        links,
-        is_remote=key.parent_span is not None,
     )

@@ -14,7 +14,7 @@ TAKEN, LATER, REFUSED = Answer(Verdict.TAKEN), Answer(Verdict.LATER, "HTTP 503")
 
 
 class Backend:
-    """Says what it is told to, then takes everything; each attempt takes `takes_s`."""
+    """Says what it is told to, then takes everything; each attempt takes `takes_s`, or the time it is given."""
 
     def __init__(self, *answers, takes_s=0.0):
         self.answers = list(answers)
@@ -27,7 +27,7 @@ class Backend:
     def send(self, batch, timeout_s):
         self.sent.append(batch)
         self.timeouts.append(timeout_s)
-        self.now += self.takes_s
+        self.now += min(self.takes_s, timeout_s)
         return self.answers.pop(0) if self.answers else TAKEN
 
     def close(self):

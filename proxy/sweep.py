@@ -8,8 +8,8 @@ from collections.abc import Callable
 from turnwise.index import KvIndex
 from turnwise.proxy.export.record import Recorder
 
-PROGRAMS_INTERVAL_S = 1.0
-"""Pause between two looks for programs whose time has come."""
+PROGRAMS_INTERVAL_S = 0.1
+"""Pause between two looks for programs whose time has come: a busy proxy has hundreds in a second, which calls would feel."""
 
 
 async def keep_swept(index: KvIndex, clock: Callable[[], float], *, pause_s: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from operator import attrgetter
 from statistics import fmean
 
 from turnwise.errors import ClientFault, Overloaded, Reason
@@ -16,6 +17,8 @@ from turnwise.types import FleetView, Hit, Outcome, Placement, ReplicaId, Reques
 
 MAX_SURPRISE_TOKENS = 64
 """How far a hit may have been off for its call to tell what bringing it up took: engines count whole blocks."""
+
+_ID = attrgetter("id")
 
 MAX_QUOTED_CHARS = 100
 """Of a model's name in a message: a name may be as large as a body."""
@@ -44,7 +47,7 @@ class Fleet:
         `Overloaded` where none of those that serve it can take it.
         """
         members = (self._holder(request, exclude),) if request.continues else self._candidates(request.model, exclude, now)
-        residency = self._index.residency(request.chain, [member.id for member in members], now)
+        residency = self._index.residency(request.chain, [*map(_ID, members)], now)
         hits, rate = residency.hits, self._expected_tokens_per_s
         return FleetView(
             tuple([member.view(hits[member.id], now, rate) for member in members]),

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 JSON = (b"content-type", b"application/json")
 OWN_PATHS = frozenset({"/health", "/ready", "/v1/models"})
+MODEL_PATH = "/v1/models/"
+"""How the paths of single models begin."""
 OWN_METHODS = ("GET", "HEAD")
 RETRY_AFTER_S = 1
 """What an overloaded fleet tells clients to wait: about one health check."""
@@ -58,7 +60,8 @@ class Front:
         identity = request_id(raw.fields, self.new_request_id)
         try:
             path = raw.target.partition("?")[0]
-            if self._answer_own(raw, path, client, identity):
+            if path in OWN_PATHS or path.startswith(MODEL_PATH):
+                self._answer_own(raw, path, client, identity)
                 return
             route = match(raw.method, path, self._allow_paths)
             outcome = await self._pipeline.handle(raw, route, identity, client)
@@ -71,16 +74,13 @@ class Front:
             logger.exception("request %s failed by a bug", identity)
             self._answer_error(ProxyFault(), raw, client, identity)
 
-    def _answer_own(self, raw: RawRequest, path: str, client: Client, identity: str) -> bool:
-        """Answer the paths that are the proxy's own; False where `path` is none of them."""
-        is_model = path.startswith("/v1/models/")
-        if path not in OWN_PATHS and not is_model:
-            return False
+    def _answer_own(self, raw: RawRequest, path: str, client: Client, identity: str) -> None:
+        """Answer a path that is the proxy's own."""
         if raw.method not in OWN_METHODS:
             raise wrong_method(path, raw.method, OWN_METHODS)
-        if is_model:
+        if path.startswith(MODEL_PATH):
             # Clients escape the slash in a name such as `org/model`; nothing of this path reaches a replica.
-            self._answer_model(unquote(path.removeprefix("/v1/models/")), client, identity)
+            self._answer_model(unquote(path.removeprefix(MODEL_PATH)), client, identity)
         elif path == "/v1/models":
             body = {"object": "list", "data": [self._model(*model) for model in self._fleet.models().items()]}
             self._answer(client, 200, msgspec.json.encode(body), identity)
@@ -88,7 +88,6 @@ class Front:
             self._answer_ready(client, identity)
         else:
             self._answer(client, 200, b'{"status":"alive"}', identity)
-        return True
 
     def _answer_ready(self, client: Client, identity: str) -> None:
         if self.is_draining:

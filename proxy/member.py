@@ -93,12 +93,13 @@ class Member:
     def view(self, hit: Hit, now: float, expected_tokens_per_s: float) -> ReplicaView:
         """Freeze what policy may see of it; `hit` is about the prompt at hand, the speed is for one that has shown none."""
         rate = self.learned_tokens_per_s or expected_tokens_per_s
+        is_short = self.prefilling_tokens <= STEP_TOKENS
         return ReplicaView(
             self.id,
             hit,
             self.num_running,
-            self.pending_prefill_tokens(now, rate),
-            self.recent_assigned_s(now),
+            self.prefilling_tokens + self.elsewhere.pending_tokens if is_short else self.pending_prefill_tokens(now, rate),
+            self._recent_s if now == self._recent_at else self.recent_assigned_s(now),
             rate,
             self._decode_s_per_call,
             self.loading.speeds,
@@ -118,7 +119,7 @@ class Member:
 
     def assign(self, seconds: float, now: float) -> None:
         """Add predicted seconds of a new call."""
-        self._recent_s = self.recent_assigned_s(now) + seconds
+        self._recent_s = (self._recent_s if now == self._recent_at else self.recent_assigned_s(now)) + seconds
         self._recent_at = now
 
     def pending_prefill_tokens(self, now: float, tokens_per_s: float) -> float:
@@ -170,7 +171,8 @@ class Lease:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         member = self.member
-        self._leave_prefill()
+        if self in member.prefilling:
+            self._leave_prefill()
         member.num_running -= 1
         member.running_tokens -= self.uncached_tokens
         if member.siblings is not None:
@@ -178,12 +180,14 @@ class Lease:
 
     def prefill_done(self, now: float) -> None:
         """The first token of the answer has come: its prefill no longer stands before others."""
-        if self._leave_prefill():
-            self.member.prefill_ended_at = now
-            if self.member.prefilling or self.member.elsewhere.pending_tokens:
+        member = self.member
+        if self in member.prefilling:
+            self._leave_prefill()
+            member.prefill_ended_at = now
+            if member.prefilling or member.elsewhere.pending_tokens:
                 self.is_alone = False
-            if self.member.siblings is not None:
-                self.member.siblings.changed(self.member.id)
+            if member.siblings is not None:
+                member.siblings.changed(member.id)
 
     def keep(self, response_id: str) -> None:
         """The replica keeps this answer under `response_id`, for as long as it lives."""
@@ -192,9 +196,5 @@ class Lease:
         if member.siblings is not None:
             member.siblings.kept(response_id, member.id)
 
-    def _leave_prefill(self) -> bool:
-        tokens = self.member.prefilling.pop(self, None)
-        if tokens is None:
-            return False
-        self.member.prefilling_tokens -= tokens
-        return True
+    def _leave_prefill(self) -> None:
+        self.member.prefilling_tokens -= self.member.prefilling.pop(self)

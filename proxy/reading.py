@@ -38,9 +38,7 @@ _FIRST_TURN = frozenset({SegmentKind.USER, SegmentKind.TEXT, SegmentKind.TOKENS}
 
 def new_ids(prefix: str) -> Callable[[], str]:
     """Make ids that no other process makes: a random head for the process, a counter for the call."""
-    head = f"{prefix}{secrets.token_hex(6)}%08x"
-    numbers = count()
-    return lambda: head % next(numbers)
+    return map(f"{prefix}{secrets.token_hex(6)}%08x".__mod__, count()).__next__
 
 
 def request_id(fields: Mapping[bytes, bytes], new_id: Callable[[], str]) -> str:

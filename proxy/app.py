@@ -79,7 +79,7 @@ async def run(
     tell = None if bus is None else bus.told
     programs = _programs(settings, tell)
     gateway = _gateway(settings, programs, metrics, seat)
-    listening = Listening.of(settings, os.environ, programs, clock)
+    listening = Listening.of(settings, os.environ, programs, clock, None if seat is None else seat.number)
     recorder = Recorder(index, fleet, metrics, Audit(), clock, bus, linter, programs, listening.listeners, later)
     pool = Pool(settings.upstream, clock=clock)
     pipeline = Pipeline(settings, fleet, pool, recorder, clock, _dispatch(gateway, metrics))
@@ -140,7 +140,7 @@ async def run(
         await admin.cleanup()
         if writes:
             warm.write_last(state_file, index, discovery.remembered())
-        listening.stop()
+        await listening.stop()
 
 
 def _linter(settings: Settings, metrics: Metrics) -> Linter | None:

@@ -10,8 +10,8 @@ from prometheus_client.registry import Collector
 
 from turnwise.proxy.admin import engine_traces
 from turnwise.proxy.export import otlp
+from turnwise.proxy.export.otlp.courier import Courier
 from turnwise.proxy.export.otlp.engines import EngineSpans
-from turnwise.proxy.export.otlp.exporter import Exporter
 from turnwise.proxy.export.otlp.figures import EngineFigures, ExportFigures
 from turnwise.proxy.export.programs import ProgramFigures, ProgramTotals
 from turnwise.proxy.export.prometheus import Metrics
@@ -28,25 +28,35 @@ class Listening:
         listeners: Sequence[ProgramListener] = (),
         figures: Sequence[Collector] = (),
         engines: EngineSpans | None = None,
-        exporter: Exporter | None = None,
+        courier: Courier | None = None,
     ) -> None:
         self.listeners = listeners
         self._figures = figures
         self._engines = engines
-        self._exporter = exporter
+        self._courier = courier
 
     @classmethod
-    def of(cls, settings: Settings, environ: Mapping[str, str], programs: Programs | None, clock: Callable[[], float]) -> Self:
-        """Build what the settings and the variables of OpenTelemetry ask for; raises `SettingsError` as `otlp.check` does."""
+    def of(
+        cls,
+        settings: Settings,
+        environ: Mapping[str, str],
+        programs: Programs | None,
+        clock: Callable[[], float],
+        worker: int | None = None,
+    ) -> Self:
+        """Build what the settings and the variables of OpenTelemetry ask for; raises `SettingsError` as `otlp.check` does.
+
+        `worker` is the number of this process among several, None where it is the only one.
+        """
         if programs is None:
             return cls()
         totals = ProgramTotals(settings.programs)
-        exporter = otlp.make_exporter(settings, environ, clock)
-        engines = EngineSpans(programs.engine_times, None if exporter is None else exporter.forward)
+        courier = otlp.make_courier(settings, environ, clock, worker)
+        engines = EngineSpans(programs.engine_times, None if courier is None else courier.forward)
         figures = (totals, ProgramFigures(programs), EngineFigures(engines))
-        if exporter is None:
+        if courier is None:
             return cls((totals, engines), figures, engines)
-        return cls((totals, engines, exporter), (*figures, ExportFigures(exporter)), engines, exporter)
+        return cls((totals, engines, courier), (*figures, ExportFigures(courier)), engines, courier)
 
     def show(self, metrics: Metrics, application: web.Application) -> None:
         """Add the figures to a page of metrics, and the engines' door to the admin API."""
@@ -57,10 +67,10 @@ class Listening:
 
     def start(self) -> None:
         """Begin to send spans."""
-        if self._exporter is not None:
-            self._exporter.start()
+        if self._courier is not None:
+            self._courier.start()
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Send the spans that wait, within `traces.flush_timeout_s`."""
-        if self._exporter is not None:
-            self._exporter.stop()
+        if self._courier is not None:
+            await self._courier.stop()

@@ -20,8 +20,8 @@ ROUNDS, SECONDS = 9, 1.5
 HOW = (
     "Three proxies take turns on one core: with `programs.enabled = false`, with programs but no traces, and with both, which "
     "is compared with the first; generator, replicas and the traces' sink have the other core. Counted is the thread that "
-    "serves. Spans are made and sent by another, which has a row of its own and, where calls are as many as one core can "
-    "serve, drops what it cannot send. The ratio is the median over rounds."
+    "serves. Spans are made and sent by a process of its own, which has a row of its own and, where calls are as many as one "
+    "core can serve, gets little of it. The ratio is the median over rounds."
 )
 
 

@@ -63,7 +63,7 @@ def measure_ttft(seed: int, cache_folder: Path) -> Row:
 
 
 def measure_encoding(seed: int, cache_folder: Path) -> Row:
-    """What the threads beside the path cost a call."""
+    """What the threads and processes beside the path cost a call."""
     return encoding_row(_measured(seed, cache_folder))
 
 
@@ -73,7 +73,7 @@ def encoding_row(measured: Measured) -> Row:
     cost_us = median(on.beside_us for on in measured.samples[ON]) - median(off.beside_us for off in measured.samples[OFF])
     figures = {"spans a call": measured.num_spans / num_calls, "dropped spans": measured.num_dropped[ON]}
     title = "CPU of making and sending the spans of a call, beside the path"
-    how = f"All threads of the proxy but the one that serves, less what they cost without programs. {LOAD}"
+    how = f"All threads and processes of the proxy but the thread that serves, less what they cost without programs. {LOAD}"
     row = at_most("encoding", title, cost_us, ENCODING_BOUND_US, "us a call", figures, how)
     return row if measured.num_spans else msgspec.structs.replace(row, holds=False, measured="no span was sent")
 

@@ -17,7 +17,7 @@ from bench.proxy import bodies, scenarios
 from bench.proxy.install import compile_tools
 from bench.proxy.measure import LOAD_PATIENCE_S, NONCES_PER_SAMPLE
 from bench.proxy.peers import ROOT
-from bench.proxy.processes import PROC, Process, Processes, free_ports, on_cores, wait_until_answering
+from bench.proxy.processes import PROC, Process, Processes, free_ports, on_cores, tree, wait_until_answering
 from bench.proxy.results import Load, read_load
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -37,7 +37,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """What the generator saw, and the CPU time of the proxy's own thread and of all its others meanwhile."""
+    """What the generator saw, and the CPU time of the proxy's own thread, and of its others and its processes meanwhile."""
 
     load: Load
     path_ns: int
@@ -50,7 +50,7 @@ class Sample(msgspec.Struct, frozen=True):
 
     @property
     def beside_us(self) -> float:
-        """A request, on all other threads."""
+        """A request, on all other threads, and in processes that the proxy has started."""
         return self.beside_ns / 1e3 / self.load.requests
 
 
@@ -137,9 +137,10 @@ def standing(cache: Path) -> Iterator[Stage]:
 
 
 def thread_ns(pid: int) -> dict[int, int]:
-    """CPU time of each thread of a process, as the scheduler counts it; the first has the process's own number."""
+    """CPU time of each thread of a process and of all below it, as the scheduler counts it; its first has its own number."""
     found: dict[int, int] = {}
-    for task in (PROC / str(pid) / "task").iterdir():
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            found[int(task.name)] = int((task / "schedstat").read_text(encoding="ascii").split()[0])
+    for process in tree(pid):
+        for task in (PROC / str(process) / "task").iterdir():
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                found[int(task.name)] = int((task / "schedstat").read_text(encoding="ascii").split()[0])
     return found

@@ -243,7 +243,11 @@ def test_requests_of_engines_are_sent_on_as_they_are(sink):
             "vllm",
             "",
             "",
-            [wire.span(wire.place(b"T" * 16, b"P" * 8), b"S" * 8, wire.span_name("llm_request", kind=wire.Kind.SERVER), 1, 2, b"")],
+            [
+                wire.span(
+                    wire.place(b"T" * 16, b"P" * 8), b"S" * 8, wire.span_name("llm_request", kind=wire.Kind.SERVER), 1, 2, b""
+                )
+            ],
         ),
     )
     made = exporter(sink.url)

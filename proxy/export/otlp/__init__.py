@@ -1,7 +1,8 @@
-"""Traces of programs over OTLP: spans made of what `proxy/programs` remembers, in a thread of their own (decision 8).
+"""Traces of programs over OTLP: spans made of what `proxy/programs` remembers, in a process of their own (decision 8).
 
-`find_target` says where they go, `call_spans` and `program_spans` make them, `wire` writes their bytes, `Exporter` queues,
-batches and sends them through a `Sender`, and `EngineSpans` takes in what engines have to say of the same calls.
+A `Courier` tells that process of calls as they end. There `Exporter` queues, batches and sends spans through a `Sender`;
+`call_spans` and `program_spans` make them, `wire` writes their bytes. `find_target` says where they go, and `EngineSpans` takes
+in what engines have to say of the same calls.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ from collections.abc import Callable, Mapping
 
 from turnwise.errors import SettingsError
 from turnwise.proxy.export.otlp import wire
-from turnwise.proxy.export.otlp.exporter import Exporter
+from turnwise.proxy.export.otlp.courier import Courier
 from turnwise.proxy.export.otlp.http_sender import HttpSender
 from turnwise.proxy.export.otlp.resource import process_resource
 from turnwise.proxy.export.otlp.sending import Answer, Sender
 from turnwise.proxy.export.otlp.target import Target, find_target
+from turnwise.proxy.export.otlp.told import Order
 from turnwise.settings import Settings
 
-__all__ = ["Exporter", "Sender", "Target", "check", "find_target", "make_exporter", "open_sender", "probe", "target_of"]
+__all__ = ["Courier", "Sender", "Target", "check", "find_target", "make_courier", "open_sender", "probe", "target_of"]
 
 PROBE_TIMEOUT_S = 5.0
 """How long a target may take to answer when it is only asked whether it is there."""
@@ -36,17 +38,19 @@ def check(settings: Settings, environ: Mapping[str, str]) -> None:
         open_sender(found).close()
 
 
-def make_exporter(settings: Settings, environ: Mapping[str, str], clock: Callable[[], float]) -> Exporter | None:
+def make_courier(
+    settings: Settings, environ: Mapping[str, str], clock: Callable[[], float], worker: int | None = None
+) -> Courier | None:
     """Build what exports this process's spans, to be started; None where programs are off or no endpoint is known.
 
-    `clock` is the one of the calls. Raises `SettingsError` as `find_target` and `open_sender` do.
+    `clock` is the one of the calls, `worker` the number of this process among several. Raises `SettingsError` as `find_target`
+    does.
     """
     found = target_of(settings, environ)
     if found is None:
         return None
     anchor_ns = time.time_ns() - int(clock() * 1e9)
-    own = wire.resource(process_resource())
-    return Exporter(settings, open_sender(found), found.timeout_s, own, lambda moment: anchor_ns + int(moment * 1e9))
+    return Courier(Order(settings, found, wire.resource(process_resource()), anchor_ns, worker))
 
 
 def probe(found: Target) -> Answer:

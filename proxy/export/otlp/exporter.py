@@ -1,6 +1,6 @@
-"""Spans leave the process: the path puts one tuple into a queue, a thread makes spans of it and sends them.
+"""Spans leave the machine: what they are made of is put into a queue, a thread makes spans of it and sends them.
 
-What does not fit into `traces.max_pending_bytes` is dropped and counted, so no backend can slow a call or fill the memory.
+What does not fit into `traces.max_pending_bytes` is dropped and counted, so no backend can fill the memory.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ import logging
 import threading
 import time
 from collections import deque
-from enum import StrEnum
+from collections.abc import Callable
 
 from turnwise.proxy.export.otlp.batch import Batch
 from turnwise.proxy.export.otlp.call_spans import WallClock, call_spans
 from turnwise.proxy.export.otlp.program_spans import program_spans
 from turnwise.proxy.export.otlp.sending import Delivery, Sender, Verdict
+from turnwise.proxy.export.otlp.told import Loss, Report
 from turnwise.proxy.programs.values import Call, Ended, Key
 from turnwise.settings import Settings
 
@@ -33,52 +34,43 @@ WAKE_AT_RECORDS = 64
 """So many that wait wake the thread before its second is over."""
 INTERVAL_S = 1.0
 
-WORK_S, YIELD_S = 0.00025, 0.001
-"""So long the thread makes spans before it pauses, at most one call longer: the loop never waits for more than that.
-
-A thread that gives the interpreter up for no time at all has it back before another one wakes; a pause costs some 5 us of CPU.
-"""
-
-Record = tuple[int, Key | None, Call | Ended | bytes]
+Waiting = tuple[int, Key | None, Call | Ended | bytes]
 """What it weighs; then a call with its program, a program that has ended, or an engine's request that is sent on."""
-
-
-class Loss(StrEnum):
-    """Why spans were not sent."""
-
-    FULL = "full"
-    """No room was left in `traces.max_pending_bytes`."""
-    REFUSED = "refused"
-    """The backend will not have them."""
-    UNANSWERED = "unanswered"
-    """The backend could not be reached or did not take them in time."""
-    BROKEN = "broken"
-    """A bug of ours; the log has its traceback."""
-    STOPPED = "stopped"
-    """The process stopped before they could be sent."""
 
 
 class Exporter:
     """Hears of calls and programs as they end (`ProgramListener`), and sends their spans.
 
-    `resource` is an encoded field that names the process, `wall_ns` turns moments of calls into the time of day.
+    `resource` is an encoded field that names the process, `wall_ns` turns moments of calls into the time of day, `on_batch` is
+    called after each batch, in the thread.
     """
 
-    def __init__(self, settings: Settings, sender: Sender, timeout_s: float, resource: bytes, wall_ns: WallClock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        sender: Sender,
+        timeout_s: float,
+        resource: bytes,
+        wall_ns: WallClock,
+        on_batch: Callable[[Exporter], object] = lambda _: None,
+    ) -> None:
         self.num_exported = 0
         """Spans of our own that were taken."""
         self.num_rejected = 0
         """Spans that the backend left out of batches that it took."""
         self.num_failed_batches = 0
         self.lost = dict.fromkeys(Loss, 0)
-        """Calls, programs and engines' requests that were not sent: the path counts those of `FULL`, the thread others."""
+        """Calls, programs and engines' requests that were not sent: who tells of them counts `FULL`, the thread the others."""
+        self._num_sent = 0
+        """Calls, programs and engines' requests that were sent."""
+        self._on_batch = on_batch
         self._programs = settings.programs
         self._max_bytes = settings.traces.max_pending_bytes
         self._flush_timeout_s = settings.traces.flush_timeout_s
         self._sender = sender
         self._resource = resource
         self._wall_ns = wall_ns
-        self._waiting: deque[Record] = deque()
+        self._waiting: deque[Waiting] = deque()
         # Each is written by one thread alone, so that their difference needs no lock.
         self._bytes_in = 0
         self._bytes_out = 0
@@ -121,11 +113,15 @@ class Exporter:
         self._thread.join(self._flush_timeout_s)
         self._sender.close()
         self.lost[Loss.STOPPED] += len(self._waiting)
-        if any(self.lost.values()):
-            told = ", ".join(f"{count} {loss}" for loss, count in self.lost.items() if count)
-            logger.warning("spans of some calls and programs were not sent: %s", told)
 
-    def _put(self, record: Record) -> None:
+    def report(self) -> Report:
+        """What became of spans so far."""
+        settled = self._num_sent + sum(self.lost.values())
+        return Report(
+            self.num_exported, self.num_rejected, self.num_failed_batches, settled, self.pending_bytes, dict(self.lost)
+        )
+
+    def _put(self, record: Waiting) -> None:
         size = record[0]
         if self._bytes_in - self._bytes_out + size > self._max_bytes:
             self.lost[Loss.FULL] += 1
@@ -152,13 +148,10 @@ class Exporter:
     def _send_all(self) -> None:
         while self._waiting and not self._delivery.is_over:
             batch = Batch(self._resource)
-            began = time.perf_counter()
             while self._waiting and not batch.is_full:
                 self._add(batch, *self._waiting.popleft())
-                if time.perf_counter() - began > WORK_S and not self._stopping.is_set():
-                    time.sleep(YIELD_S)
-                    began = time.perf_counter()
             self._bring(batch)
+            self._on_batch(self)
 
     def _add(self, batch: Batch, size: int, key: Key | None, what: Call | Ended | bytes) -> None:
         batch.weight += size
@@ -182,6 +175,7 @@ class Exporter:
             if answer.verdict is Verdict.TAKEN:
                 self.num_exported += batch.num_spans
                 self.num_rejected += answer.num_rejected
+                self._num_sent += batch.num_records
             else:
                 self.num_failed_batches += 1
                 loss = Loss.REFUSED if answer.verdict is Verdict.REFUSED else Loss.UNANSWERED

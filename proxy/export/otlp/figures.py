@@ -9,24 +9,24 @@ from prometheus_client.registry import Collector
 
 from turnwise import names
 from turnwise.admin.families import counter, gauge
+from turnwise.proxy.export.otlp.courier import Courier
 from turnwise.proxy.export.otlp.engines import EngineSpans
-from turnwise.proxy.export.otlp.exporter import Exporter
 
 
 class ExportFigures(Collector):
-    """What an exporter did, when somebody scrapes."""
+    """What became of spans, when somebody scrapes."""
 
-    def __init__(self, exporter: Exporter) -> None:
-        self._exporter = exporter
+    def __init__(self, courier: Courier) -> None:
+        self._courier = courier
 
     def collect(self) -> Iterator[Family]:
         """Read all of it once."""
-        exporter = self._exporter
-        yield counter(names.SPANS_EXPORTED, {(): exporter.num_exported})
-        yield counter(names.SPANS_REJECTED, {(): exporter.num_rejected})
-        yield counter(names.SPANS_LOST, {(loss.value,): count for loss, count in exporter.lost.items()})
-        yield counter(names.SPAN_BATCHES_FAILED, {(): exporter.num_failed_batches})
-        yield gauge(names.SPANS_PENDING, {(): exporter.pending_bytes})
+        courier = self._courier
+        yield counter(names.SPANS_EXPORTED, {(): courier.num_exported})
+        yield counter(names.SPANS_REJECTED, {(): courier.num_rejected})
+        yield counter(names.SPANS_LOST, {(loss.value,): count for loss, count in courier.lost.items()})
+        yield counter(names.SPAN_BATCHES_FAILED, {(): courier.num_failed_batches})
+        yield gauge(names.SPANS_PENDING, {(): courier.pending_bytes})
 
 
 class EngineFigures(Collector):

@@ -1,0 +1,129 @@
+"""The process that sends spans, and who tells it of calls: what becomes of records when it dies or halts, or the proxy does."""
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE
+
+import msgspec
+import pytest
+from tests.sink.otlp import Sink
+from tests.sink.records import EPOCH_NS, call, key
+
+from turnwise.proxy.export.otlp import find_target, wire
+from turnwise.proxy.export.otlp.courier import FRAME_RECORDS, Courier
+from turnwise.proxy.export.otlp.told import Loss, Order, Record, Report, frame, pack
+from turnwise.proxy.programs.values import Ended, Outcome
+from turnwise.settings import Settings, TraceSettings
+
+KEY = key()
+LIMIT_S = 30
+
+
+@pytest.fixture
+def sink():
+    with Sink() as running:
+        yield running
+
+
+def order(sink, **traces):
+    settings = Settings(traces=TraceSettings(endpoint=sink.url, **traces))
+    return Order(settings, find_target(settings.traces, {}), wire.resource({"service.name": "turnwise"}), EPOCH_NS)
+
+
+async def until(condition, sink):
+    await asyncio.to_thread(sink.wait_for, condition)
+
+
+def never(sink):
+    return lambda _handler: sink.released.wait()
+
+
+async def test_calls_programs_and_engines_requests_reach_the_backend_and_what_became_of_them_is_known(sink):
+    theirs = wire.request(wire.resource({"service.name": "vllm"}), b"")
+    courier = Courier(order(sink))
+    courier.start()
+    records = [call(number) for number in range(FRAME_RECORDS + 1)]
+    for record in records:
+        courier.call_ended(KEY, record)
+    courier.call_ended(key("unseen", is_sampled=False), call(99))
+    courier.forward(theirs)
+    await until(lambda sink: len(sink.named("chat")) == len(records), sink)
+    courier.program_ended(Ended(KEY, Outcome.ASKED, tuple(records), records[-1].times.ended))
+    await courier.stop()
+    assert sink.spans[-1].name == "invoke_workflow nightly"
+    assert sink.spans[0].start_ns == EPOCH_NS + int(records[0].times.arrived * 1e9)
+    assert courier.num_exported == len(sink.spans)
+    assert set(courier.lost.values()) == {0}
+    assert courier.pending_bytes == 0
+
+
+async def test_a_process_that_dies_is_started_again_and_what_it_had_is_counted(sink):
+    sink.answers.append(never(sink))
+    courier = Courier(order(sink))
+    courier.start()
+    courier.call_ended(KEY, call(0))
+    await until(lambda sink: sink.num_batches == 1, sink)
+    os.kill(courier._process.pid, signal.SIGKILL)
+    courier.call_ended(KEY, call(1))
+    await until(lambda sink: sink.named("chat"), sink)
+    await courier.stop()
+    assert courier.num_exported == 6
+    assert sink.one("chat").attributes["turnwise.call.id"] == call(1).call_id
+    assert courier.lost == {**dict.fromkeys(Loss, 0), Loss.BROKEN: 1}
+
+
+async def test_beside_a_process_that_stands_still_memory_is_bounded_and_every_record_is_accounted_for(sink, caplog):
+    courier = Courier(order(sink, max_pending_bytes=100_000, flush_timeout_s=0.1))
+    courier.start()
+    courier.call_ended(KEY, call(0))
+    await until(lambda sink: len(sink.spans) == 6, sink)
+    process = courier._process
+    os.kill(process.pid, signal.SIGSTOP)
+    for number in range(1, 10_001):
+        courier.call_ended(KEY, call(number))
+        if number % FRAME_RECORDS == 0:
+            await asyncio.sleep(0)
+    assert courier.pending_bytes <= 100_000
+    assert process.stdin.transport.get_write_buffer_size() <= 100_000
+    assert courier.lost[Loss.FULL] > 9_000
+    await courier.stop()
+    assert process.returncode == -signal.SIGKILL
+    assert courier.num_exported == 6
+    assert sum(courier.lost.values()) == 10_000
+    assert "spans of some calls and programs were not sent" in caplog.text
+
+
+async def test_a_proxy_that_stops_while_there_is_no_process_counts_what_it_held(sink):
+    courier = Courier(order(sink))
+    courier.call_ended(KEY, call(0))
+    await courier.stop()
+    assert courier.lost[Loss.STOPPED] == 1
+
+
+async def test_the_process_ends_with_its_input_alone_and_sends_what_it_was_told_before(sink):
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "turnwise.proxy.export.otlp.process", stdin=PIPE, stdout=PIPE
+    )
+    process.stdin.write(msgspec.json.encode(order(sink)) + b"\n" + frame([pack(Record(KEY, call(0)))]))
+    async with asyncio.timeout(LIMIT_S):
+        await process.stdout.readline()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            process.send_signal(number)
+        process.stdin.write(frame([pack(Record(KEY, call(1)))])[:-1])
+        process.stdin.close()
+        lines = (await process.stdout.read()).splitlines()
+        assert await process.wait() == 0
+    last = msgspec.json.decode(lines[-1], type=Report)
+    assert (last.num_exported, last.num_settled, last.pending_bytes) == (6, 1, 0)
+    assert len(sink.named("chat")) == 1
+
+
+async def test_a_process_that_is_told_nothing_ends():
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "turnwise.proxy.export.otlp.process", stdin=PIPE, stdout=PIPE
+    )
+    async with asyncio.timeout(LIMIT_S):
+        said, _ = await process.communicate(b"")
+    assert (process.returncode, said) == (0, b"")

@@ -11,9 +11,15 @@ from turnwise.errors import Overloaded, Reason
 from turnwise.index import KvIndex
 from turnwise.proxy.export.audit import Audit
 from turnwise.proxy.export.prometheus import Metrics
-from turnwise.proxy.export.record import Recorder
+from turnwise.proxy.export.record import RECORDED_AT_ONCE, RECORDED_WITHIN_S, Recorder
 from turnwise.proxy.fleet import Fleet
-from turnwise.settings import Settings
+from turnwise.proxy.programs.graph import blocks
+from turnwise.settings import Replica, Settings
+from turnwise.types import Hit, Placement, ReplicaId, Terms
+
+HERE = Placement(
+    replica=ReplicaId("a"), policy="kv_aware", reason="only_one", prompt_tokens=8, is_taught=False, hit=Hit(), terms=Terms()
+)
 
 
 class Heard:
@@ -21,19 +27,32 @@ class Heard:
 
     def __init__(self):
         self.calls = []
+        self.all = []
 
     def call_ended(self, _key, call):
         self.calls.append(call)
+        self.all.append(call)
 
     def program_ended(self, ended):
-        pass
+        self.all.append(ended)
 
 
-def recorder_of(world: World, heard: Heard) -> Recorder:
-    settings = Settings()
-    index = KvIndex(settings.index)
-    fleet = Fleet(settings, index)
-    return Recorder(index, fleet, Metrics(), Audit(), lambda: world.now, programs=world.programs, listeners=[heard])
+def fleet_of_one() -> Fleet:
+    settings = Settings(replicas=(Replica(url="http://a:1", name="a"),))
+    return Fleet(settings, KvIndex(settings.index))
+
+
+def recorder_of(world: World, heard: Heard, fleet: Fleet, later=None) -> Recorder:
+    return Recorder(
+        KvIndex(Settings().index),
+        fleet,
+        Metrics(),
+        Audit(),
+        lambda: world.now,
+        programs=world.programs,
+        listeners=[heard],
+        later=later,
+    )
 
 
 @pytest.mark.parametrize(
@@ -47,7 +66,7 @@ def recorder_of(world: World, heard: Heard) -> Recorder:
 def test_a_call_that_was_not_served_runs_no_longer_and_says_why(error, reason):
     world, heard = World(), Heard()
     turn = world.begin(user("Go."))
-    recorder_of(world, heard).dropped(turn, error)
+    recorder_of(world, heard, fleet_of_one()).dropped(turn, error)
     assert [call.reason for call in heard.calls] == [reason]
     assert [summary.running for summary in world.programs.listing(world.now)] == [0]
 
@@ -55,6 +74,72 @@ def test_a_call_that_was_not_served_runs_no_longer_and_says_why(error, reason):
 def test_a_bug_behind_the_end_of_a_call_does_not_end_it_twice():
     world, heard = World(), Heard()
     turn = world.call(user("Go."), answer=says("Done."))
-    recorder_of(world, heard).dropped(turn, KeyError("a bug"))
+    recorder_of(world, heard, fleet_of_one()).dropped(turn, KeyError("a bug"))
     assert heard.calls == []
     assert [(summary.calls, summary.running) for summary in world.programs.listing(world.now)] == [(1, 0)]
+
+
+class Waits:
+    """Calls that end one after the other at a recorder which is told to do things later."""
+
+    def __init__(self):
+        self.world, self.heard = World(), Heard()
+        self.later = []
+        self.fleet = fleet_of_one()
+        self.recorder = recorder_of(
+            self.world, self.heard, self.fleet, lambda after_s, work: self.later.append((after_s, work))
+        )
+
+    def call(self, *turns):
+        turn = self.world.begin(*turns)
+        self.settle(turn)
+        return turn.call_id
+
+    def settle(self, turn):
+        with self.fleet.book(turn.request, HERE, self.world.now) as lease:
+            self.recorder.settle(turn.request, turn, self.world.outcome(turn, says("Done.")), lease)
+
+
+@pytest.fixture
+def waits():
+    return Waits()
+
+
+def test_listeners_hear_of_calls_together_and_in_their_order(waits):
+    ids = [waits.call(user(f"Task {number}.")) for number in range(RECORDED_AT_ONCE - 1)]
+    assert waits.heard.calls == []
+    ids.append(waits.call(user("One more.")))
+    assert [call.call_id for call in waits.heard.calls] == ids
+
+
+def test_few_calls_are_told_of_after_a_moment(waits):
+    ids = [waits.call(user("Go.")), waits.call(user("And go."))]
+    ((after_s, work),) = waits.later
+    assert after_s == RECORDED_WITHIN_S
+    work()
+    assert [call.call_id for call in waits.heard.calls] == ids
+
+
+def test_a_call_that_is_dropped_is_told_of_behind_those_that_ended_before_it(waits):
+    first = waits.call(user("Go."))
+    turn = waits.world.begin(user("And go."))
+    waits.recorder.dropped(turn, KeyError("a bug"))
+    assert [call.call_id for call in waits.heard.calls] == [first, turn.call_id]
+
+
+def test_whoever_asks_for_a_program_sees_calls_that_nobody_was_told_of_yet(waits):
+    turn = waits.world.begin(user("Go."))
+    waits.settle(turn)
+    assert [row.calls for row in waits.world.programs.listing(waits.world.now)] == [1]
+    assert [call.call_id for call in waits.world.programs.calls(turn.key.id)[1]] == [turn.call_id]
+    assert [block.kind for block in blocks(waits.world.programs.graph(turn.key.id))] == ["system", "user", "assistant"]
+    waits.recorder.tell_calls()
+    assert [call.call_id for call in waits.heard.calls] == [turn.call_id]
+
+
+def test_a_program_is_told_of_behind_its_calls(waits):
+    turn = waits.world.begin(user("Go."))
+    waits.settle(turn)
+    waits.world.now += 1e6
+    assert waits.recorder.sweep_programs()
+    assert [type(one).__name__ for one in waits.heard.all] == ["Call", "Ended"]

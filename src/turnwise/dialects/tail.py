@@ -66,9 +66,7 @@ def tail(prompt: Prompt, first: int, results: Results, places: frozenset[Segment
                 names = results(turn)
             except UNREADABLE:
                 continue
-            for name in names:
-                if type(name) is str and 0 < len(name) <= MAX_ID_CHARS:
-                    found.append(name)
+            found += [name for name in names if type(name) is str and 0 < len(name) <= MAX_ID_CHARS]
     if not found:
         return WORDS_ALONE if is_user_last else NO_TAIL
     return Tail(tuple(found), is_user_last and not (turns and all(map(_is_note, texts(turns[-1][1])))))

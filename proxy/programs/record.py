@@ -39,7 +39,7 @@ class Record:
     """One program while it lives: a kilobyte with its key, 430 bytes for each of its last calls and 200 for each one before.
 
     A call is `started`, has `ended` and is `add`ed, once each. Its record is kept as MessagePack, one behind the other, and
-    each `PAGE_CALLS` of them compressed. Its sketch comes on top, 56 bytes a segment, or its graph, 36 bytes a row.
+    each `PAGE_CALLS` of them compressed. Its sketch comes on top, 28 bytes a segment, or its graph, 36 bytes a row.
     """
 
     __slots__ = (

@@ -15,9 +15,6 @@ Step = Begun | Call | int
 """A call begins, or has ended; or the conversation of an agent of this number is over."""
 
 
-_NO_ENDS = array("I")
-
-
 class Sketch:
     """Its newest prompt while it is one conversation that grows, of which each call begins when the one before has ended.
 
@@ -35,8 +32,8 @@ class Sketch:
         """The call that runs, until it is drawn."""
         self._agent = 0
         self._digests = b""
-        """Of the newest prompt that has ended, one behind the other, in 16 bytes in place of 57; and its ends and kinds."""
-        self._ends = _NO_ENDS
+        """Of the newest prompt that has ended, one behind the other, in 16 bytes in place of 57; so are its ends, in four."""
+        self._ends = b""
         self._kinds: Sequence[SegmentKind] = ()
         self._num_durable = 0
         """Segments that hints keep beyond the program."""
@@ -48,7 +45,7 @@ class Sketch:
         """A call begins; False where it does more than go on with what was said, so that it is the graph's to take in."""
         if self.graph is not None or self._running is not None or call.goes_on:
             return False
-        num_known = len(self._ends)
+        num_known = len(self._kinds)
         if num_known:
             digests = call.chain.digests
             if call.agent != self._agent or len(digests) < num_known:
@@ -71,7 +68,7 @@ class Sketch:
             return False
         self._agent = call.agent
         self._digests = b"".join(call.chain.digests)
-        self._ends = array("I", call.chain.ends)
+        self._ends = array("I", call.chain.ends).tobytes()
         self._kinds = call.kinds
         self._running = None
         return True
@@ -95,7 +92,7 @@ class Sketch:
             if step is not None:
                 return step
             self._past = None
-            self._digests, self._ends, self._kinds = b"", _NO_ENDS, ()
+            self._digests, self._ends, self._kinds = b"", b"", ()
         if self._steps:
             return self._steps.pop(0)
         self._steps = None
@@ -126,4 +123,4 @@ class Sketch:
         digests = self._digests
         starts = range(0, num_segments * DIGEST_BYTES, DIGEST_BYTES)
         split = tuple([Digest(digests[at : at + DIGEST_BYTES]) for at in starts])
-        return PromptChain(split, tuple(self._ends[:num_segments]), repeats)
+        return PromptChain(split, tuple(array("I", self._ends)[:num_segments]), repeats)

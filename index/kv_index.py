@@ -114,7 +114,7 @@ class KvIndex:
         holdings = self._replicas.get(replica)
         if holdings is not None and holdings.is_stale != is_stale:
             holdings.is_stale = is_stale
-            if not is_stale:
+            if holdings.is_confirmed:
                 holdings.capacity.restate()
             self._regroup()
 

@@ -107,7 +107,10 @@ class Recency:
         return running + after_edge + (self._between(use, edge) if use < edge else -self._between(edge, use))
 
     def newest(self, num_tokens: int) -> int:
-        """The first of the newest uses that together fill `num_tokens`; looked up anew every `LOOKED_UP_EVERY` uses."""
+        """The first of the newest uses that together fill `num_tokens`, the same at each call.
+
+        It is looked up anew every `LOOKED_UP_EVERY` uses.
+        """
         use, looked_up_at = self._newest
         if self.num_uses < looked_up_at + LOOKED_UP_EVERY:
             return use

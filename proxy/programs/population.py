@@ -84,7 +84,7 @@ class Population:
         return iter(self._programs.values())
 
     def add(self, tenant: Tenant, program: Program, now: float) -> None:
-        """A program begins; another one ends where there is no room."""
+        """A program begins, with a call: its time cannot come before that ends. Another one ends where there is no room."""
         if self._live.total >= self._max_programs:
             self.end(_least_missed(self._live.largest), Outcome.EVICTED, now)
         self._tenants[tenant.id] = tenant
@@ -92,7 +92,6 @@ class Population:
         self._programs[program.key.id] = program
         self.joined.add(program)
         self._live.add(tenant)
-        self._look(program, now + self._max_age_s)
 
     def used(self, tenant: Tenant, program: Program) -> None:
         """A call of it begins."""

@@ -90,8 +90,8 @@ async def test_beside_a_process_that_stands_still_memory_is_bounded_and_every_re
     assert courier.lost[Loss.FULL] > 9_000
     await courier.stop()
     assert process.returncode == -signal.SIGKILL
-    assert courier.num_exported == 6
-    assert sum(courier.lost.values()) == 10_000
+    # Its report of the first may have come before it stood still, or not.
+    assert courier.num_exported // 6 + sum(courier.lost.values()) == 10_001
     assert "spans of some calls and programs were not sent" in caplog.text
 
 

@@ -84,6 +84,11 @@ def stream_of(url: str) -> Iterator[Iterator[bytes]]:
             yield stream.iter_raw()
 
 
+def is_whole(told: bytes) -> bool:
+    """Whether a stream ended between events: it tells of tools where the upstream greets after it was opened."""
+    return not told or told.endswith(b"\r\n\r\n")
+
+
 def log_of(folder: Path) -> str:
     log = (folder / "log").read_text()
     assert "Traceback" not in log, log
@@ -94,7 +99,7 @@ def log_of(folder: Path) -> str:
 def test_a_stream_that_only_its_client_would_end_does_not_hold_it_up(tmp_path, upstream):
     with serving(tmp_path, upstream) as (process, addresses), stream_of(addresses["url"]) as told:
         process.send_signal(signal.SIGTERM)
-        assert b"".join(told) == b""
+        assert is_whole(b"".join(told))
         assert process.wait(PATIENCE_S) == 0
         assert "cut off" not in log_of(tmp_path)
 
@@ -103,7 +108,7 @@ def test_a_call_under_way_ends_well_while_streams_are_ended(tmp_path, upstream):
     with serving(tmp_path, upstream) as (process, addresses), stream_of(addresses["url"]) as told:
         calling = Calling(addresses, tmp_path / "begun", 3.0)
         process.send_signal(signal.SIGTERM)
-        assert b"".join(told) == b""
+        assert is_whole(b"".join(told))
         assert calling.is_alive()
         calling.join(PATIENCE_S)
         assert calling.result["content"][0]["text"] == "slept"

@@ -86,7 +86,7 @@ async def run(
     front = Front(pipeline, fleet, metrics, allow_paths=settings.surface.allow_paths, clock=clock)
     application = AdminApi(settings, fleet, metrics, recorder, index, programs, clock=clock).application()
     admin = web.AppRunner(application, access_log=None, auto_decompress=False)
-    listening.show(metrics, application)
+    listening.show(metrics, application, recorder.tell_calls)
     state_file = settings.index.state_file
     remembered = warm.read(state_file, index, clock())
     discovery = Discovery(settings, fleet, index, metrics, VllmAdapter(), clock=clock, remembered=remembered)

@@ -58,12 +58,12 @@ class Listening:
             return cls((totals, engines), figures, engines)
         return cls((totals, engines, courier), (*figures, ExportFigures(courier)), engines, courier)
 
-    def show(self, metrics: Metrics, application: web.Application) -> None:
-        """Add the figures to a page of metrics, and the engines' door to the admin API."""
+    def show(self, metrics: Metrics, application: web.Application, tell_calls: Callable[[], None]) -> None:
+        """Add the figures to a page of metrics, and the engines' door to the admin API; `tell_calls` is the recorder's."""
         for figures in self._figures:
             metrics.watch(figures)
         if self._engines is not None:
-            engine_traces.add_route(application, self._engines)
+            engine_traces.add_route(application, self._engines, tell_calls)
 
     def start(self) -> None:
         """Begin to send spans."""

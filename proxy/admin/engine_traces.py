@@ -5,6 +5,8 @@ Its server leaves bodies packed as they come (`auto_decompress=False`): what unp
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 from aiohttp import web
 
@@ -18,15 +20,17 @@ HEARD_ONLY = "heard-only"
 """Query of a request that a sibling worker sends on to the backend."""
 
 
-def add_route(application: web.Application, spans: EngineSpans) -> None:
-    """Let an application take engines' spans in."""
+def add_route(application: web.Application, spans: EngineSpans, tell_calls: Callable[[], None]) -> None:
+    """Let an application take engines' spans in; `tell_calls` has `spans` hear of all calls that have ended."""
 
     async def post(request: web.Request) -> web.Response:
         if request.content_type != PROTOBUF:
             return _refused(415, f"content-type must be {PROTOBUF}: other encodings of OTLP are not read")
         encoding = request.headers.get("content-encoding", "").strip().lower()
+        content = await request.read()
+        tell_calls()
         try:
-            spans.take(await request.read(), encoding, sends_on=HEARD_ONLY not in request.query)
+            spans.take(content, encoding, sends_on=HEARD_ONLY not in request.query)
         except ClientFault as fault:
             return _refused(fault.status, fault.message)
         return web.Response(content_type=PROTOBUF)

@@ -53,8 +53,8 @@ class Sketch:
             if digests[num_known - 1] != self._digests[-DIGEST_BYTES:]:
                 return False
         if call.hinted is not None:
-            if call.hinted.retention not in (0, SESSION_HINT):
-                return False
+            if call.hinted.retention and (call.hinted.retention != SESSION_HINT or self._num_durable):
+                return False  # what was durable may be so no more: the newest hint counts
             for segment, hint in call.hinted.up_to:
                 if hint == DURABLE_HINT:
                     self._num_durable = max(self._num_durable, segment + 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.unit.agents import SYSTEM, World, calls, result, user
 
@@ -111,6 +111,10 @@ class Twins:
 
 @settings(max_examples=150, deadline=None)
 @given(STEPS, st.booleans())
+@example(  # what was hinted durable is hinted to be the session's
+    [("g", 0, HINTS[2], "", False, "ended"), ("a", 0, None, "", False, "dropped"), ("g", 0, None, "session", False, "ended")],
+    False,
+)
 def test_a_graph_drawn_late_is_as_one_drawn_at_once(steps, asks_after_the_end):
     twins = Twins()
     for *step, is_named, how in steps:

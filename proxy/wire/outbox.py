@@ -18,18 +18,15 @@ FLUSH_BYTES = 64 * 1024
 class Outbox:
     """The outlets of one loop that have something to write."""
 
-    __slots__ = ("_loop", "outlets")
+    __slots__ = ("call_soon", "outlets")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self.call_soon = loop.call_soon
         self.outlets: list[Outlet] = []
-        """In the order in which they are flushed at the end of this turn; whoever adds the first calls `begin`."""
+        """In the order in which they are flushed at the end of this turn; whoever adds the first asks for that."""
 
-    def begin(self) -> None:
-        """Flush at the end of this turn."""
-        self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Flush them all."""
         outlets, self.outlets = self.outlets, []
         send(outlets)
 
@@ -55,7 +52,7 @@ class Outlet:
         if not self.parts:
             outbox = self._outbox
             if not outbox.outlets:
-                outbox.begin()
+                outbox.call_soon(outbox.flush)
             outbox.outlets.append(self)
         self.parts.append(data)
         self.size += len(data)

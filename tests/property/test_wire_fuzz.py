@@ -316,6 +316,8 @@ def read_answer(pieces, reader=None):
         head, data, end = reader.feed(piece)
         heads += [head] if head is not None else []
         body += data
+        if end is not None:
+            break  # what comes then is nobody's, and ends the connection
     return heads, body, end, reader.is_until_close if isinstance(reader, AnswerParser) else reader.feed_eof()
 
 

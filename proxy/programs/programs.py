@@ -71,7 +71,7 @@ class Programs:
         self._recording = Recording(self._population, self._backlog, pauses, tell)
         self.pauses = pauses
         """What is learned of how long tools run; None where nothing is."""
-        self.elsewhere = Elsewhere(self._population, self._close, settings.max_age_s, pauses and pauses.learn)
+        self.elsewhere = Elsewhere(self._population, self._close, settings.max_age_s, None if pauses is None else pauses.learn)
         """What siblings serve; `tell` tells them what this worker serves, None where there are none."""
         self._calls = dict.fromkeys(Basis, 0)
         self._hints = HintReader()

@@ -93,13 +93,12 @@ class Member:
     def view(self, hit: Hit, now: float, expected_tokens_per_s: float) -> ReplicaView:
         """Freeze what policy may see of it; `hit` is about the prompt at hand, the speed is for one that has shown none."""
         rate = self.learned_tokens_per_s or expected_tokens_per_s
-        is_short = self.prefilling_tokens <= STEP_TOKENS
         return ReplicaView(
             self.id,
             hit,
             self.num_running,
-            self.prefilling_tokens + self.elsewhere.pending_tokens if is_short else self.pending_prefill_tokens(now, rate),
-            self._recent_s if now == self._recent_at else self.recent_assigned_s(now),
+            self.pending_prefill_tokens(now, rate),
+            self.recent_assigned_s(now),
             rate,
             self._decode_s_per_call,
             self.loading.speeds,
@@ -119,7 +118,7 @@ class Member:
 
     def assign(self, seconds: float, now: float) -> None:
         """Add predicted seconds of a new call."""
-        self._recent_s = (self._recent_s if now == self._recent_at else self.recent_assigned_s(now)) + seconds
+        self._recent_s = self.recent_assigned_s(now) + seconds
         self._recent_at = now
 
     def pending_prefill_tokens(self, now: float, tokens_per_s: float) -> float:

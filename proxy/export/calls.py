@@ -109,8 +109,7 @@ class CallTotals(Collector):
 
     def add(self, outcome: Outcome, trace_id: bytes | None = None) -> None:
         """Count a call whose last attempt has ended; `trace_id` is that of its program, None where it is not traced."""
-        reason = outcome.reason if outcome.fault is not None or outcome.is_client_gone else ""
-        key = (outcome.dialect, outcome.placement.replica, outcome.status, reason)
+        key = (outcome.dialect, outcome.placement.replica, outcome.status, outcome.reason)
         tally = self._tallies.get(key)
         if tally is None:
             tally = self._tallies[key] = Tally()

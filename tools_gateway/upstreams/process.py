@@ -16,9 +16,10 @@ from contextlib import suppress
 from functools import partial
 from typing import cast
 
+from turnwise import yielding
 from turnwise.tools_gateway.settings import UpstreamSettings
 from turnwise.tools_gateway.upstreams.spawning import STDERR, STDIN, STDOUT, spawn
-from turnwise.tools_gateway.upstreams.yielding import STARTING_S, can_be_taken_back, give_way, take_back
+from turnwise.tools_gateway.upstreams.yielding import STARTING_S, can_be_taken_back, take_back
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 GRACE_S = 2.0
@@ -184,7 +185,7 @@ def _confine(*, gives_way: bool) -> None:
         terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
         fcntl.ioctl(terminal, termios.TIOCNOTTY)
     if gives_way:
-        give_way()
+        yielding.give_way()
 
 
 def _resume(pipe: asyncio.ReadTransport) -> None:

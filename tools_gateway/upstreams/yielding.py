@@ -37,12 +37,6 @@ def can_be_taken_back() -> bool:
     return is_able
 
 
-def give_way() -> None:
-    """Let all others go first, from now on: for the calling process, which is to become a program."""
-    with suppress(OSError):  # a filter of system calls may forbid it
-        os.sched_setscheduler(0, os.SCHED_IDLE, _DEFAULT)
-
-
 def take_back(group: int) -> None:
     """Have all threads of a process group give way no more, those that come to be meanwhile among them."""
     for _ in range(_LOOKS):

@@ -110,6 +110,7 @@ class MemoryClient:
         """See `Client.finish`."""
         self.body += data
         self.is_finished = True
+        self._watcher = None
 
     def abort(self) -> None:
         """See `Client.abort`."""

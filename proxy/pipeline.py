@@ -18,7 +18,7 @@ from turnwise.proxy.policy.retry import Attempt
 from turnwise.proxy.programs import Turn
 from turnwise.proxy.reading import Reader
 from turnwise.proxy.wire.ports import Client, RawRequest, Upstream
-from turnwise.proxy.wire.relay import RelayResult, relay
+from turnwise.proxy.wire.relay import Relay
 from turnwise.settings import Settings
 from turnwise.types import Outcome, Request
 
@@ -50,30 +50,27 @@ class Pipeline:
         request = self._reader.read(raw, route, request_id)  # 1 dialect and prompt chain, pure ...
         turn = self._recorder.begin(request, raw.fields)  # ... and the program that it belongs to
         try:
-            return await self._serve(request, turn, client)
+            if request.continues and self._fleet.siblings is not None:
+                await self._fleet.held.seek(request, self._fleet.siblings)
+            attempt = self._first_attempt  # 2 admission stands here once there is a gate
+            while True:
+                now = self._clock()
+                view = self._fleet.view(request, exclude=attempt.failed, now=now)  # 3 frozen; no await from here ...
+                placement = place(request, view, self._settings.policy)  # 4 pure
+                with self._fleet.book(request, placement, now) as lease:  # 5 ... to here: load and predicted residency, at once
+                    outcome = await self._forward(request, turn, lease, attempt.number, client)  # 6 I/O
+                if outcome.is_retryable:
+                    self._fleet.refused(placement.replica, self._clock())
+                    # A call that continues what a replica holds asks once more, and is told that its holder is lost.
+                    if not attempt.is_last and (len(view.replicas) > 1 or request.continues):
+                        self._recorder.failed(turn, outcome)
+                        attempt = attempt.after(placement.replica)
+                        continue
+                self._recorder.settle(request, turn, outcome, lease)  # 7 index, fleet, program, one log line
+                return outcome
         except BaseException as error:  # whatever happens: a turn that is not given back would run for ever
             self._recorder.dropped(turn, error)
             raise
-
-    async def _serve(self, request: Request, turn: Turn | None, client: Client) -> Outcome:
-        if request.continues and self._fleet.siblings is not None:
-            await self._fleet.held.seek(request, self._fleet.siblings)
-        attempt = self._first_attempt  # 2 admission stands here once there is a gate
-        while True:
-            now = self._clock()
-            view = self._fleet.view(request, exclude=attempt.failed, now=now)  # 3 frozen; no await from here ...
-            placement = place(request, view, self._settings.policy)  # 4 pure
-            with self._fleet.book(request, placement, now) as lease:  # 5 ... to here: load and predicted residency, at once
-                outcome = await self._forward(request, turn, lease, attempt.number, client)  # 6 I/O
-            if outcome.is_retryable:
-                self._fleet.refused(placement.replica, self._clock())
-                # A call that continues what a replica holds asks once more, and is told that its holder is lost.
-                if not attempt.is_last and (len(view.replicas) > 1 or request.continues):
-                    self._recorder.failed(turn, outcome)
-                    attempt = attempt.after(placement.replica)
-                    continue
-            self._recorder.settle(request, turn, outcome, lease)  # 7 index, fleet, program, one log line
-            return outcome
 
     async def _forward(self, request: Request, turn: Turn | None, lease: Lease, attempt: int, client: Client) -> Outcome:
         dialect = DIALECTS[request.dialect]
@@ -82,25 +79,25 @@ class Pipeline:
         tap = dialect.tap(wants_answer=request.chain is not None and request.num_choices == 1)
         seen = LeaseTap(tap, lease, is_stored=request.is_stored)
         watch = None if self._dispatch is None else self._dispatch.watch(request, turn, member.facts, tap, seen)
-        result: RelayResult | None = None
+        relay = Relay(
+            client,
+            answer_headers=partial(edits.answer_head, request, placement),
+            tap=watch or seen,
+            stream_filter=None if request.wants_usage else dialect.usage_filter(),
+            error_event=dialect.error_event,
+            clock=self._clock,
+            loop=self._loop,
+        )
         try:
-            result = await relay(
-                self._upstream,
-                member.origin,
-                edits.outgoing(
-                    request, turn, attempt, member.settings, asks_report=lease.asks_report, edits=self._settings.edits
-                ),
-                client,
-                answer_headers=partial(edits.answer_head, request, placement),
-                tap=watch or seen,
-                stream_filter=None if request.wants_usage else dialect.usage_filter(),
-                error_event=dialect.error_event,
-                clock=self._clock,
-                loop=self._loop,
+            sent = edits.outgoing(
+                request, turn, attempt, member.settings, asks_report=lease.asks_report, edits=self._settings.edits
             )
+            relay.begin(self._upstream, member.origin, sent)
+            await relay.done
         finally:
+            relay.end()
             if watch is not None:
-                watch.settle(result, self._clock())
+                watch.settle(relay, self._clock())
         facts = tap or UNWATCHED
         # By position, in the order of `Outcome`: by name, as many arguments take five times as long.
         return Outcome(
@@ -116,22 +113,22 @@ class Pipeline:
             request.read_at,
             placement,
             attempt,
-            result.status,
-            result.is_complete,
-            result.has_started,
-            result.is_client_gone,
-            result.fault,
+            relay.status,
+            relay.is_complete,
+            relay.has_started,
+            relay.is_client_gone,
+            relay.fault,
             facts.usage,
             facts.finish_reason,
             lease.booked_at,
-            result.sent_at,
-            result.head_at,
-            result.first_byte_at,
+            relay.sent_at,
+            relay.head_at,
+            relay.first_byte_at,
             facts.first_token_at,
             facts.first_visible_at,
-            result.last_byte_at,
+            relay.last_byte_at,
             self._clock(),
-            result.body_bytes,
+            relay.body_bytes,
             facts.answer,
             facts.tool_calls,
             facts.first_tool_at,

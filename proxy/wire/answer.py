@@ -140,6 +140,7 @@ class Answer:
             return
         if not self.has_started:
             raise RuntimeError("the answer has not started")
+        self._watcher = None
         if not self._has_body:
             data = b""
         remaining = self._remaining

@@ -102,7 +102,7 @@ class Client(Protocol):
         """Whether a response head has been written."""
 
     def watch(self, watcher: ClientWatcher | None) -> None:
-        """Set who is told; None forgets. A watcher set after the client left is told at once."""
+        """Set who is told, up to the end of the answer; None forgets. A watcher set after the client left is told at once."""
 
     def start(self, head: ResponseHead) -> None:
         """Write the head; the connection chooses framing: the given length, else chunked, else close."""

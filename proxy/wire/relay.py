@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
 
 import msgspec
 
@@ -13,105 +12,39 @@ from turnwise.errors import Overloaded, Reason, TurnwiseError
 from turnwise.proxy.wire.ports import Client, Exchange, Origin, Outgoing, ResponseHead, Upstream
 
 
-class RelayResult(Protocol):
-    """What became of one attempt; times are on the loop's clock, None where it did not come so far."""
+class Relay:
+    """One attempt: a request on its way to a replica, its answer on its way to the client, and what became of it so far.
 
-    @property
-    def status(self) -> int | None:
-        """Status that the replica gave, whether or not the client saw it."""
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether the whole answer was written to the client."""
-
-    @property
-    def has_started(self) -> bool:
-        """Whether anything was written to the client; if not, another replica may be tried."""
-
-    @property
-    def is_client_gone(self) -> bool:
-        """Whether the client left before the answer was complete."""
-
-    @property
-    def fault(self) -> TurnwiseError | None:
-        """What ended it early; a retryable one asks for another replica only where nothing has started."""
-
-    @property
-    def sent_at(self) -> float | None:
-        """When a connection of the replica had the request."""
-
-    @property
-    def head_at(self) -> float | None:
-        """When the head came."""
-
-    @property
-    def first_byte_at(self) -> float | None:
-        """When the first bytes of the body came."""
-
-    @property
-    def last_byte_at(self) -> float | None:
-        """When the last bytes of the body came."""
-
-    @property
-    def body_bytes(self) -> int:
-        """Bytes of body that the replica sent."""
-
-
-async def relay(
-    upstream: Upstream,
-    origin: Origin,
-    outgoing: Outgoing,
-    client: Client,
-    *,
-    answer_headers: Callable[[ResponseHead], ResponseHead],
-    tap: Watcher | None,
-    stream_filter: StreamFilter | None,
-    error_event: Callable[[TurnwiseError], bytes],
-    clock: Callable[[], float],
-    loop: asyncio.AbstractEventLoop,
-) -> RelayResult:
-    """Send a request to a replica and its answer to the client, and say what became of it.
-
+    It is the sink of the exchange and the watcher of the client at once: nothing is awaited between a read and its write.
     The head is held until the first byte of the body that passes the filter, or the end: a failure before leaves the client
-    untouched. A server that closes ends the answer as a failure of the replica would.
-    `answer_headers` makes the head that the client gets. After the first byte a failure ends a stream with `error_event`, and
-    cuts any other answer. Cancelling it drops the request at the replica. `loop` is the running one: to ask for it costs a
-    system call.
-    """
-    push = _Push(client, answer_headers, tap, stream_filter, error_event, clock, loop.create_future())
-    if client.is_gone:
-        push.on_gone()
-        return push
-    push.exchange = upstream.open(origin, outgoing, push)
-    client.watch(push)
-    try:
-        await push.done
-    except asyncio.CancelledError:
-        push.drop()
-        raise
-    finally:
-        client.watch(None)
-    return push
+    untouched. A server that closes ends the answer as a failure of the replica would. After the first byte a failure ends a
+    stream with `error_event`, and cuts any other answer.
 
-
-class _Push:
-    """Sink of the exchange and watcher of the client at once: nothing is awaited between a read and its write.
-
-    It is the `RelayResult` as well.
+    `begin` it, await `done`, and `end` it whatever happens. It is no coroutine, for each one within another costs every call
+    a frame and a step more.
     """
 
-    # Defaults of the class, because a dozen assignments for each call would take a twentieth of the wire's time.
-    exchange: Exchange | None = None
+    # Defaults of the class, because a dozen assignments for each call would take a twentieth of the wire's time. Times are on
+    # the loop's clock.
     status: int | None = None
+    """Status that the replica gave, whether or not the client saw it."""
     is_complete = False
+    """Whether the whole answer was written to the client."""
     has_started = False
+    """Whether anything was written to the client; if not, another replica may be tried."""
     is_client_gone = False
+    """Whether the client left before the answer was complete."""
     fault: TurnwiseError | None = None
+    """What ended it early; a retryable one asks for another replica only where nothing has started."""
     sent_at: float | None = None
+    """When a connection of the replica had the request."""
     head_at: float | None = None
     first_byte_at: float | None = None
+    """When the first bytes of the body came."""
     last_byte_at: float | None = None
     body_bytes = 0
+    """Bytes of body that the replica sent."""
+    _exchange: Exchange | None = None
     _head: ResponseHead | None = None
     _is_stream = False
     _can_append = False
@@ -119,14 +52,17 @@ class _Push:
     def __init__(
         self,
         client: Client,
+        *,
         answer_headers: Callable[[ResponseHead], ResponseHead],
         tap: Watcher | None,
         stream_filter: StreamFilter | None,
         error_event: Callable[[TurnwiseError], bytes],
         clock: Callable[[], float],
-        done: asyncio.Future[None],
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self.done = done
+        """`answer_headers` makes the head that the client gets; `loop` runs: to ask for the running one costs a system call."""
+        self.done = loop.create_future()
+        """Resolved when nothing more will come."""
         self._client = client
         self._answer_headers = answer_headers
         self._tap = tap
@@ -134,10 +70,24 @@ class _Push:
         self._error_event = error_event
         self._clock = clock
 
-    def drop(self) -> None:
-        """Drop the request at the replica."""
-        if self.exchange is not None:
-            self.exchange.abort()
+    def begin(self, upstream: Upstream, origin: Origin, outgoing: Outgoing) -> None:
+        """Send the request, unless the client has left already."""
+        if self._client.is_gone:
+            self.on_gone()
+            return
+        self._exchange = upstream.open(origin, outgoing, self)
+        self._client.watch(self)
+
+    def end(self) -> None:
+        """Let go of both sides; where the answer is not over, the request is dropped at the replica."""
+        if not self.is_complete:
+            self._drop()
+            self._client.watch(None)
+
+    def _drop(self) -> None:
+        if self._exchange is not None:
+            self._exchange.abort()
+            self._exchange = None
 
     def on_sent(self) -> None:
         """See `Sink.on_sent`; told again where a kept connection had died."""
@@ -202,23 +152,23 @@ class _Push:
     def on_gone(self) -> None:
         """See `ClientWatcher.on_gone`."""
         self.is_client_gone = True
-        self.drop()
+        self._drop()
         self._resolve()
 
     def on_closing(self) -> None:
         """See `ClientWatcher.on_closing`."""
-        self.drop()
+        self._drop()
         self.on_failed(Overloaded("the proxy is shutting down", reason=Reason.DRAINING))
 
     def on_pause(self) -> None:
         """See `ClientWatcher.on_pause`."""
-        if self.exchange is not None:
-            self.exchange.pause()
+        if self._exchange is not None:
+            self._exchange.pause()
 
     def on_resume(self) -> None:
         """See `ClientWatcher.on_resume`."""
-        if self.exchange is not None:
-            self.exchange.resume()
+        if self._exchange is not None:
+            self._exchange.resume()
 
     def _start(self) -> None:
         assert self._head is not None
@@ -230,7 +180,7 @@ class _Push:
         self._client.start(head)
 
     def _resolve(self) -> None:
-        self.exchange = None  # each holds the other
+        self._exchange = None  # each holds the other
         if not self.done.done():
             self.done.set_result(None)
 

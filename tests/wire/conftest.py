@@ -8,7 +8,7 @@ import pytest
 import uvloop
 
 from turnwise.proxy.wire.ports import Origin, Outgoing, ResponseHead
-from turnwise.proxy.wire.relay import relay
+from turnwise.proxy.wire.relay import Relay
 from turnwise.proxy.wire.server import serve
 from turnwise.proxy.wire.upstream import Pool
 from turnwise.settings import Server, UpstreamSettings
@@ -230,10 +230,7 @@ class Bench:
 
         async def handler(raw, client):
             for origin in origins:
-                result = await relay(
-                    pool,
-                    origin,
-                    Outgoing(raw.method, raw.target, raw.headers, {}, raw.body),
+                result = Relay(
                     client,
                     answer_headers=lambda head: head,
                     tap=tap,
@@ -242,6 +239,11 @@ class Bench:
                     clock=self.clock,
                     loop=asyncio.get_running_loop(),
                 )
+                try:
+                    result.begin(pool, origin, Outgoing(raw.method, raw.target, raw.headers, {}, raw.body))
+                    await result.done
+                finally:
+                    result.end()
                 self.results.put_nowait(result)
                 if result.has_started or result.is_client_gone:
                     return

@@ -10,6 +10,9 @@ from turnwise.proxy.wire.ports import Outgoing, ResponseHead
 from turnwise.settings import Edits, Replica
 from turnwise.types import Placement, Request
 
+_DROPPED = (names.HEADER_DEBUG,)
+_DROPPED_WITH_TRACE = (names.HEADER_DEBUG, names.HEADER_BAGGAGE)
+
 
 def outgoing(
     request: Request, turn: Turn | None, attempt: int, replica: Replica, *, asks_report: bool, edits: Edits
@@ -18,7 +21,8 @@ def outgoing(
 
     `asks_report` is whether it is asked to announce again what it has cached of the prompt.
     """
-    changes: dict[bytes, bytes | None] = {names.HEADER_DEBUG: None}
+    changes: dict[bytes, bytes] = {}
+    drops: tuple[bytes, ...] = _DROPPED
     if edits.request_id:
         changes[names.HEADER_REQUEST_ID] = request.request_id.encode()
     if edits.accept_encoding:
@@ -30,18 +34,17 @@ def outgoing(
         key = turn.key
         span = attempt_span(request.call_id, attempt).hex()
         changes[names.HEADER_TRACEPARENT] = f"00-{key.trace_id.hex()}-{span}-0{int(key.is_sampled)}".encode()
-        changes[names.HEADER_BAGGAGE] = None
+        drops = _DROPPED_WITH_TRACE
     body = (with_report(request.body) or request.body) if asks_report else request.body
-    return Outgoing(request.method, request.target, request.headers, changes, body, request.is_stream)
+    return Outgoing(request.method, request.target, request.headers, changes, body, request.is_stream, drops)
 
 
 def answer_head(request: Request, placement: Placement | None, head: ResponseHead) -> ResponseHead:
     """Build the head for the client: the replica's, with `x-request-id` and, where wanted, why the call went where it went."""
-    ours = (names.HEADER_REQUEST_ID, request.request_id.encode())
-    headers = (*[pair for pair in head.headers if pair[0].lower() != names.HEADER_REQUEST_ID], ours)
+    changes = {names.HEADER_REQUEST_ID: request.request_id.encode()}
     if placement is not None and request.wants_debug:
-        headers = (*headers, (names.HEADER_PLACEMENT, explain(placement).encode()))
-    return ResponseHead(head.status, head.phrase, headers, head.length)
+        changes[names.HEADER_PLACEMENT] = explain(placement).encode()
+    return ResponseHead(head.status, head.phrase, head.headers, head.length, changes)
 
 
 def explain(placement: Placement) -> str:

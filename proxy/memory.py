@@ -126,7 +126,7 @@ class MemoryClient:
     def headers(self) -> dict[str, str]:
         """Fields of the answer, names in lower case."""
         assert self.head is not None
-        return {name.lower().decode(): value.decode("latin-1") for name, value in self.head.headers}
+        return {name.lower().decode(): value.decode("latin-1") for name, value in self.head.fields()}
 
     def json(self) -> Any:
         """Decode the answer's body."""

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from turnwise.proxy.wire.framing import RequestHead
-from turnwise.proxy.wire.headers import date_line, encode
+from turnwise.proxy.wire.headers import date_line, encode_answer
 from turnwise.proxy.wire.outbox import Outlet
 from turnwise.proxy.wire.ports import ClientWatcher, ResponseHead
 
@@ -74,8 +74,8 @@ class Answer:
         if self.is_gone:
             return
         request, status, length = self._head, head.status, head.length
-        begin = status_line(status, head.phrase) + encode(head.headers)
-        lines = [begin]
+        block, has_date = encode_answer(head.headers, head.edits)
+        lines = [status_line(status, head.phrase), block]
         self.has_started = True
         has_body = self._has_body = request.method != "HEAD" and status not in {204, 304}
         keeps_alive = request.keeps_alive and not self._connection.hub.is_draining
@@ -93,7 +93,7 @@ class Answer:
                 else:
                     keeps_alive = False
         self._keeps_alive = keeps_alive
-        if b"\ndate:" not in begin.lower():
+        if not has_date:
             lines.append(date_line())
         if not keeps_alive:
             lines.append(b"Connection: close\r\n")

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import sys
+from functools import partial
 from typing import cast
 
 from turnwise.errors import ClientFault, Overloaded, ProxyFault, Reason, TurnwiseError
@@ -77,10 +78,11 @@ class Connection(asyncio.Protocol):
         """Read on, or keep for later what belongs to later requests."""
         if self._is_refused:
             return
-        self._reader.feed(data)
         if self._answer is None:
-            self._read_on()
-        elif self._reader.num_held > AHEAD_BYTES and self._unread_check is None:
+            self._read_on(data)
+            return
+        self._reader.feed(data)
+        if self._reader.num_held > AHEAD_BYTES and self._unread_check is None:
             self._transport.pause_reading()
             self._unread_check = self._loop.call_later(UNREAD_CHECK_S, self._check_unread)
 
@@ -129,12 +131,12 @@ class Connection(asyncio.Protocol):
         """Cut the connection; whoever answers on it asked for that."""
         self._transport.abort()
 
-    def _read_on(self) -> None:
-        """Take the next request, or set the time that its missing bytes have."""
+    def _read_on(self, data: bytes = b"") -> None:
+        """Take the next request of what is held and `data`, or set the time that its missing bytes have."""
         reader, now = self._reader, self.hub.clock()
         had_head = reader.head is not None
         try:
-            received = reader.take(now)
+            received = reader.take(now, data)
         except ClientFault as fault:
             self._refuse(fault)
             return
@@ -142,7 +144,7 @@ class Connection(asyncio.Protocol):
             self._is_head_timed = False
             head, request = received
             answer = self._answer = Answer(self._outlet, head, self, is_paused=self._is_write_paused)
-            self.hub.run(self._run(request, answer))
+            self.hub.run(request, answer, partial(self._handled, request, answer))
             return
         settings = self.hub.settings
         if reader.head is not None:
@@ -153,19 +155,17 @@ class Connection(asyncio.Protocol):
             self._is_head_timed = True
             self._deadline.move(now + settings.head_timeout_s)
 
-    async def _run(self, request: RawRequest, answer: Answer) -> None:
-        """Run the handler; whatever becomes of it, the client gets a whole answer or a cut connection."""
-        try:
-            await self.hub.handler(request, answer)
-            if not answer.is_finished and not answer.is_gone:
-                logger.error("the handler left %s %s unanswered", request.method, request.target)
-                self._fail(request, answer)
-        except Exception:
-            logger.exception("the handler failed on %s %s", request.method, request.target)
-            self._fail(request, answer)
-        except asyncio.CancelledError:
+    def _handled(self, request: RawRequest, answer: Answer, task: asyncio.Task[None]) -> None:
+        """The handler has ended; whatever became of it, the client gets a whole answer or a cut connection."""
+        self.hub.tasks.discard(task)
+        if task.cancelled():
             answer.abort()
-            raise
+        elif (error := task.exception()) is not None:
+            logger.error("the handler failed on %s %s", request.method, request.target, exc_info=error)
+            self._fail(request, answer)
+        elif not answer.is_finished and not answer.is_gone:
+            logger.error("the handler left %s %s unanswered", request.method, request.target)
+            self._fail(request, answer)
 
     def _fail(self, request: RawRequest, answer: Answer) -> None:
         if answer.has_started:

@@ -2,8 +2,8 @@
 
 Two parties that disagree about framing can be made to disagree about requests. So each line of a head passes two readings that
 know nothing of each other, a grammar and llhttp, and whatever leaves room for a second meaning is refused. Lines repeat from
-request to request, so both readings are done once for each line that is not remembered; what lines mean together is judged for
-every head.
+request to request, so both readings are done once for each line that is not remembered. Most clients send one head again and
+again, but for the length of the body; what its lines mean together is remembered too.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import msgspec
 
 from turnwise.errors import ClientFault, Reason
 from turnwise.proxy.wire.headers import connection_options
+from turnwise.proxy.wire.lengths import with_length, without_length
 from turnwise.proxy.wire.memo import Memo
 from turnwise.types import Headers
 
@@ -39,8 +40,9 @@ class RequestHead(msgspec.Struct, frozen=True):
     target: str
     """In origin form: path and query."""
     headers: Headers
+    """As they came, but for Content-Length."""
     fields: Mapping[bytes, bytes]
-    """The first value of each field, by lower-case name."""
+    """The first value of each of these, by lower-case name."""
     is_http11: bool
     keeps_alive: bool
     """Whether the client lets the connection live after the answer."""
@@ -97,6 +99,25 @@ def check_partial_head(data: bytes, *, seen: int) -> None:
 
 def read_head(raw: bytes) -> RequestHead:
     """Read a whole head, without the blank line that ends it; raises `ClientFault` naming what is wrong."""
+    found = without_length(raw)
+    if found is None:
+        return _read_lines(raw)
+    before, after, length = found
+    head = _HEADS[before, after]
+    return RequestHead(
+        head.method,
+        head.target,
+        head.headers,
+        head.fields,
+        head.is_http11,
+        head.keeps_alive,
+        length,
+        head.expects_continue,
+    )
+
+
+def _read_lines(raw: bytes) -> RequestHead:
+    """Read a head line by line."""
     lines = raw.split(b"\r\n")
     try:
         method, target, is_http11 = _FIRST_LINES[lines.pop(0)]
@@ -111,16 +132,17 @@ def read_head(raw: bytes) -> RequestHead:
     options = _NO_OPTIONS
     expects_continue = False
     for pair, name, role, number, named in found:
+        if role == _LENGTH_FIELD:
+            if length is not None:
+                raise bad_framing("Content-Length is given more than once")
+            length = number
+            continue
         headers.append(pair)
         if name not in fields:
             fields[name] = pair[1]
         if role == _NOTHING:
             continue
-        if role == _LENGTH_FIELD:
-            if length is not None:
-                raise bad_framing("Content-Length is given more than once")
-            length = number
-        elif role == _HOST_FIELD:
+        if role == _HOST_FIELD:
             num_hosts += 1
         elif role == _CHUNKED_FIELD:
             if is_chunked:
@@ -213,8 +235,13 @@ def _read_by_llhttp(raw: bytes, method: bytes) -> list[tuple[bytes, bytes]]:
     return seen.headers
 
 
+def _read_around_length(around: tuple[bytes, bytes]) -> RequestHead:
+    return _read_lines(with_length(around))
+
+
 _FIRST_LINES = Memo(_read_first_line)
 _FIELDS = Memo(_read_field)
+_HEADS = Memo(_read_around_length, max_entries=1024, max_key_bytes=2048)
 
 
 def _upgrade() -> ClientFault:

@@ -53,28 +53,38 @@ def encode(headers: Headers) -> bytes:
     return b"".join(map(_LINES.__getitem__, headers))
 
 
-def encode_forwarded(headers: Headers, edits: Mapping[bytes, bytes | None]) -> bytes:
-    """Header lines of a request as the replica gets them: `headers` with `edits` applied, end to end; see `Outgoing`.
+def encode_forwarded(headers: Headers, edits: Mapping[bytes, bytes], drops: tuple[bytes, ...] = ()) -> bytes:
+    """Header lines of a request as the replica gets them: `headers`, edited, end to end; see `Outgoing`.
 
     Raises `ValueError` where a field would smuggle in a line of its own.
     """
-    lines: list[bytes] = []
-    names_others = b"connection" in edits
-    for pair in headers:
-        name, line = _FORWARDED[pair]
-        if line is None:
-            names_others = True
-        elif name not in edits:
-            lines.append(line)
-    if names_others:  # hardly ever: a field ends here because another field says so
-        return encode(end_to_end(Outgoing("", "", headers, edits, b"").fields(), also=REQUEST_ONLY))
-    for name, value in edits.items():
-        if value is not None and _IS_FORWARDED[name]:
-            line = b"%b: %b\r\n" % (name, value)  # not remembered: it hardly ever comes again
-            if line.count(b"\n") != 1 or line.count(b"\r") != 1:
-                raise ValueError(_BREAK)
-            lines.append(line)
-    return b"".join(lines)
+    known = _FORWARDED_BLOCKS[headers, tuple(edits), drops]
+    if known is None:  # hardly ever: a field ends here because another field says so
+        return encode(end_to_end(Outgoing("", "", headers, edits, b"", drops=drops).fields(), also=REQUEST_ONLY))
+    block, form = known
+    return block + _filled(form, edits)
+
+
+def encode_answer(headers: Headers, edits: Mapping[bytes, bytes]) -> tuple[bytes, bool]:
+    """Header lines of an answer as the client gets them: `headers`, edited; and whether a `Date` is among them.
+
+    Raises `ValueError` where a field would smuggle in a line of its own.
+    """
+    block, form, has_date = _ANSWER_BLOCKS[headers, tuple(edits)]
+    return block + _filled(form, edits), has_date
+
+
+def _form(edits: tuple[bytes, ...]) -> bytes:
+    """Lines of fields of these names, with a place for each value."""
+    return b"".join([b"%b: %%b\r\n" % name.replace(b"%", b"%%") for name in edits])
+
+
+def _filled(form: bytes, edits: Mapping[bytes, bytes]) -> bytes:
+    """The lines of `edits`, of which `form` is the form; they are not remembered, for they hardly ever come again."""
+    lines = form % tuple(edits.values())
+    if lines.count(b"\n") != len(edits) or lines.count(b"\r") != len(edits):
+        raise ValueError(_BREAK)
+    return lines
 
 
 def _line(pair: tuple[bytes, bytes]) -> bytes:
@@ -97,9 +107,38 @@ def _is_forwarded(name: bytes) -> bool:
     return name not in REQUEST_ONLY and not is_hop_by_hop(name)
 
 
+def _forwarded_block(fields: tuple[Headers, tuple[bytes, ...], tuple[bytes, ...]]) -> tuple[bytes, bytes] | None:
+    """The lines of a request that are forwarded but for those edited and dropped, and the form of those edited.
+
+    None where a field says which others end here, or an edit is one that ends here.
+    """
+    headers, edited, dropped = fields
+    lines: list[bytes] = []
+    for pair in headers:
+        name, line = _FORWARDED[pair]
+        if line is None:
+            return None
+        if name not in edited and name not in dropped:
+            lines.append(line)
+    return (b"".join(lines), _form(edited)) if all(map(_is_forwarded, edited)) else None
+
+
+def _answer_block(fields: tuple[Headers, tuple[bytes, ...]]) -> tuple[bytes, bytes, bool]:
+    """The lines of an answer but for those edited, the form of those, and whether a `Date` is among all of them."""
+    headers, edited = fields
+    kept = tuple([pair for pair in headers if pair[0].lower() not in edited])
+    has_date = b"date" in edited or any(name.lower() == b"date" for name, _ in kept)
+    return encode(kept), _form(edited), has_date
+
+
+def _header_bytes(fields: tuple[Headers, *tuple[tuple[bytes, ...], ...]]) -> int:
+    return sum(len(name) + len(value) for name, value in fields[0])
+
+
 _LINES = Memo(_line)
 _FORWARDED = Memo(_forwarded)
-_IS_FORWARDED = Memo(_is_forwarded)
+_FORWARDED_BLOCKS = Memo(_forwarded_block, size=_header_bytes, max_entries=1024, max_key_bytes=2048)
+_ANSWER_BLOCKS = Memo(_answer_block, size=_header_bytes, max_entries=1024, max_key_bytes=2048)
 
 
 class _DateCache:

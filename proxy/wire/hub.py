@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING
 
 from turnwise import names
@@ -16,7 +16,7 @@ from turnwise.types import Headers
 if TYPE_CHECKING:
     from turnwise.proxy.wire.connection import Connection
 
-Handler = Callable[[RawRequest, Client], Awaitable[None]]
+Handler = Callable[[RawRequest, Client], Coroutine[None, None, None]]
 RenderError = Callable[[TurnwiseError, str | None], bytes]
 
 
@@ -44,7 +44,6 @@ class Hub:
         self.is_draining = False
         self._loop = asyncio.get_running_loop()
         self.outbox = Outbox(self._loop)
-        self._forget = self.tasks.discard
         self.is_empty = asyncio.Event()
         """Set while no connection is open."""
         self.is_empty.set()
@@ -71,11 +70,11 @@ class Hub:
         self.turned_away.add(connection)
         return len(self.turned_away) <= self.settings.max_connections
 
-    def run(self, work: Coroutine[None, None, None]) -> None:
-        """Run a coroutine as a task that somebody holds."""
-        task = self._loop.create_task(work)
+    def run(self, request: RawRequest, client: Client, then: Callable[[asyncio.Task[None]], None]) -> None:
+        """Run the handler as a task that somebody holds, until `then` is called with it and takes it out of `tasks`."""
+        task = self._loop.create_task(self.handler(request, client))
         self.tasks.add(task)
-        task.add_done_callback(self._forget)
+        task.add_done_callback(then)
 
     def error_answer(self, fault: TurnwiseError, target: str | None) -> tuple[Headers, bytes]:
         """Header fields and body that tell a client of a fault."""

@@ -42,11 +42,6 @@ class Outlet:
         self.parts: list[bytes] = []
         self.size = 0
 
-    @property
-    def num_unsent(self) -> int:
-        """Bytes that the kernel has not taken yet."""
-        return self.size + self.transport.get_write_buffer_size()
-
     def write(self, data: bytes) -> None:
         """Write with this turn's other writes."""
         if not self.parts:

@@ -6,7 +6,8 @@ loop. The sockets live in `server` and `upstream`; tests put in-memory ones in t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -17,7 +18,7 @@ from turnwise.types import Headers
 
 
 class RawRequest(msgspec.Struct, frozen=True):
-    """A complete request as it came: body de-chunked, header names in the client's case."""
+    """A complete request as it came: body de-chunked, header names in the client's case, Content-Length left out."""
 
     method: str
     target: str
@@ -53,16 +54,20 @@ class Outgoing(msgspec.Struct, frozen=True):
     target: str
     headers: Headers
     """The client's."""
-    edits: Mapping[bytes, bytes | None]
-    """What is changed in them, by lower-case name: a value stands in place of every field of that name, None drops it."""
+    edits: Mapping[bytes, bytes]
+    """What is changed in them, by lower-case name: a value stands in place of every field of that name."""
     body: bytes
     is_urgent: bool = False
     """Whether it leaves at once, and not with the turn's other requests: somebody waits for a first token."""
+    drops: tuple[bytes, ...] = ()
+    """Lower-case names of fields that are left out."""
 
     def fields(self) -> Headers:
         """The header fields as the replica will get them."""
-        kept = tuple([pair for pair in self.headers if pair[0].lower() not in self.edits])
-        return (*kept, *((name, value) for name, value in self.edits.items() if value is not None))
+        return _edited([pair for pair in self.headers if pair[0].lower() not in self.drops], self.edits)
+
+
+_NO_EDITS: Mapping[bytes, bytes] = MappingProxyType({})
 
 
 class ResponseHead(msgspec.Struct, frozen=True):
@@ -72,6 +77,16 @@ class ResponseHead(msgspec.Struct, frozen=True):
     phrase: bytes
     headers: Headers
     length: int | None
+    edits: Mapping[bytes, bytes] = _NO_EDITS
+    """What is changed in `headers` for the client, by lower-case name: a value stands in place of every field of that name."""
+
+    def fields(self) -> Headers:
+        """The header fields as the client will get them."""
+        return _edited(self.headers, self.edits)
+
+
+def _edited(headers: Iterable[tuple[bytes, bytes]], edits: Mapping[bytes, bytes]) -> Headers:
+    return (*[pair for pair in headers if pair[0].lower() not in edits], *edits.items())
 
 
 class ClientWatcher(Protocol):

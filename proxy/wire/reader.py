@@ -43,8 +43,10 @@ class RequestReader:
         """Take bytes as they arrive."""
         self._buffer = self._buffer + data if self._buffer else data
 
-    def take(self, now: float) -> Received | None:
-        """The next request, or None where bytes are missing; raises `ClientFault`."""
+    def take(self, now: float, data: bytes = b"") -> Received | None:
+        """The next request of what was fed and `data`, or None where bytes are missing; raises `ClientFault`."""
+        if data:
+            self._buffer = self._buffer + data if self._buffer else data
         head = self.head
         if head is None:
             buffer = self._buffer

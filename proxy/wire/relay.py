@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import lru_cache
 
 import msgspec
 
 from turnwise.dialects.base import StreamFilter, Watcher
 from turnwise.errors import Overloaded, Reason, TurnwiseError
 from turnwise.proxy.wire.ports import Client, Exchange, Origin, Outgoing, ResponseHead, Upstream
+from turnwise.types import Headers
 
 
 class Relay:
@@ -98,7 +100,7 @@ class Relay:
         self._head = head
         self.status = head.status
         self.head_at = self._clock()
-        is_stream = self._is_stream = _is_event_stream(head)
+        is_stream = self._is_stream = _is_event_stream(head.headers)
         if not is_stream:
             self._filter = None
         if self._tap is not None:
@@ -185,8 +187,9 @@ class Relay:
             self.done.set_result(None)
 
 
-def _is_event_stream(head: ResponseHead) -> bool:
-    for name, value in head.headers:
+@lru_cache(maxsize=256)
+def _is_event_stream(headers: Headers) -> bool:
+    for name, value in headers:
         if len(name) == 12 and name.lower() == b"content-type":
             return value.lstrip().lower().startswith(b"text/event-stream")
     return False

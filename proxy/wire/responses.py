@@ -13,6 +13,7 @@ import re
 from turnwise.proxy.wire.answer_parser import AnswerParser, BrokenAnswer, End, Piece
 from turnwise.proxy.wire.framing import FIELD_LINE
 from turnwise.proxy.wire.headers import connection_options, is_hop_by_hop
+from turnwise.proxy.wire.lengths import with_length, without_length
 from turnwise.proxy.wire.memo import Memo
 from turnwise.proxy.wire.ports import ResponseHead
 
@@ -37,8 +38,12 @@ _NO_SIZE = -3
 _MAX_SIZE_LINE = 9
 """Bytes of the longest line before a chunk that is read here."""
 _LAST_CHUNK = b"0\r\n\r\n"
+_REUSABLE, _SPENT = End.REUSABLE, End.SPENT  # to look a member up in its enum takes ten times as long as a name
 _Field = tuple[tuple[bytes, bytes] | None, int]
 """The field, None where it ends at this hop, and the length that it gives or what else it says."""
+
+_Head = tuple[ResponseHead, int, bool]
+"""The head, the length of the body or `_CHUNKED`, and whether the connection ends with it."""
 
 
 class _Odd(Exception):
@@ -82,7 +87,7 @@ class ResponseReader:
             except _Odd:
                 pass
             else:
-                last = End.SPENT if closes else End.REUSABLE
+                last = _SPENT if closes else _REUSABLE
                 body = data[end + 4 :]
                 if length == _CHUNKED:
                     self._raw_head = data[: end + 4]
@@ -140,8 +145,22 @@ class ResponseReader:
         return head, data, self._end
 
 
-def _read_head(raw: bytes) -> tuple[ResponseHead, int, bool]:
-    """The head, the length of the body or `_CHUNKED`, and whether the connection ends with it; raises `_Odd`."""
+def _read_head(raw: bytes) -> _Head:
+    """Read a head, of which all but the length is remembered; raises `_Odd`."""
+    found = without_length(raw)
+    if found is None:
+        return _read_lines(raw)
+    before, after, length = found
+    head, _, closes = _HEADS[before, after]
+    return ResponseHead(head.status, head.phrase, head.headers, length), length, closes
+
+
+def _read_around_length(around: tuple[bytes, bytes]) -> _Head:
+    return _read_lines(with_length(around))
+
+
+def _read_lines(raw: bytes) -> _Head:
+    """Read a head line by line; raises `_Odd`."""
     lines = raw.split(b"\r\n")
     status, phrase = _STATUS_LINES[lines[0]]
     headers: list[tuple[bytes, bytes]] = []
@@ -201,3 +220,4 @@ def _read_chunk_size(line: bytes) -> int:
 _STATUS_LINES = Memo(_read_status_line)
 _FIELDS = Memo(_read_field)
 _CHUNK_SIZES = Memo(_read_chunk_size)
+_HEADS = Memo(_read_around_length, max_entries=1024, max_key_bytes=2048)

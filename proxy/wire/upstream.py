@@ -88,6 +88,7 @@ class Pool:
                         outbox=self._outbox,
                         clock=self._clock,
                         idle_timeout_s=self._settings.idle_timeout_s,
+                        keepalive_s=self._settings.keepalive_s,
                         release=self._release,
                         forget=self._forget,
                     ),
@@ -110,7 +111,6 @@ class Pool:
             idle = self._idle[connection.origin] = []
         if self._is_closed or len(idle) >= self._settings.max_idle_connections:
             return False
-        connection.keep(self._clock(), self._settings.keepalive_s)
         idle.append(connection)
         return True
 

@@ -111,6 +111,7 @@ def test_a_request_whose_first_token_somebody_waits_for_leaves_at_once(written, 
         outbox=Outbox(written),
         clock=lambda: 0.0,
         idle_timeout_s=1.0,
+        keepalive_s=1.0,
         release=lambda _: True,
         forget=lambda _: None,
     )
@@ -136,9 +137,9 @@ def test_what_is_written_in_one_turn_leaves_in_one_piece_and_in_order(written):
     outlet = Outlet(Outbox(written), written)
     outlet.write(b"a")
     outlet.write(b"b")
-    assert (written.pieces, outlet.num_unsent) == ([], 2)
+    assert (written.pieces, outlet.size) == ([], 2)
     written.end_turn()
-    assert (written.pieces, outlet.num_unsent) == ([b"ab"], 0)
+    assert (written.pieces, outlet.size) == ([b"ab"], 0)
 
 
 def test_connections_leave_one_after_another_in_the_turn_in_which_they_were_written(written):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from turnwise.dialects.answer import MAX_SAID_BYTES, UNREADABLE
+from turnwise.dialects.answer import MAX_SAID_BYTES, UNREADABLE, answer
 from turnwise.dialects.assistant import Heard, hear_chat, heard_in
 from turnwise.dialects.saying import REASONING, TEXT, Piece
 from turnwise.dialects.tap import MAX_NO_TEXT_BYTES, NO_TEXT, AnswerTap
@@ -81,7 +81,28 @@ class _OddDocument(msgspec.Struct, gc=False):
     id: Any = None
 
 
+class _PlainMessage(msgspec.Struct, gc=False):
+    content: str | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+    refusal: msgspec.Raw = _NULL
+    tool_calls: msgspec.Raw = _NULL
+    function_call: msgspec.Raw = _NULL
+
+
+class _PlainChoice(msgspec.Struct, gc=False):
+    message: _PlainMessage | None = None
+    finish_reason: str | None = None
+
+
+class _PlainDocument(msgspec.Struct, gc=False):
+    choices: list[_PlainChoice]
+    usage: _Usage | None = None
+    id: Any = None
+
+
 _CHUNK = msgspec.json.Decoder(_Chunk)
+_PLAIN_DOCUMENT = msgspec.json.Decoder(_PlainDocument)
 _CALLS = msgspec.json.Decoder(list[_CallDelta])
 _MESSAGE = msgspec.json.Decoder(_Message)
 _TEXT = msgspec.json.Decoder(str)
@@ -139,7 +160,7 @@ class GenerationTap(AnswerTap[_Chunk]):
         return pieces + [_piece(call, call.function or _NO_FUNCTION) for call in calls]
 
     def _read_document(self, document: bytes, now: float) -> None:
-        whole = _decode(document)
+        whole = None if self._read_plain(document, now) else _decode(document)
         if whole is None:
             return
         if type(whole.id) is str:
@@ -158,6 +179,30 @@ class GenerationTap(AnswerTap[_Chunk]):
             self._read_usage(whole.usage)
         elif whole.usage is not None:
             self._usage = _usage(whole.usage)
+
+    def _read_plain(self, document: bytes, now: float) -> bool:
+        """Read an answer of one message with text and reasoning alone, decoded once; False where it is another, or odd."""
+        if len(document) > MAX_SAID_BYTES:
+            return False
+        try:
+            whole = _PLAIN_DOCUMENT.decode(document)
+        except UNREADABLE:
+            return False
+        choices, usage = whole.choices, whole.usage
+        message = choices[0].message if len(choices) == 1 else None
+        if message is None or any(map(_is_given, (message.refusal, message.tool_calls, message.function_call))):
+            return False
+        text = message.content
+        if text:
+            self.first_visible_at = now
+        if type(whole.id) is str:
+            self._response_id = whole.id
+        self._finish_reason = choices[0].finish_reason or None
+        if self._wants_answer:
+            self._answer = answer(text or "", (), message.reasoning or message.reasoning_content or "")
+        if usage is not None:
+            self._usage = _usage(usage)
+        return True
 
     def _read_usage(self, raw: msgspec.Raw) -> None:
         if len(raw) <= len(b"null"):  # an exception would cost five times as much as the rest of an event

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from operator import attrgetter
 from statistics import fmean
 
@@ -28,7 +28,12 @@ class Fleet:
     """All replicas, in the order of the settings; `siblings` hear of what calls do here, None where there are none."""
 
     def __init__(self, settings: Settings, index: KvIndex, siblings: Siblings | None = None) -> None:
-        self.members = {ReplicaId(replica.name): Member(replica, settings.policy, siblings) for replica in settings.replicas}
+        self._serving: dict[str | None, tuple[Member, ...]] = {}
+        """Members in health that take calls for a model; looked up anew after any of them has changed."""
+        self.members = {
+            ReplicaId(replica.name): Member(replica, settings.policy, siblings, self._serving.clear)
+            for replica in settings.replicas
+        }
         self.held = HeldState(settings.fleet.max_held_responses)
         self.siblings = siblings
         self._settings = settings
@@ -47,7 +52,7 @@ class Fleet:
         `Overloaded` where none of those that serve it can take it.
         """
         members = (self._holder(request, exclude),) if request.continues else self._candidates(request.model, exclude, now)
-        residency = self._index.residency(request.chain, [*map(_ID, members)], now)
+        residency = self._index.residency(request.chain, tuple(map(_ID, members)), now)
         hits, rate = residency.hits, self._expected_tokens_per_s
         return FleetView(
             tuple([member.view(hits[member.id], now, rate) for member in members]),
@@ -158,22 +163,29 @@ class Fleet:
             raise lost(request, holder.replica, f"is gone ({_state(member, exclude)})")
         return member
 
-    def _candidates(self, model: str | None, exclude: Collection[ReplicaId], now: float) -> list[Member]:
-        healthy = [
-            member
-            for member in self.members.values()
-            if member.is_healthy
-            and not member.is_draining
-            and (models := member.models) is not None
-            and (model is None or model in models)
-            and member.id not in exclude
-        ]
+    def _candidates(self, model: str | None, exclude: Collection[ReplicaId], now: float) -> Sequence[Member]:
+        healthy: Sequence[Member] = self._serving.get(model) or self._look_up(model)
+        if exclude:
+            healthy = [member for member in healthy if member.id not in exclude]
         if not healthy:
             self._raise_unserved(model, exclude)
         if now >= self._breakers_until:
             return healthy
         # With every breaker open, trying is better than refusing: the last refusal may be over.
         return [member for member in healthy if now >= member.open_until] or healthy
+
+    def _look_up(self, model: str | None) -> tuple[Member, ...]:
+        """Members in health that take calls for a model; none is remembered of a model that nobody serves."""
+        found = tuple(
+            [
+                member
+                for member in self.members.values()
+                if member.is_healthy and not member.is_draining and member.serves(model)
+            ]
+        )
+        if found:
+            self._serving[model] = found
+        return found
 
     def _raise_unserved(self, model: str | None, exclude: Collection[ReplicaId]) -> None:
         known = [member for member in self.members.values() if member.serves(model)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -26,10 +27,17 @@ STEP_TOKENS = 4096
 class Member:
     """One replica as the fleet keeps it; written by discovery, the feed, leases and siblings' news, read through views.
 
-    `siblings` hear of what calls do here; None where there are none.
+    `siblings` hear of what calls do here; None where there are none. `on_change` is called when it begins or ceases to take
+    calls, or calls for some model.
     """
 
-    def __init__(self, replica: Replica, policy: PolicySettings, siblings: Siblings | None = None) -> None:
+    def __init__(
+        self,
+        replica: Replica,
+        policy: PolicySettings,
+        siblings: Siblings | None = None,
+        on_change: Callable[[], None] | None = None,
+    ) -> None:
         self.id = ReplicaId(replica.name)
         self.settings = replica
         self.siblings = siblings
@@ -41,8 +49,9 @@ class Member:
         """Tokens of KV that it says it has room for."""
         self.load: LoadReport | None = None
         """What it last said of itself."""
-        self.is_healthy = False
-        self.is_draining = False
+        self._is_healthy = False
+        self._is_draining = False
+        self._on_change = on_change
         self.life = 0
         """Counts its starts, as far as they were noticed; what it held in an earlier life is gone."""
         self.feed = "none"
@@ -85,6 +94,31 @@ class Member:
             self.capacity_tokens = None
         else:
             self.capacity_tokens = load.num_blocks * load.block_size
+        self._changed()
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether it answered when it was last asked how it is."""
+        return self._is_healthy
+
+    @is_healthy.setter
+    def is_healthy(self, is_healthy: bool) -> None:
+        self._is_healthy = is_healthy
+        self._changed()
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether it is to get no new calls."""
+        return self._is_draining
+
+    @is_draining.setter
+    def is_draining(self, is_draining: bool) -> None:
+        self._is_draining = is_draining
+        self._changed()
+
+    def _changed(self) -> None:
+        if self._on_change is not None:
+            self._on_change()
 
     def serves(self, model: str | None) -> bool:
         """Whether a call for `model` may be sent here (None: any model will do)."""

@@ -41,6 +41,11 @@ class Verdict(StrEnum):
     """The index was wrong when the engine looked, or nobody knows what it said then."""
 
 
+# To look them up in their enums takes ten times as long as a name, and each call asks for several.
+_RIGHT, _WRONG = Verdict.RIGHT, Verdict.WRONG
+_CONFIRMED, _PREDICTED = HitSource.CONFIRMED, HitSource.PREDICTED
+
+
 class Finding(msgspec.Struct, frozen=True, gc=False):
     """What one call showed; `scheduled_tokens` is what the index said when the engine looked, None where that is not known."""
 
@@ -88,11 +93,11 @@ def judge(predicted: int, scheduled: int | None, reported: int, tolerance: int) 
     Where `scheduled` is None, the belief at the decision stands for both.
     """
     if scheduled is not None and abs(scheduled - reported) > tolerance:
-        return Verdict.WRONG
+        return _WRONG
     if abs(predicted - reported) <= tolerance:
-        return Verdict.RIGHT
+        return _RIGHT
     if scheduled is None:
-        return Verdict.WRONG
+        return _WRONG
     return Verdict.EVICTED_WHILE_WAITING if predicted > reported else Verdict.ARRIVED_WHILE_WAITING
 
 
@@ -124,14 +129,14 @@ class Score:
         self.num_calls += 1
         if finding.scheduled_tokens is not None:
             self.num_checked += 1
-            self.num_right += finding.verdict is not Verdict.WRONG
+            self.num_right += finding.verdict is not _WRONG
         error = abs(predicted - reported)
         sums = self._sums
         sums["prompt_tokens"] += prompt_tokens
         sums["predicted_tokens"] += predicted
         sums["reported_tokens"] += reported
         sums["error_tokens"] += error
-        if error and finding.verdict is not Verdict.RIGHT:
+        if error and finding.verdict is not _RIGHT:
             sums[_ERRORS[finding.verdict]] += error
 
     def trust(self, claimed: int, found: int, tolerance: int) -> bool:
@@ -209,9 +214,9 @@ class ClosedLoop:
 
     def of(self, source: HitSource) -> Score:
         """The score of one source."""
-        if source is HitSource.CONFIRMED:
+        if source is _CONFIRMED:
             return self.confirmed
-        return self.predicted if source is HitSource.PREDICTED else self.none
+        return self.predicted if source is _PREDICTED else self.none
 
     @property
     def is_weighed(self) -> bool:

@@ -34,6 +34,7 @@ AWAITED_SHARE = 8
 LARGEST_SHARE = 4
 """A prompt that takes more than this part of the room is not kept: it would push out everybody else's."""
 
+_USER, _ASSISTANT = SegmentKind.USER, SegmentKind.ASSISTANT  # to look them up in their enum takes ten times as long as a name
 _IGNORED, _NEW, _EXTENDS = Followed(Step.IGNORED), Followed(Step.NEW), Followed(Step.EXTENDS)
 
 
@@ -138,8 +139,8 @@ class Linter:
         key: str | int
         if call.is_session_named and call.session is not None:
             key = call.session if len(call.session) <= MAX_SESSION_CHARS else xxh3_64_intdigest(call.session.encode())
-        elif SegmentKind.USER in kinds:
-            key = xxh3_64_intdigest(prompt.raws[kinds.index(SegmentKind.USER)])
+        elif _USER in kinds:
+            key = xxh3_64_intdigest(prompt.raws[kinds.index(_USER)])
         else:
             return _IGNORED
         tokens = None if usage is None else usage.prompt_tokens
@@ -181,7 +182,7 @@ class Linter:
         self, prompt: Prompt, chain: PromptChain, keys: tuple[Key, ...]
     ) -> tuple[Views | None, Line | None, Break | None]:
         """The line that this prompt broke: of those that share most with it, the one whose answers it repeats most of."""
-        if SegmentKind.ASSISTANT not in prompt.kinds:
+        if _ASSISTANT not in prompt.kinds:
             return None, None, None  # nothing that was computed for it can stand in it again
         lines = [(first_difference(line.chain, chain), line) for line in self._conversations.of(keys)]
         if not lines:
@@ -237,11 +238,11 @@ def _keys(prompt: Prompt, chain: PromptChain, first_user: Key) -> tuple[Key, ...
     """What tells a conversation beside its first user turn: that turn in any spelling, the model's first answer, the head."""
     kinds = prompt.kinds
     keys: dict[Key, None] = {first_user: None}
-    said = texts.decoded(prompt.raws[kinds.index(SegmentKind.USER)])
+    said = texts.decoded(prompt.raws[kinds.index(_USER)])
     if said is not None:
         keys[xxh3_64_intdigest(msgspec.json.encode(said), seed=2)] = None
-    if SegmentKind.ASSISTANT in kinds:
-        keys[xxh3_64_intdigest(prompt.raws[kinds.index(SegmentKind.ASSISTANT)], seed=1)] = None
+    if _ASSISTANT in kinds:
+        keys[xxh3_64_intdigest(prompt.raws[kinds.index(_ASSISTANT)], seed=1)] = None
     head = head_length(kinds)
     if head:
         keys[chain.digests[head - 1]] = None

@@ -13,7 +13,7 @@ from turnwise.dialects.base import ReadCall
 from turnwise.index import prompt_chain
 from turnwise.proxy.wire.ports import RawRequest
 from turnwise.settings import Edits
-from turnwise.types import CallId, Prompt, PromptChain, Request, SegmentKind
+from turnwise.types import CallId, Request
 
 VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
@@ -33,7 +33,6 @@ CALL_ID_PREFIX = "tw-"
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _SESSION_HEADERS = frozenset(SESSION_HEADERS)
 _TRUE = frozenset({b"1", b"true"})
-_FIRST_TURN = frozenset({SegmentKind.USER, SegmentKind.TEXT, SegmentKind.TOKENS})
 
 
 def new_ids(prefix: str) -> Callable[[], str]:
@@ -64,7 +63,6 @@ class Reader:
         else:
             call = ReadCall(raw.body)
         prompt, fields = call.prompt, raw.fields
-        session = _named_session(fields)
         chain = None if prompt is None else prompt_chain(prompt)
         if call.growth is not None and prompt is not None and chain is not None:
             call.growth.keep(prompt.kinds, chain)
@@ -84,7 +82,7 @@ class Reader:
             call.is_stream,
             call.num_choices,
             call.max_tokens,
-            _session(prompt, chain) if session is None else session,
+            _named_session(fields),
             not call.adds_usage,
             self._explains or fields.get(names.HEADER_DEBUG) in _TRUE,
             call.continues if route.response_id is None else (route.response_id,),
@@ -92,7 +90,6 @@ class Reader:
             call.unhashed_bytes,
             call.asks_report,
             prompt,
-            session is not None,
             call.hints,
         )
 
@@ -104,14 +101,4 @@ def _named_session(fields: Mapping[bytes, bytes]) -> str | None:
             value = fields.get(name)
             if value:
                 return value.decode("latin-1")
-    return None
-
-
-def _session(prompt: Prompt | None, chain: PromptChain | None) -> str | None:
-    """Name the session by the prompt up to its first user turn, which a session keeps."""
-    if prompt is None or chain is None:
-        return None
-    for position, kind in enumerate(prompt.kinds):
-        if kind in _FIRST_TURN:
-            return chain.digests[position].hex()
     return None

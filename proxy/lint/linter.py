@@ -59,11 +59,7 @@ class Call(Protocol):
 
     @property
     def session(self) -> str | None:
-        """Name of its session."""
-
-    @property
-    def is_session_named(self) -> bool:
-        """Whether the client gave that name."""
+        """Its session as the client names it; None where it does not."""
 
     @property
     def continues(self) -> tuple[str, ...]:
@@ -137,7 +133,7 @@ class Linter:
             return _IGNORED
         kinds = prompt.kinds
         key: str | int
-        if call.is_session_named and call.session is not None:
+        if call.session is not None:
             key = call.session if len(call.session) <= MAX_SESSION_CHARS else xxh3_64_intdigest(call.session.encode())
         elif _USER in kinds:
             key = xxh3_64_intdigest(prompt.raws[kinds.index(_USER)])
@@ -167,7 +163,7 @@ class Linter:
         self, call: Call, prompt: Prompt, chain: PromptChain, key: str | int, usage: Usage | None, num_bytes: int, now: float
     ) -> Followed:
         """A prompt that extends none: the first of a conversation, a branch, or one that broke."""
-        keys = (key,) if call.is_session_named else _keys(prompt, chain, key)
+        keys = (key,) if call.session is not None else _keys(prompt, chain, key)
         views, broken, found = self._broken(prompt, chain, keys)
         followed = _NEW
         if broken is not None and found is not None:

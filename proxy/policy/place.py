@@ -9,7 +9,9 @@ import xxhash
 
 from turnwise.proxy.policy.score import score
 from turnwise.settings import PolicyName, PolicySettings
-from turnwise.types import FleetView, Placement, ReplicaId, ReplicaView, Request, Terms
+from turnwise.types import FleetView, Placement, ReplicaId, ReplicaView, Request, SegmentKind, Terms
+
+_FIRST_TURN = frozenset({SegmentKind.USER, SegmentKind.TEXT, SegmentKind.TOKENS})
 
 Policy = Callable[[Request, FleetView, PolicySettings], Placement]
 
@@ -50,10 +52,13 @@ def prefix(request: Request, view: FleetView, settings: PolicySettings) -> Place
 
 
 def session_hash(request: Request, view: FleetView, settings: PolicySettings) -> Placement:
-    """Choose by rendezvous hash of the session, so that a replica's leaving moves only its own sessions."""
-    if request.session is None:
+    """Choose by rendezvous hash of the session, so that a replica's leaving moves only its own sessions.
+
+    Where the client names none, it is known by the prompt up to its first user turn, which a session keeps.
+    """
+    key = request.session or _beginning(request)
+    if key is None:
         return _placement(_least_busy(view), view, settings, "no_session")
-    key = request.session
     best = max(view.replicas, key=lambda replica: xxhash.xxh3_64_intdigest(f"{key}\x00{replica.id}".encode()))
     return _placement(best, view, settings, "session")
 
@@ -77,6 +82,15 @@ POLICIES: Mapping[PolicyName, Policy] = {
     "least_request": least_request,
     "round_robin": round_robin,
 }
+
+
+def _beginning(request: Request) -> str | None:
+    """What tells a session by its prompt; None where that holds no turn of a user."""
+    if request.prompt is not None and request.chain is not None:
+        for kind, digest in zip(request.prompt.kinds, request.chain.digests, strict=True):
+            if kind in _FIRST_TURN:
+                return digest.hex()
+    return None
 
 
 def _in_turn(view: FleetView) -> list[ReplicaView]:

@@ -173,7 +173,7 @@ class Request(msgspec.Struct, frozen=True):
     num_choices: int = 1
     max_tokens: int | None = None
     session: str | None = None
-    """Key for `session_hash`: a client's session header, else the digest of the prompt up to its first user turn."""
+    """The session as the client names it in a header; None where it does not."""
     wants_usage: bool = True
     """False where we spliced `include_usage` and must drop the usage chunk that the client did not ask for."""
     wants_debug: bool = False
@@ -187,8 +187,6 @@ class Request(msgspec.Struct, frozen=True):
     """Whether the client itself asks the engine to announce again what it has cached of this prompt."""
     prompt: Prompt | None = None
     """The segments of which `chain` holds the digests: views of the body."""
-    is_session_named: bool = False
-    """Whether the client gave `session` its name."""
     hints: Hints = NO_HINTS
 
 

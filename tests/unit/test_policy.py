@@ -3,6 +3,7 @@ import math
 import msgspec
 import pytest
 
+from turnwise.index import prompt_chain
 from turnwise.proxy.policy.calibrate import decayed, learned_rate
 from turnwise.proxy.policy.place import POLICIES, place
 from turnwise.proxy.policy.retry import Attempt
@@ -15,9 +16,11 @@ from turnwise.types import (
     Hit,
     HitSource,
     MediaSpeeds,
+    Prompt,
     ReplicaId,
     ReplicaView,
     Request,
+    SegmentKind,
 )
 
 SETTINGS = PolicySettings(miss_weight=3.0, queue_weight=1.0, recent_weight=0.2)
@@ -142,6 +145,21 @@ def test_session_hash_keeps_a_session_and_moves_only_those_of_a_replica_that_lef
     after = {session: chosen(fleet(*replicas[1:]), "session_hash", session) for session in map(str, range(200))}
     assert set(before.values()) == set("abcd")
     assert all(after[session] == owner for session, owner in before.items() if owner != "a")
+
+
+def prompting(*turns: tuple[SegmentKind, bytes]) -> Request:
+    prompt = Prompt(b"m", tuple(kind for kind, _ in turns), tuple(raw for _, raw in turns))
+    return msgspec.structs.replace(request(), prompt=prompt, chain=prompt_chain(prompt))
+
+
+def test_session_hash_knows_a_session_without_a_name_by_its_prompt_up_to_its_first_user_turn():
+    view, settings = fleet(*map(replica, map(str, range(50)))), msgspec.structs.replace(SETTINGS, name="session_hash")
+    head, go, on = (SegmentKind.SYSTEM, b"s"), (SegmentKind.USER, b"go"), (SegmentKind.ASSISTANT, b"a")
+    first, later = (place(prompting(*turns), view, settings) for turns in ((head, go), (head, go, on, go)))
+    assert (first.replica, first.reason) == (later.replica, "session")
+    others = {place(prompting(head, (SegmentKind.USER, b"%d" % other)), view, settings).replica for other in range(20)}
+    assert len(others) > 1
+    assert place(prompting(head, on), view, settings).reason == "no_session"
 
 
 def test_session_hash_without_a_session_goes_by_load():

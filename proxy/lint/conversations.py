@@ -129,8 +129,7 @@ class Conversations:
                 if len(lines) > MAX_LINES:
                     self.forget(lines[0])
             elif len(lines) > MAX_SHARED:
-                oldest = lines.pop(0)
-                oldest.keys = tuple(kept for kept in oldest.keys if kept != key)
+                del lines[0]  # it keeps the key, under which it is found no more
         if self.num_bytes > self.max_bytes:
             self._make_room()
 
@@ -141,10 +140,11 @@ class Conversations:
         del self._lines[line]
         self.num_bytes -= line.num_bytes
         for key in line.keys:
-            lines = self._by_key[key]
-            lines.remove(line)
-            if not lines:
-                del self._by_key[key]
+            lines = self._by_key.get(key)
+            if lines is not None and line in lines:
+                lines.remove(line)
+                if not lines:
+                    del self._by_key[key]
 
     def _forget_parent(self, line: Line) -> None:
         parent = None if line.parent is None else line.parent()

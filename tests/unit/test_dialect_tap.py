@@ -168,3 +168,21 @@ def test_a_line_beyond_the_bound_is_passed_over_and_the_next_is_read_again():
 def test_errors_and_empty_answers_have_no_facts(is_stream):
     for tap in (watch(END, status=400, is_stream=is_stream), watch(is_stream=is_stream)):
         assert (tap.usage, tap.first_token_at, tap.first_visible_at, tap.finish_reason) == (None, None, None, None)
+
+
+def test_of_events_that_differ_in_a_piece_alone_few_are_parsed_whatever_the_first_one_looks_like():
+    parsed = []
+
+    class Counting(GenerationTap):
+        def _decode(self, payload):
+            parsed.append(payload)
+            return super()._decode(payload)
+
+    tap = Counting(wants_answer=True)
+    tap.on_head(200, is_stream=True)
+    for number in range(3 * MAX_UNREAD):
+        tap.feed(delta(content=f"word {number} ", **({"role": "assistant"} if number == 0 else {})), float(number))
+    tap.feed(END, 200.0)
+    tap.close(200.0)
+    assert tap.answer is not None
+    assert len(parsed) < 10

@@ -174,7 +174,16 @@ class AnswerTap(Facts, Lines, Generic[E]):
                 self._read_event(payload, now)
 
     def _read_all(self, saying: Saying, lines: bytes, now: float) -> None:
-        """Read every event, since each may say something; no fact is taken from those that do not matter."""
+        """Read every event, since each may say something; those behind the first that repeat its frame need no parser."""
+        end = lines.find(b"\n\n") + 2
+        if 2 <= end < len(lines):
+            self._read_each(saying, lines[:end], now)
+            lines = self._take(saying, lines[end:])
+        if lines:
+            self._read_each(saying, lines, now)
+
+    def _read_each(self, saying: Saying, lines: bytes, now: float) -> None:
+        """Parse every event and learn the frame of the last; no fact is taken from those that do not matter."""
         pieces: Sequence[Piece] | None = None
         for payload in payloads(lines):
             pieces = None

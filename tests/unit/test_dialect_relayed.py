@@ -90,7 +90,6 @@ def test_every_dialect_is_there_under_its_own_name():
 
 
 @pytest.mark.parametrize("name", RELAYED)
-def test_what_is_relayed_has_no_tap_and_a_filter_that_passes_everything(name):
+def test_what_is_relayed_has_no_tap_and_no_filter(name):
     assert DIALECTS[name].tap() is None
-    watched = DIALECTS[name].usage_filter()
-    assert watched.feed(b'data: {"choices":[],"usage":{}}\n\n') + watched.close() == b'data: {"choices":[],"usage":{}}\n\n'
+    assert DIALECTS[name].usage_filter() is None

@@ -115,8 +115,8 @@ class Dialect(Protocol):
     def quotes(self, prompt: Prompt) -> tuple[int, ...]:
         """Hashes of what a prompt's user says first, as `ToolCall.quotes` has them of arguments."""
 
-    def usage_filter(self) -> StreamFilter:
-        """The filter for a stream whose body we spliced."""
+    def usage_filter(self) -> StreamFilter | None:
+        """The filter for a stream whose body we spliced; None where no body is ever spliced."""
 
     def error(self, fault: TurnwiseError) -> bytes:
         """JSON body of an error answer in this dialect's shape."""

@@ -34,8 +34,7 @@ class UsageFilter:
     def feed(self, data: bytes) -> bytes:
         """What to write on for these bytes; holds back an incomplete event."""
         if not self._held and not self._is_passing and data.endswith(EVENT_ENDS):
-            at = data.find(USAGE_MEMBER)
-            return data if at < 0 else _without_usage_at(data, at)
+            return _without_usage(data) if USAGE_MEMBER in data else data
         buffer = self._held + data
         passed = 0
         if self._is_passing:
@@ -56,36 +55,11 @@ class UsageFilter:
         return rest if self._is_passing else _without_usage(rest)
 
 
-class Unfiltered:
-    """Drops nothing: the filter of the APIs whose bodies are never spliced."""
-
-    def feed(self, data: bytes) -> bytes:
-        """What came."""
-        return data
-
-    def close(self) -> bytes:
-        """Nothing is held back."""
-        return b""
-
-
 class NeverSpliced:
     """The part of a dialect whose bodies are never spliced."""
 
-    def usage_filter(self) -> Unfiltered:
-        """A filter that drops nothing."""
-        return Unfiltered()
-
-
-def _without_usage_at(events: bytes, at: int) -> bytes:
-    """Whole events without the one that has usage at this offset, where no other has: what nearly every stream ends with."""
-    before = events.rfind(b"\n\n", 0, at)
-    start = before + 2 if before >= 0 else 0
-    end = events.find(b"\n\n", at) + 2
-    event = events[start:end]
-    is_one_line = event.startswith(b"data:") and event.find(b"\n") == len(event) - 2 and b"\r" not in events
-    if not is_one_line or events.find(USAGE_MEMBER, end) >= 0:
-        return _without_usage(events)
-    return events[:start] + events[end:] if _is_usage_alone(event) else events
+    def usage_filter(self) -> None:
+        """There is nothing to take out."""
 
 
 def _without_usage(events: bytes) -> bytes:

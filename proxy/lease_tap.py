@@ -34,6 +34,9 @@ class LeaseTap:
     for a restart of the replica may have been noticed in between.
     """
 
+    unread = None
+    """See `Watcher.unread`: what is left to tell is told with the read that brings it."""
+
     __slots__ = ("_inner", "_is_prefilling", "_is_stored", "_is_watching", "_lease")
 
     def __init__(self, inner: Tap | None, lease: Lease, *, is_stored: bool) -> None:

@@ -106,6 +106,9 @@ class MemoryClient:
         """See `Client.write`."""
         self.body += data
 
+    write_chunk = None
+    """See `Client.write_chunk`: nothing is framed."""
+
     def finish(self, data: bytes = b"") -> None:
         """See `Client.finish`."""
         self.body += data

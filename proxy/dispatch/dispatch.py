@@ -104,6 +104,9 @@ class Dispatch:
 class Watch:
     """Watches one answer; it is settled once, whatever happens."""
 
+    unread = None
+    """See `Watcher.unread`: a call is told of when it is written, so every read is fed."""
+
     def __init__(
         self,
         dispatch: Dispatch,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -133,6 +134,11 @@ class Answer:
                 outlet.flush()  # somebody waits for a first token: it leaves before others are read, and before it is looked at
         else:
             outlet.write(held + data if held else data)
+
+    @property
+    def write_chunk(self) -> Callable[[bytes], None] | None:
+        """See `Client.write_chunk`."""
+        return self._outlet.write if self._is_flowing else None
 
     def finish(self, data: bytes = b"") -> None:
         """See `Client.finish`; a body shorter than its length cuts the connection."""

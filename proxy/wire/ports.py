@@ -6,7 +6,7 @@ loop. The sockets live in `server` and `upstream`; tests put in-memory ones in t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -125,11 +125,19 @@ class Client(Protocol):
     def write(self, data: bytes) -> None:
         """Write a part of the body."""
 
+    @property
+    def write_chunk(self) -> Callable[[bytes], None] | None:
+        """Writes whole chunks of the body, framing included, up to the end of the answer; None where it is not framed so."""
+
     def finish(self, data: bytes = b"") -> None:
         """Write the last part of the body and end the answer; the connection may be used again."""
 
     def abort(self) -> None:
         """Cut the connection, so that a truncated answer cannot look whole."""
+
+
+TakeRead = Callable[[bytes, float], bool]
+"""Is offered a read that begins a chunk, and when it came; False where it is to be read and told to `Sink.on_body`."""
 
 
 class Sink(Protocol):
@@ -141,8 +149,8 @@ class Sink(Protocol):
     def on_head(self, head: ResponseHead) -> None:
         """The head has come; 1xx heads never show."""
 
-    def on_body(self, data: bytes) -> None:
-        """Body bytes of one read, de-chunked."""
+    def on_body(self, data: bytes) -> TakeRead | None:
+        """Body bytes of one read, de-chunked; may give who is to be offered the reads that follow, as they came."""
 
     def on_end(self, data: bytes = b"") -> None:
         """The answer is complete; `data` is what of its body came with the end."""

@@ -8,9 +8,10 @@ from functools import lru_cache
 
 import msgspec
 
-from turnwise.dialects.base import StreamFilter, Watcher
+from turnwise.dialects.base import StreamFilter, Unread, Watcher
 from turnwise.errors import Overloaded, Reason, TurnwiseError
-from turnwise.proxy.wire.ports import Client, Exchange, Origin, Outgoing, ResponseHead, Upstream
+from turnwise.proxy.wire.chunks import BEGINNINGS, EVENT_CHUNK_ENDS, MAX_BYTES
+from turnwise.proxy.wire.ports import Client, Exchange, Origin, Outgoing, ResponseHead, TakeRead, Upstream
 from turnwise.types import Headers
 
 
@@ -106,7 +107,7 @@ class Relay:
         if self._tap is not None:
             self._tap.on_head(head.status, is_stream=is_stream)
 
-    def on_body(self, data: bytes) -> None:
+    def on_body(self, data: bytes) -> TakeRead | None:
         """See `Sink.on_body`."""
         passed = data if self._filter is None else self._filter.feed(data)
         if passed:
@@ -117,8 +118,12 @@ class Relay:
         if self.first_byte_at is None:
             self.first_byte_at = now
         self.body_bytes += len(data)
-        if self._tap is not None:
-            self._tap = self._tap.feed(data, now) or self._tap
+        tap = self._tap
+        if tap is None:
+            return None
+        self._tap = tap = tap.feed(data, now) or tap
+        unread = tap.unread
+        return None if unread is None else self._short_way(unread)
 
     def on_end(self, data: bytes = b"") -> None:
         """See `Sink.on_end`."""
@@ -180,6 +185,31 @@ class Relay:
         self.has_started = True
         self._can_append = self._is_stream and head.length is None
         self._client.start(head)
+
+    def _short_way(self, unread: Unread) -> TakeRead | None:
+        """Who takes reads from now on that may leave as they came; None where each must be framed or filtered before."""
+        write_chunk, stream_filter = self._client.write_chunk, self._filter
+        mark = None if stream_filter is None else stream_filter.mark
+        if write_chunk is None or (stream_filter is not None and mark is None):
+            return None
+        reads, times, limit = unread.reads, unread.times, unread.limit
+
+        def take(data: bytes, now: float) -> bool:
+            size = len(data)
+            if size > MAX_BYTES or len(reads) >= limit:
+                return False
+            beginning = BEGINNINGS[size]
+            if not data.startswith(beginning) or not data.endswith(EVENT_CHUNK_ENDS) or (mark is not None and mark in data):
+                return False
+            write_chunk(data)
+            body = data[len(beginning) : -2]
+            reads.append(body)
+            times.append(now)
+            self.last_byte_at = now
+            self.body_bytes += len(body)
+            return True
+
+        return take
 
     def _resolve(self) -> None:
         self._exchange = None  # each holds the other

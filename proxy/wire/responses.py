@@ -67,6 +67,11 @@ class ResponseReader:
         self._is_head_request = is_head_request
         self._remaining = _UNREAD
 
+    @property
+    def is_between_chunks(self) -> bool:
+        """Whether all that came so far ends with a whole chunk, so that whole chunks need not be fed."""
+        return self._remaining == _BETWEEN_CHUNKS or (self._parser is not None and self._parser.is_between_chunks)
+
     def feed(self, data: bytes) -> Piece:
         """Read on; raises `BrokenAnswer` where the bytes are malformed."""
         remaining, parser = self._remaining, self._parser

@@ -11,7 +11,7 @@ from typing import Protocol, cast
 from turnwise.proxy.wire.deadline import Deadline
 from turnwise.proxy.wire.headers import encode_forwarded
 from turnwise.proxy.wire.outbox import Outbox, Outlet
-from turnwise.proxy.wire.ports import Origin, Outgoing, Sink
+from turnwise.proxy.wire.ports import Origin, Outgoing, Sink, TakeRead
 from turnwise.proxy.wire.responses import BrokenAnswer, End, ResponseReader
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
@@ -68,6 +68,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._deadline = Deadline(loop, clock, self._on_due)
         self._reader = ResponseReader()
         self._listener: Listener | None = None
+        self._take: TakeRead | None = None
+        """Who is offered reads first: set only while whole chunks have been read and the next begins."""
         self._had_bytes = False
         self._is_paused = False
         self._is_lost = False
@@ -105,6 +107,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Stop reading; a replica that we do not read is not silent."""
         if not self._is_paused and self.is_usable:
             self._is_paused = True
+            self._take = None
             self._transport.pause_reading()
             self._deadline.clear()
 
@@ -118,7 +121,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Cut the connection; nobody hears of it."""
-        self._listener = None
+        self._listener = self._take = None
         self._transport.abort()
 
     def drop(self) -> None:
@@ -135,6 +138,13 @@ class UpstreamConnection(asyncio.Protocol):
         if listener is None:
             self._transport.abort()
             return
+        take = self._take
+        if take is not None:
+            now = self._clock()
+            if take(data, now):
+                self._deadline.at = now + self._idle_timeout_s
+                return
+            self._take = None
         self._had_bytes = True
         try:
             head, body, end = self._reader.feed(data)
@@ -152,7 +162,9 @@ class UpstreamConnection(asyncio.Protocol):
         if not self._is_paused:
             self._deadline.at = self._clock() + self._idle_timeout_s
         if body:
-            listener.sink.on_body(body)
+            take = listener.sink.on_body(body)
+            if take is not None and self._listener is listener and not self._is_paused and self._reader.is_between_chunks:
+                self._take = take
 
     def eof_received(self) -> bool:
         """The replica has closed: the end of an answer that ends so, else its loss."""

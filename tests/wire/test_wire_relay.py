@@ -16,6 +16,7 @@ def chunk(data):
 
 
 class FakeTap:
+    unread = None
     usage = first_token_at = first_visible_at = finish_reason = None
 
     def __init__(self):
@@ -33,6 +34,8 @@ class FakeTap:
 
 class Shout:
     """A filter that holds the last byte back."""
+
+    mark = None
 
     def __init__(self):
         self.held = b""

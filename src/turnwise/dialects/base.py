@@ -39,8 +39,20 @@ class ReadCall(msgspec.Struct, frozen=True):
     hints: Hints = NO_HINTS
 
 
+class Unread(msgspec.Struct, frozen=True, gc=False):
+    """Reads that wait to be looked at together, and when each came; whoever adds one adds both, and no more than `limit`."""
+
+    reads: list[bytes]
+    times: list[float]
+    limit: int
+
+
 class Watcher(Protocol):
     """Sees one answer after its bytes were written on."""
+
+    @property
+    def unread(self) -> Unread | None:
+        """Where reads of whole events may be put by as long as no other is fed; None where each must be fed."""
 
     def on_head(self, status: int, *, is_stream: bool) -> None:
         """The answer's head has come; `is_stream` is whether its body is server-sent events."""
@@ -90,6 +102,10 @@ class Tap(Watcher, Protocol):
 
 class StreamFilter(Protocol):
     """Takes out of a stream what the client did not ask for."""
+
+    @property
+    def mark(self) -> bytes | None:
+        """A read of whole events without these bytes passes as it is and need not be fed; None where every read must be."""
 
     def feed(self, data: bytes) -> bytes:
         """What to write on for these bytes; holds back an incomplete event."""

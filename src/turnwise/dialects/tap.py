@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Generic, TypeVar
 
 from turnwise.dialects.answer import UNREADABLE
+from turnwise.dialects.base import Unread
 from turnwise.dialects.events import DONE, EVENT_ENDS, payloads
 from turnwise.dialects.facts import Facts
 from turnwise.dialects.lines import Lines
@@ -74,6 +75,11 @@ class AnswerTap(Facts, Lines, Generic[E]):
     @abstractmethod
     def _read_document(self, document: bytes, now: float) -> None:
         """Take the facts out of an answer in one piece."""
+
+    @property
+    def unread(self) -> Unread | None:
+        """See `Watcher.unread`; the read that fills it is to be fed."""
+        return Unread(self._unread, self._unread_at, MAX_UNREAD - 1) if self._is_past_text else None
 
     def on_head(self, status: int, *, is_stream: bool) -> None:
         """The answer's head has come."""

@@ -31,6 +31,11 @@ class UsageFilter:
         self._is_passing = False
         """Whether the event under way is too long to be the one, so that its bytes flow on."""
 
+    @property
+    def mark(self) -> bytes | None:
+        """See `StreamFilter.mark`."""
+        return None if self._held or self._is_passing else USAGE_MEMBER
+
     def feed(self, data: bytes) -> bytes:
         """What to write on for these bytes; holds back an incomplete event."""
         if not self._held and not self._is_passing and data.endswith(EVENT_ENDS):

@@ -146,7 +146,7 @@ async def test_a_result_of_a_gigabyte_is_refused_in_bounded_memory(tool):
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used < 96 * 1024
 
 
-@pytest.mark.parametrize("tool", ["hang", "trickle"])
+@pytest.mark.parametrize("tool", ["hang", "trickle", "flood", "flood_blank"])
 async def test_an_answer_that_never_ends_ends_at_the_deadline_and_is_cancelled_upstream(tool):
     async with Endpoint().serving() as endpoint, running(web(endpoint)) as world:
         await world.up("web")
@@ -233,6 +233,33 @@ async def test_a_flood_is_read_slowly_and_touches_nobody():
             assert await world.call("one", "echo", {"n": 1}) == {"n": 1}
         assert flooded.result().fault is Fault.DEADLINE
         assert 0 < num_told < 10_000
+        assert endpoint.num_flooded < 32 * 1024 * 1024  # what sockets of loopback hold
+
+
+@pytest.mark.parametrize("tool", ["whole", "whole_event"])
+async def test_a_large_result_within_the_bound_comes_whole(tool):
+    async with Endpoint().serving() as endpoint, running(web(endpoint)) as world:
+        assert await world.call("web", tool) == {"text": "x" * 3_000_000}
+        assert await world.call("web", "echo", {"n": 1}) == {"n": 1}
+
+
+async def test_others_have_their_turn_between_two_notifications():
+    num_turns, heard = 0, []
+
+    async def notify(method, params):
+        heard.append(num_turns)
+
+    async def others():
+        nonlocal num_turns
+        while True:
+            num_turns += 1
+            await asyncio.sleep(0)
+
+    async with Endpoint().serving() as endpoint, running(web(endpoint)) as world:
+        beside = asyncio.create_task(others())
+        assert await world.call("web", "gossip", notify=notify) == {}
+        beside.cancel()
+    assert len(heard) == len(set(heard)) == 100
 
 
 async def test_connections_are_kept_between_calls():

@@ -154,6 +154,12 @@ async def test_a_flood_is_read_slowly_and_touches_nobody():
         assert flooded.result().fault is Fault.DEADLINE
 
 
+async def test_a_result_that_is_written_byte_by_byte_is_a_result():
+    async with running(scripted("one")) as world:
+        assert await world.call("one", "spell", {"text": "x" * 20_000}) == {"text": "x" * 20_000}
+        assert world.facts("one")[0].num_dials == 1
+
+
 async def test_what_a_program_said_before_it_ended_is_heard_although_it_was_read_slowly():
     async with running(scripted("one")) as world:
         assert await world.call("one", "last", {"n": 1}) == {"n": 1}

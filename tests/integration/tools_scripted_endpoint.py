@@ -16,7 +16,7 @@ class Endpoint:
     def __init__(self, *, is_modern=True):
         self.is_modern, self.seen, self.cancelled = is_modern, [], asyncio.Event()
         self.sessions, self.num_ended, self.replies = set(), 0, asyncio.Queue()
-        self.url, self.port = "", 0
+        self.url, self.port, self.num_flooded = "", 0, 0
 
     @asynccontextmanager
     async def serving(self, port=0):
@@ -121,11 +121,32 @@ class Endpoint:
         finally:
             self.cancelled.set()
 
-    async def flood(self, request, message):
+    async def whole(self, request, message):
+        return result(message["id"], {"text": "x" * 3_000_000})
+
+    async def whole_event(self, request, message):
         response = await events(request)
+        await event(response, {"id": message["id"], "result": {"text": "x" * 3_000_000}})
+        return response
+
+    async def gossip(self, request, message):
+        response = await events(request)
+        told = b'data: {"jsonrpc":"2.0","method":"notifications/message","params":{}}\n\n' * 100
+        await response.write(told + b'data: {"jsonrpc":"2.0","id":%d,"result":{}}\n\n' % message["id"])
+        return response
+
+    async def flood(self, request, message):
+        piece = b'data: {"jsonrpc":"2.0","method":"notifications/message","params":{}}\n\n' * 1000
+        await self.without_end(await events(request), piece)
+
+    async def flood_blank(self, request, message):
+        await self.without_end(await events(request), b"\n" * 65536)
+
+    async def without_end(self, response, piece):
         try:
             while True:
-                await response.write(b'data: {"jsonrpc":"2.0","method":"notifications/message","params":{}}\n\n' * 1000)
+                await response.write(piece)
+                self.num_flooded += len(piece)
         finally:
             self.cancelled.set()
 

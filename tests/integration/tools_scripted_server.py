@@ -56,6 +56,9 @@ def call(number, name, arguments):
     elif name == "flood":
         while True:
             os.write(1, b"\xff\x00 not a word of MCP\n" * 1000)
+    elif name == "spell":
+        for byte in json.dumps({"jsonrpc": "2.0", "id": number, "result": arguments}).encode() + b"\n":
+            os.write(1, bytes([byte]))
     elif name == "last":
         os.write(1, b"\n" * 70_000)  # more than a pipe holds, so some was read, and is weighed, before the rest is written
         answer(number, arguments)

@@ -2,7 +2,8 @@ from random import Random
 
 import pytest
 
-from turnwise.tools_gateway.upstreams.lines import MAX_SKIPPED_BYTES, Allowance, Cut, Lines, LineTooLongError
+from turnwise.tools_gateway.upstreams.allowance import EACH, Allowance
+from turnwise.tools_gateway.upstreams.lines import MAX_SKIPPED_BYTES, Cut, Lines, LineTooLongError
 from turnwise.tools_gateway.upstreams.sse import Events
 
 
@@ -91,3 +92,12 @@ def test_what_a_stream_says_besides_its_events_is_weighed():
     before = events.wasted
     events.feed(b"data: {}\n")
     assert events.wasted == before
+
+
+@pytest.mark.parametrize("line", [b"\n", b"data:\n", b"data: \r\n"])
+def test_lines_that_say_nothing_are_weighed(line):
+    events = Events(100)
+    assert events.feed(b"data: {}\n\n") == [b"{}"]
+    assert events.wasted == 0
+    assert events.feed(line * 10) == []
+    assert events.wasted == 10 * EACH

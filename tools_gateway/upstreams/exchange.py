@@ -14,9 +14,10 @@ import msgspec
 from turnwise.tools_gateway.settings import UpstreamSettings
 from turnwise.tools_gateway.upstreams import jsonrpc
 from turnwise.tools_gateway.upstreams.addresses import CheckedResolver, LookUp, check_url
+from turnwise.tools_gateway.upstreams.allowance import NOISE_A_SECOND, Allowance, weight
 from turnwise.tools_gateway.upstreams.connection import Unsent
+from turnwise.tools_gateway.upstreams.intake import PIECE_BYTES, Intake
 from turnwise.tools_gateway.upstreams.jsonrpc import Message
-from turnwise.tools_gateway.upstreams.lines import NOISE_A_SECOND, Allowance, weight
 from turnwise.tools_gateway.upstreams.sse import Events
 from turnwise.tools_gateway.values import Fault, ToolFault
 
@@ -65,6 +66,7 @@ class Exchange:
         if bearer:
             self._headers["Authorization"] = f"Bearer {bearer}"
         self._pool: aiohttp.ClientSession | None = None
+        self._allowance = Allowance(NOISE_A_SECOND)
         self._ends_streams = True
 
     async def post(self, body: bytes, headers: Mapping[str, str], hear: Hear) -> Answer:
@@ -128,6 +130,7 @@ class Exchange:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
                 auto_decompress=False,
+                read_bufsize=PIECE_BYTES,
                 trust_env=False,
             )
         return self._pool
@@ -144,12 +147,10 @@ class Exchange:
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         """The whole body, within the bound."""
-        if response.content_length is not None and response.content_length <= self._max_bytes:
-            return await response.read()
-        body = bytearray()
-        if response.content_length is None:
-            async for chunk in response.content.iter_any():
-                body += chunk
+        body, intake = bytearray(), Intake(response, self._allowance)
+        if (response.content_length or 0) <= self._max_bytes:
+            while piece := await intake.read():
+                body += piece
                 if len(body) > self._max_bytes:
                     break
             else:
@@ -173,11 +174,10 @@ class Exchange:
 
     async def _events(self, response: aiohttp.ClientResponse, hear: Hear) -> Message:
         """The answer at the end of a stream; what comes before goes to `hear`, and no faster than so much a second."""
-        events, noise, wasted = Events(self._max_bytes), Allowance(NOISE_A_SECOND), 0
-        who, clock = self._upstream.name, asyncio.get_running_loop().time
-        async for chunk in response.content.iter_any():
+        events, intake, who = Events(self._max_bytes), Intake(response, self._allowance), self._upstream.name
+        while piece := await intake.read():
             try:
-                found = events.feed(chunk)
+                found = events.feed(piece)
             except ValueError:
                 response.close()
                 raise ToolFault(Fault.TOO_LARGE, f"the result of {who} is too large") from None
@@ -186,11 +186,11 @@ class Exchange:
                 if not message.method:
                     await self._drain(response)
                     return message
-                wasted += weight(data)
                 await hear(message)
-            if pause_s := noise.take(events.wasted + wasted, clock()):
-                await asyncio.sleep(pause_s)
-            events.wasted = wasted = 0
+                intake.weigh(weight(data))
+                await asyncio.sleep(0)  # a piece holds many messages, and each is work
+            intake.weigh(events.wasted)
+            events.wasted = 0
         raise ToolFault(Fault.UPSTREAM_BROKE, f"{who} ended a stream without an answer")
 
     async def _drain(self, response: aiohttp.ClientResponse) -> None:

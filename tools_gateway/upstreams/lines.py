@@ -1,20 +1,8 @@
-"""Bytes of a pipe as lines, within a bound; and how much of what is no answer is taken in a second."""
+"""Bytes of a pipe as lines, within a bound."""
 
 from __future__ import annotations
 
 import msgspec
-
-NOISE_A_SECOND = 64 * 1024
-"""Weight of what an upstream may say that is no answer, notifications among it: 5 ms of the loop that all of them share."""
-
-_EACH = 64
-_MOST_OWED_S = 5.0
-
-
-def weight(message: bytes) -> int:
-    """What a message that is no answer counts for: short ones cost as much to look at."""
-    return len(message) + _EACH
-
 
 MAX_SKIPPED_BYTES = 64 * 1024 * 1024
 """Of a line past the bound, read and thrown away: some 30 ms of the loop, in pieces."""
@@ -68,18 +56,3 @@ class Lines:
         head = bytes(self._open[:256])
         self._open.clear()
         return [Cut(head)]
-
-
-class Allowance:
-    """So much a second on the average, and what a second gives at once."""
-
-    def __init__(self, a_second: int) -> None:
-        self._a_second = a_second
-        self._level, self._at = 0.0, 0.0
-
-    def take(self, amount: int, now: float) -> float:
-        """Take some; returns seconds until there is more where it is used up, else 0."""
-        self._level = max(0.0, self._level - (now - self._at) * self._a_second)
-        self._level = min(self._level + amount, _MOST_OWED_S * self._a_second)
-        self._at = now
-        return max(0.0, self._level / self._a_second - 1.0)

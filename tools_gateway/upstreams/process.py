@@ -18,6 +18,7 @@ from typing import cast
 
 from turnwise import yielding
 from turnwise.tools_gateway.settings import UpstreamSettings
+from turnwise.tools_gateway.upstreams.allowance import hold, read_on
 from turnwise.tools_gateway.upstreams.spawning import STDERR, STDIN, STDOUT, spawn
 from turnwise.tools_gateway.upstreams.yielding import STARTING_S, can_be_taken_back, take_back
 
@@ -89,8 +90,7 @@ class Process(asyncio.SubprocessProtocol):
             return
         pipe = cast("asyncio.ReadTransport | None", self._transport.get_pipe_transport(descriptor))
         if pipe is not None and not pipe.is_closing():
-            pipe.pause_reading()
-            asyncio.get_running_loop().call_later(seconds, _resume, pipe)
+            hold(pipe, seconds)
 
     async def stop(self, grace_s: float = GRACE_S) -> None:
         """End it and its group: its input is closed, then TERM, then KILL; with no grace KILL at once."""
@@ -142,7 +142,7 @@ class Process(asyncio.SubprocessProtocol):
             self._exited.set_result(None)
         for descriptor in (STDOUT, STDERR):
             if (pipe := self._transport.get_pipe_transport(descriptor)) is not None:
-                _resume(cast("asyncio.ReadTransport", pipe))
+                read_on(cast("asyncio.ReadTransport", pipe))
         asyncio.get_running_loop().call_later(0.0 if self._is_output_closed else LEFT_OPEN_S, self._end)
 
     def _end(self) -> None:
@@ -186,12 +186,6 @@ def _confine(*, gives_way: bool) -> None:
         fcntl.ioctl(terminal, termios.TIOCNOTTY)
     if gives_way:
         yielding.give_way()
-
-
-def _resume(pipe: asyncio.ReadTransport) -> None:
-    """Read on."""
-    if not pipe.is_closing():
-        pipe.resume_reading()
 
 
 def _nobody(why: str) -> None:

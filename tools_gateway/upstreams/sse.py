@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from turnwise.tools_gateway.upstreams.lines import weight
+from turnwise.tools_gateway.upstreams.allowance import EACH, weight
 
 
 class Events:
@@ -11,10 +11,9 @@ class Events:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._line = bytearray()
-        self._data: list[bytes] = []
-        self._size = 0
+        self._data = bytearray()
         self.wasted = 0
-        """Weight of the lines so far that hold no data."""
+        """Weight of the lines so far that hold no data and end no event."""
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The data of the events that have ended; events without data are left out."""
@@ -34,18 +33,20 @@ class Events:
         """One line; an empty one ends the event."""
         if not line:
             if self._data:
-                ended.append(b"\n".join(self._data))
-                self._data, self._size = [], 0
+                ended.append(bytes(self._data))
+                self._data.clear()
+            else:
+                self.wasted += EACH
         elif line.startswith(b"data:"):
-            value = line[5:].removeprefix(b" ")
-            self._size += len(value)
-            self._bound(0)
-            if value:
-                self._data.append(value)
+            if value := line[5:].removeprefix(b" "):
+                self._data += b"\n" + value if self._data else value
+                self._bound(0)
+            else:
+                self.wasted += EACH
         else:
             self.wasted += weight(line)
 
     def _bound(self, more: int) -> None:
         """Raise `ValueError` where an event is too large."""
-        if self._size + more > self._max_bytes:
+        if len(self._data) + more > self._max_bytes:
             raise ValueError("an event is too large")

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from turnwise.tools_gateway.ports import Answer, Notify
 from turnwise.tools_gateway.settings import Era, UpstreamSettings
 from turnwise.tools_gateway.upstreams import jsonrpc
+from turnwise.tools_gateway.upstreams.allowance import EACH, NOISE_A_SECOND, Allowance, weight
 from turnwise.tools_gateway.upstreams.dialogue import Dialogue, News
 from turnwise.tools_gateway.upstreams.greeting import PROBE_S, Greeting, greet
 from turnwise.tools_gateway.upstreams.jsonrpc import LEGACY, MODERN
-from turnwise.tools_gateway.upstreams.lines import NOISE_A_SECOND, Allowance, Cut, Lines, LineTooLongError, weight
+from turnwise.tools_gateway.upstreams.lines import Cut, Lines, LineTooLongError
 from turnwise.tools_gateway.upstreams.process import GRACE_S, Process
 from turnwise.tools_gateway.upstreams.spawning import STDERR, STDOUT
 from turnwise.tools_gateway.upstreams.words import Said, Words, secrets_of
@@ -185,7 +186,10 @@ class StdioConnection:
             ]
             if len(noise) < len(lines):
                 self._num_pauses = 0
-            self._weigh(sum(noise))
+            if lines:
+                self._weigh(sum(noise))
+            else:
+                self._rest(EACH)
 
     def _hear_cut(self, line: Cut) -> None:
         """An answer that is too large ends its own request; where nothing tells whose it is, all of them would wait for it."""
@@ -195,12 +199,16 @@ class StdioConnection:
 
     def _weigh(self, noise: int) -> None:
         """Slow down a program that writes more than answers, and give up one that writes nothing else."""
-        if noise and (pause_s := self._noise.take(noise, self._clock())):
+        if noise and self._rest(noise):
             self._num_pauses += 1
             if self._num_pauses >= MAX_PAUSES:
                 self.give_up(f"{self._upstream.name} floods its output")
-            else:
-                self._process.pause(STDOUT, pause_s)
+
+    def _rest(self, amount: int) -> bool:
+        """Read no more for a while where so much was too much; whether it was."""
+        if pause_s := self._noise.take(amount, self._clock()):
+            self._process.pause(STDOUT, pause_s)
+        return pause_s > 0
 
     def _hear_errors(self, data: bytes) -> None:
         """Log some of what a program says for people, at `debug` what one before it said."""

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
 
 server = MCPServer("faulty")
@@ -106,6 +109,31 @@ async def grow(ctx: Context) -> str:
     return "grown"
 
 
+class Flooding:
+    """Stands before the SDK's application: a call of `flood` is told of progress without end, a write for each, as it is read.
+
+    The SDK writes some 2,000 notifications a second and takes a core for that.
+    """
+
+    def __init__(self, application: Any) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """One request, or the life of the server."""
+        if (b"mcp-name", b"flood") not in scope.get("headers", ()):
+            await self._application(scope, receive, send)
+            return
+        token = json.loads((await receive())["body"])["params"]["_meta"]["progressToken"]
+        params = {"progressToken": token, "progress": 1, "total": 10**12}
+        told = json.dumps({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})
+        event = f"event: message\r\ndata: {told}\r\n\r\n".encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        left = asyncio.create_task(receive())
+        while not left.done():
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+            await asyncio.sleep(0)
+
+
 def main() -> None:
     """Serve until the input ends, or for ever over HTTP."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -115,7 +143,8 @@ def main() -> None:
     if args.port is None:
         server.run("stdio")
     else:
-        server.run("streamable-http", port=args.port, json_response=not args.stream)
+        application = Flooding(server.streamable_http_app(json_response=not args.stream))
+        uvicorn.run(application, host="127.0.0.1", port=args.port, log_level="info")
 
 
 if __name__ == "__main__":

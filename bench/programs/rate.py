@@ -16,16 +16,22 @@ from bench.proxy.processes import free_ports
 from turnwise import names
 
 TTFT_BOUND, ENCODING_BOUND_US = 1.2, 80.0
-NUM_CHUNKS, GAP_US, STREAMS = 4, 16_000, 64
-"""Streams of 64 ms, one after another on 64 connections: a thousand begin each second."""
+RATE = 1_000.0
+"""Calls that begin each second: one in each millisecond, at a moment that is random and the same for all proxies of a round."""
+NUM_CHUNKS, CONNECTIONS = 1, 64
+"""Streams of one chunk: each more takes a twentieth of the core, which is not what is asked."""
 NUM_CONVERSATIONS, NUM_TURNS = 512, 4
-ROUNDS, SECONDS = 9, 2.0
+ROUNDS, SECONDS = 15, 1.2
+AGAIN = "off again"
+"""Another proxy like `OFF`: how far the two are apart is what a ratio cannot tell."""
 DOWN, SLOW, REFUSING = "down", "slow", "refusing"
 BROKEN = (DOWN, SLOW, REFUSING)
 LOAD = (
-    f"{STREAMS} connections, each one stream of {NUM_CHUNKS} chunks in {NUM_CHUNKS * GAP_US / 1000:.0f} ms after another, in "
-    "conversations of agents; a proxy on one core, generator, replicas and sinks on the other; samples in turns, ratios in a "
-    "round."
+    f"{RATE:,.0f} calls begin each second whatever is under way, one in each millisecond at a random moment of it, as "
+    "streams of a chunk and in conversations of agents; a call's time counts from the moment at which it is due. A proxy on "
+    "one core, generator, replicas and sinks on the other; samples in turns, the same moments for all proxies of a round, "
+    "ratios in a round. `Off again` is another proxy without programs: the noise of a ratio. Busy is the share of a core "
+    "that the serving thread took."
 )
 
 
@@ -49,6 +55,16 @@ class Measured(msgspec.Struct, frozen=True):
         """How many calls ended in a second."""
         return median(sample.load.requests / sample.load.elapsed_s for sample in self.samples[target])
 
+    def noise(self) -> Mapping[str, float]:
+        """What two proxies that are alike differ by: at the median, and from the least to the most of a round."""
+        pairs = zip(self.samples[AGAIN], self.samples[OFF], strict=True)
+        ratios = sorted(_p99_us(again) / _p99_us(off) for again, off in pairs)
+        return {"off again, x off": median(ratios), "at least": ratios[0], "at most": ratios[-1]}
+
+    def busy(self, target: str) -> float:
+        """The share of a core that the serving thread took."""
+        return median(sample.busy for sample in self.samples[target])
+
 
 def measure_ttft(seed: int, cache_folder: Path) -> Row:
     """The first token's p99 while every call is traced."""
@@ -56,6 +72,9 @@ def measure_ttft(seed: int, cache_folder: Path) -> Row:
     figures = {
         "off p99 us": measured.ttft_us(OFF),
         "on p99 us": measured.ttft_us(ON),
+        **measured.noise(),
+        "off busy": measured.busy(OFF),
+        "on busy": measured.busy(ON),
         "calls a second": measured.calls_a_second(ON),
     }
     title = "p99 of the first token at a thousand calls a second, every call traced"
@@ -82,6 +101,7 @@ def measure_broken(seed: int, cache_folder: Path) -> Row:
     """The first token's p99 while nobody takes the traces."""
     measured = _measured(seed, cache_folder)
     figures = {f"{target} p99 us": measured.ttft_us(target) for target in (OFF, *BROKEN)}
+    figures |= measured.noise()
     figures |= {f"{target}, x without": measured.slowdown(target) for target in BROKEN}
     figures |= {f"{target}, spans dropped": measured.num_dropped[target] for target in BROKEN}
     worst = max(measured.slowdown(target) for target in BROKEN)
@@ -93,14 +113,15 @@ def measure_broken(seed: int, cache_folder: Path) -> Row:
 @cache
 def _measured(seed: int, cache_folder: Path) -> Measured:
     """One run for all rows of this module."""
-    arguments = {"stream": True, "max_tokens": NUM_CHUNKS, "seed": GAP_US}
+    arguments = {"stream": True, "max_tokens": NUM_CHUNKS}
     conversations = short.conversations(seed, NUM_CONVERSATIONS, NUM_TURNS, arguments)
-    plan = Plan(conversations, STREAMS, NUM_CHUNKS, GAP_US)
-    targets = (OFF, ON, *BROKEN)
+    plan = Plan(conversations, CONNECTIONS, NUM_CHUNKS, rate=RATE)
+    targets = (OFF, ON, AGAIN, *BROKEN)
     samples: dict[str, list[Sample]] = {target: [] for target in targets}
     with standing(cache_folder) as stage:
         (nobody,) = free_ports(1)
         stage.proxy(OFF, SETTINGS_OFF)
+        stage.proxy(AGAIN, SETTINGS_OFF)
         stage.proxy(ON, [f"traces.endpoint={stage.sink('take')}"])
         stage.proxy(DOWN, [f"traces.endpoint=http://127.0.0.1:{nobody}"])
         stage.proxy(SLOW, [f"traces.endpoint={stage.sink('slow')}"])
@@ -110,7 +131,7 @@ def _measured(seed: int, cache_folder: Path) -> Measured:
         for number in range(ROUNDS):
             turn = number % len(targets)
             for target in targets[turn:] + targets[:turn]:
-                samples[target].append(stage.sample(target, plan, SECONDS))
+                samples[target].append(stage.sample(target, plan, SECONDS, number))
         num_spans = stage.taken("take").num_spans
         num_dropped = {target: sum(stage.counted(target, names.SPANS_LOST.name).values()) for target in targets}
     return Measured(samples, num_spans, num_dropped)

@@ -1,6 +1,7 @@
 """Takes traces over OTLP/HTTP, counts them, and answers at once, late, or not well: `python -m bench.programs.sink PORT HOW`.
 
-`GET /` tells what it has taken. It is a process of its own, so that what it does costs the proxy nothing.
+`GET /` tells what it has taken. It is a process of its own, so that what it does costs the proxy nothing, and gives way to the
+generator and the replicas, which share its core.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import httptools
 import msgspec
 import uvloop
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from turnwise import yielding
 
 How = Literal["take", "slow", "refuse"]
 SLOW_S = 2.0
@@ -88,6 +91,7 @@ async def _serve(port: int, how: How) -> None:
 
 
 if __name__ == "__main__":
+    yielding.give_way()
     _, said_port, said_how = sys.argv
     if said_how not in get_args(How):
         sys.exit(f"no sink is {said_how}")

@@ -28,12 +28,16 @@ SETTINGS_OFF = ("programs.enabled=false",)
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """One kind of load; times as in `bench.proxy.scenarios.Scenario`."""
+    """One kind of load; times as in `bench.proxy.scenarios.Scenario`.
+
+    With a `rate`, so many calls begin a second, evenly but for a jitter and whatever is under way, on that many connections.
+    """
 
     conversations: Sequence[bodies.Conversation]
     connections: int
     num_chunks: int = 0
     gap_us: int = 0
+    rate: float = 0.0
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -47,6 +51,11 @@ class Sample(msgspec.Struct, frozen=True):
     def path_us(self) -> float:
         """A request, on the thread that serves."""
         return self.path_ns / 1e3 / self.load.requests
+
+    @property
+    def busy(self) -> float:
+        """The share of a core that the thread which serves took."""
+        return self.path_ns / 1e9 / self.load.elapsed_s
 
     @property
     def beside_us(self) -> float:
@@ -91,8 +100,8 @@ class Stage:
         wait_until_answering(process, port, scenarios.example())
         self._proxies[name] = process, port, admin_port
 
-    def sample(self, name: str, plan: Plan, seconds: float) -> Sample:
-        """Load one proxy for so long; raises `RuntimeError` where an answer was not whole."""
+    def sample(self, name: str, plan: Plan, seconds: float, seed: int = 0) -> Sample:
+        """Load one proxy for so long; raises `RuntimeError` where an answer was not whole. Equal seeds, equal arrivals."""
         process, port, _ = self._proxies[name]
         file = self._folder / f"{id(plan.conversations)}.bodies"
         if not file.exists():
@@ -106,6 +115,8 @@ class Stage:
             "chunks": plan.num_chunks,
             "spread-us": plan.num_chunks * plan.gap_us,
             "nonce": self._num_loads * NONCES_PER_SAMPLE,
+            "rate": plan.rate,
+            "seed": seed,
         }
         words = [*on_cores(self._load_core), str(self._tools / "load"), *(f"--{key}={value}" for key, value in options.items())]
         before = thread_ns(process.pid)

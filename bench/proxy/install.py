@@ -63,7 +63,7 @@ def say(what: str) -> None:
 
 def compile_tools(cache: Path, flags: Sequence[str] = CFLAGS) -> Path:
     """Compile `load` and `replica`, unless that was done; gives their folder. Raises `InstallError` as the compiler says."""
-    sources = [HERE / name for name in ("load.c", "answer.h", "replica.c", "wire.h")]
+    sources = [HERE / name for name in ("load.c", "answer.h", "conversations.h", "replica.c", "wire.h")]
     folder = cache / f"bench-tools-{_digest(sources, platform.machine(), *flags)}"
     for program in ("load", "replica"):
         if not (folder / program).exists():

@@ -1,20 +1,21 @@
-/* A closed-loop load generator: each connection sends its next request as soon as the answer to the last one is complete.
+/* A load generator: each connection sends its next request as soon as the answer to the last one is complete, or, with --rate, so
+ * many begin a second whatever is under way.
  *
  *     load --port P --bodies FILE [--connections 1] [--seconds 1.0] [--requests N] [--chunks 0] [--spread-us 0] [--nonce 0]
+ *         [--rate 0] [--seed 0]
  *
  * It is C because a router of ten microseconds a request needs a generator that costs less: in Python it would be the limit.
  * Prints one JSON object; times are microseconds. `errors` are answers other than 200, answers that are not whole, and lost
  * connections. With --chunks each answer must be a stream of that many chunks stamped by the replica; --spread-us is the time
  * over which connections begin, so that streams do not all start at one instant; --seconds count from its end. --requests ends the
- * run after that many, where that is earlier.
+ * run after that many, where that is earlier. With --rate one request is due in each stretch of 1/rate seconds, at a random moment of
+ * it, the same for the same --seed: the connection that has rested longest sends it, where none rests it waits, and its times
+ * count from the moment at which it was due. `late` tells how long after that requests were sent.
  *
- * FILE holds conversations: "TWB1", their number, then of each (all numbers 32 bits, little endian)
- *     number of turns | offset of the nonce, 0 for none | bytes of text | bytes of tail | where each turn ends in the text | text | tail
- * The body of a turn is the text up to its end, and the tail. A connection takes the next conversation that nobody is in, walks
- * through its turns and takes another. The nonce, 16 digits counted up from --nonce, is written anew each time a conversation is
- * taken: what follows it was never sent before. Each conversation is padded to a multiple of four bytes.
+ * FILE holds conversations (conversations.h).
  */
 #include "answer.h"
+#include "conversations.h"
 
 #include <getopt.h>
 #include <stddef.h>
@@ -24,15 +25,6 @@
 #define MAX_ERRORS 1000 /* a target that only fails is left */
 #define PATIENCE_S 15   /* how long after the end an answer may still be under way */
 #define LINE 512
-#define NONCE_DIGITS 16
-
-struct conversation {
-    uint32_t num_turns, nonce_at, text_size, tail_size;
-    const uint32_t *ends;
-    char *text;
-    const char *tail;
-    int is_taken;
-};
 
 struct samples {
     uint64_t *ns;
@@ -40,26 +32,26 @@ struct samples {
 };
 
 struct connection {
-    int fd, is_waiting_to_write;
+    int fd, is_waiting_to_write, is_resting;
     struct conversation *in;
     uint32_t turn;
     char request_head[256];
     struct iovec parts[3];
     int part;
     uint64_t began, first_chunk, arrived; /* the last is of the bytes being read */
+    struct connection *rests_before;      /* with --rate */
     struct answer answer;
     char line[LINE]; /* of the stream */
     size_t line_size, body_size, num_chunks;
     int is_whole;
 };
 
-static struct { int port, connections; double seconds; size_t chunks; uint64_t spread_ns, requests; } plan = {
+static struct { int port, connections; double seconds, rate; size_t chunks; uint64_t spread_ns, requests, seed; } plan = {
     .connections = 1, .seconds = 1, .requests = UINT64_MAX};
-static struct conversation *conversations;
-static uint32_t num_conversations, next_conversation;
 static struct connection all[MAX_CONNECTIONS];
-static struct samples latencies, first_chunks, transits;
-static uint64_t num_begun, num_requests, num_errors, nonce, stop_at, last_end;
+static struct connection *rested_longest, *rested_least;
+static struct samples latencies, first_chunks, transits, lateness;
+static uint64_t num_begun, num_requests, num_errors, stop_at, last_end;
 static int epoll, num_active;
 static char first_error[128];
 
@@ -89,32 +81,6 @@ static void print_quantiles(const char *name, struct samples *of)
         (double)of->ns[of->size * 99 / 100] / 1e3);
 }
 
-static void read_bodies(const char *path)
-{
-    FILE *file = fopen(path, "rb");
-    if (!file || fseek(file, 0, SEEK_END) < 0)
-        die(path);
-    long size = ftell(file);
-    char *at = malloc((size_t)size);
-    rewind(file);
-    if (!at || fread(at, 1, (size_t)size, file) != (size_t)size || size < 8 || memcmp(at, "TWB1", 4) != 0)
-        die(path);
-    fclose(file);
-    memcpy(&num_conversations, at + 4, 4);
-    conversations = calloc(num_conversations, sizeof *conversations);
-    if (!conversations)
-        die("calloc");
-    at += 8;
-    for (uint32_t i = 0; i < num_conversations; i++) {
-        struct conversation *c = &conversations[i];
-        memcpy(c, at, 16);
-        c->ends = (const uint32_t *)(at + 16);
-        c->text = at + 16 + 4 * c->num_turns;
-        c->tail = c->text + c->text_size;
-        at = c->text + ((c->text_size + c->tail_size + 3) & ~3u);
-    }
-}
-
 static void connect_to_target(struct connection *c)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)plan.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -132,30 +98,15 @@ static void take_turn(struct connection *c)
         return;
     if (c->in)
         c->in->is_taken = 0;
-    do
-        c->in = &conversations[next_conversation++ % num_conversations];
-    while (c->in->is_taken);
-    c->in->is_taken = 1;
+    c->in = take_conversation();
     c->turn = 0;
-    if (c->in->nonce_at) {
-        char digits[NONCE_DIGITS + 1];
-        snprintf(digits, sizeof digits, "%016llx", (unsigned long long)nonce++);
-        memcpy(c->in->text + c->in->nonce_at, digits, NONCE_DIGITS);
-    }
 }
 
 static int send_rest(struct connection *c);
 
-/* Send the next request, or leave where all is sent. */
-static void begin(struct connection *c)
+/* Send the next request, which was due then. */
+static void send_next(struct connection *c, uint64_t due)
 {
-    uint64_t now = now_ns();
-    if (now >= stop_at || num_errors >= MAX_ERRORS || num_begun++ >= plan.requests) {
-        close(c->fd);
-        c->fd = -1;
-        num_active--;
-        return;
-    }
     take_turn(c);
     uint32_t text = c->in->ends[c->turn];
     int head = snprintf(c->request_head, sizeof c->request_head,
@@ -169,8 +120,72 @@ static void begin(struct connection *c)
     c->line_size = c->body_size = c->num_chunks = 0;
     c->first_chunk = 0;
     c->is_whole = 0;
-    c->began = now;
+    c->began = due;
     send_rest(c); /* a connection that was lost is found when its answer is read */
+}
+
+static void leave(struct connection *c)
+{
+    close(c->fd);
+    c->fd = -1;
+    num_active--;
+}
+
+static int is_over(uint64_t now)
+{
+    return now >= stop_at || num_errors >= MAX_ERRORS || num_begun >= plan.requests;
+}
+
+/* Send the next request, rest until one is due, or leave where all is sent. */
+static void begin(struct connection *c)
+{
+    uint64_t now = now_ns();
+    if (c->is_resting)
+        return; /* it was lost while it rested */
+    if (is_over(now)) {
+        leave(c);
+    } else if (plan.rate > 0) {
+        c->is_resting = 1;
+        c->rests_before = NULL;
+        if (rested_longest)
+            rested_least->rests_before = c;
+        else
+            rested_longest = c;
+        rested_least = c;
+    } else {
+        num_begun++;
+        send_next(c, now);
+    }
+}
+
+/* When the next request is due: one is in each stretch of 1/rate, at a random moment of it. */
+static uint64_t next_due(uint64_t first)
+{
+    uint64_t bits = plan.seed += 0x9e3779b97f4a7c15; /* splitmix64 */
+    bits = (bits ^ (bits >> 30)) * 0xbf58476d1ce4e5b9;
+    bits = (bits ^ (bits >> 27)) * 0x94d049bb133111eb;
+    bits ^= bits >> 31;
+    return first + (uint64_t)(((double)num_begun + (double)(bits >> 11) * 0x1p-53) / plan.rate * NS_PER_S);
+}
+
+/* Send what is due, as far as connections rest, and let them go when all is sent; `due` is when the next is, 0 at first. */
+static void send_due(uint64_t first, uint64_t *due)
+{
+    if (!*due)
+        *due = next_due(first);
+    for (uint64_t now = now_ns(); rested_longest && (*due <= now || is_over(now)); now = now_ns()) {
+        struct connection *c = rested_longest;
+        rested_longest = c->rests_before;
+        c->is_resting = 0;
+        if (is_over(now)) {
+            leave(c);
+            continue;
+        }
+        num_begun++;
+        add(&lateness, now - *due);
+        send_next(c, *due);
+        *due = next_due(first);
+    }
 }
 
 static void fail(struct connection *c, const char *why)
@@ -289,15 +304,16 @@ static void print_result(uint64_t start)
     print_quantiles("latency", &latencies);
     print_quantiles("first_chunk", &first_chunks);
     print_quantiles("transit", &transits);
+    print_quantiles("late", &lateness);
     printf("}\n");
 }
 
 static void run(void)
 {
     struct epoll_event events[256];
-    uint64_t start = now_ns(), give_up;
+    uint64_t start = now_ns(), all_begun = start + plan.spread_ns, give_up, next = 0;
     int num_connections = 0;
-    stop_at = start + plan.spread_ns + (uint64_t)(plan.seconds * NS_PER_S);
+    stop_at = all_begun + (uint64_t)(plan.seconds * NS_PER_S);
     give_up = stop_at + PATIENCE_S * NS_PER_S;
     while (num_connections < plan.connections || num_active) {
         uint64_t due = start + plan.spread_ns * (uint64_t)num_connections / (uint64_t)plan.connections, now = now_ns();
@@ -310,7 +326,13 @@ static void run(void)
         }
         if (now >= give_up)
             break;
-        int ready = wait_until(epoll, events, 256, num_connections < plan.connections ? due : give_up);
+        if (num_connections == plan.connections) {
+            send_due(all_begun, &next);
+            if (!num_active)
+                break;
+            due = !rested_longest ? give_up : next < stop_at ? next : stop_at;
+        }
+        int ready = wait_until(epoll, events, 256, due);
         for (int i = 0; i < ready; i++) {
             struct connection *c = events[i].data.ptr;
             if ((events[i].events & EPOLLOUT) && !send_rest(c))
@@ -322,7 +344,7 @@ static void run(void)
     if (num_active && !num_errors)
         snprintf(first_error, sizeof first_error, "no answer within %d s of the end", PATIENCE_S);
     num_errors += (uint64_t)num_active;
-    print_result(start);
+    print_result(plan.rate > 0 ? all_begun : start);
 }
 
 int main(int argc, char **argv)
@@ -330,7 +352,7 @@ int main(int argc, char **argv)
     static const struct option options[] = {
         {"port", 1, 0, 'p'}, {"bodies", 1, 0, 'b'}, {"connections", 1, 0, 'c'}, {"seconds", 1, 0, 's'},
         {"chunks", 1, 0, 'k'}, {"spread-us", 1, 0, 'u'}, {"nonce", 1, 0, 'n'},
-        {"requests", 1, 0, 'r'}, {0, 0, 0, 0},
+        {"requests", 1, 0, 'r'}, {"rate", 1, 0, 'a'}, {"seed", 1, 0, 'e'}, {0, 0, 0, 0},
     };
     const char *bodies = NULL;
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -342,6 +364,8 @@ int main(int argc, char **argv)
         case 'k': plan.chunks = strtoull(optarg, NULL, 10); break;
         case 'u': plan.spread_ns = strtoull(optarg, NULL, 10) * NS_PER_US; break;
         case 'r': plan.requests = strtoull(optarg, NULL, 10); break;
+        case 'a': plan.rate = atof(optarg); break;
+        case 'e': plan.seed = strtoull(optarg, NULL, 10); break;
         case 'n': nonce = strtoull(optarg, NULL, 10); break;
         default: return 2;
         }

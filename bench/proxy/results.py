@@ -24,6 +24,9 @@ class Load(msgspec.Struct, frozen=True):
     first_chunk_p99_us: float | None = None
     transit_p50_us: float | None = None
     transit_p99_us: float | None = None
+    late_p50_us: float | None = None
+    late_p99_us: float | None = None
+    """How long after they were due requests were sent, where they were due at a rate."""
 
 
 class Sample(msgspec.Struct, frozen=True):

@@ -136,3 +136,12 @@ def test_a_target_that_answers_something_else_counts_as_errors(tools, replica_po
 def test_a_program_that_does_not_compile_says_why(tmp_path):
     with pytest.raises(InstallError, match="does not compile"):
         compile_tools(tmp_path, flags=("-include", "no-such-file.h"))
+
+
+@needs_compiler
+def test_at_a_rate_calls_begin_whatever_is_under_way(tools, replica_port, tmp_path):
+    asked = bodies.single(1, 64, 1_000, {"stream": True, "max_tokens": 2, "seed": 50_000})
+    load = run_load(tools, tmp_path, asked, port=replica_port, connections=64, chunks=2, rate=500, seed=3)
+    assert load.errors == 0
+    assert load.requests == 100  # two tenths of a second, though each answer takes a tenth and there is one core
+    assert load.late_p99_us > 0

@@ -87,7 +87,9 @@ class ProgramTotals(Collector):
             self._count(run.waste)
         if not ended.calls:
             return
-        ledger = account(ended.calls, key.started_at, self._final_answer_tools, price_per_hour=self._price_per_hour)
+        ledger = account(
+            ended.calls, key.started_at, self._final_answer_tools, price_per_hour=self._price_per_hour, in_short=True
+        )
         trace_id = key.trace_id if key.is_sampled else None
         makespans = self._makespans.get(ended.outcome)
         if makespans is None:

@@ -55,7 +55,9 @@ class Belonging:
             # A trace that was not seen before says nothing of other calls, but that none of these has its goal.
             known, basis = tenant.of_trace(trace_id), Basis.TRACE
         else:
-            known = tenant.of_session(claims.session) or tenant.of_session(claims.parent_session)
+            known = None
+            if claims.session or claims.parent_session:
+                known = tenant.of_session(claims.session) or tenant.of_session(claims.parent_session)
             basis = Basis.NEW if known is None else SESSION
         if known is None:
             return self._open(tenant, claims, "", basis, None, request, now), basis
@@ -135,15 +137,16 @@ class Belonging:
         epoch = 0
         if follows is not None and (follows.key.name == name or not name):
             epoch = follows.key.epoch + 1
-        while self._population.get(ProgramId((root_span := spans.root_span(tenant.id, seed, epoch)).hex())) is not None:
+        root_span, own_trace = spans.program_ids(tenant.id, seed, epoch)
+        while self._population.get(program_id := ProgramId(root_span.hex())) is not None:
             epoch += 1
-        own_trace = spans.trace_id(tenant.id, seed, epoch)
+            root_span, own_trace = spans.program_ids(tenant.id, seed, epoch)
         parent_span: bytes | None = None
         may_join = self._joins_client and trace_id is not None and self._population.joined.is_open_to(tenant.id, trace_id)
         if span is not None and trace_id is not None and may_join:
             own_trace, parent_span = trace_id, span.span_id
         key = Key(
-            ProgramId(root_span.hex()),
+            program_id,
             name,
             tenant.id,
             claims.session or ("" if follows is None else follows.key.session),

@@ -17,6 +17,7 @@ MAX_COUNT = 2**63 - 1
 def settled(turn: Turn, outcome: Outcome, *, is_final: bool) -> Call:
     """The record of a call that a replica was tried for."""
     usage, model, finish_reason, response_id = outcome.usage, outcome.model, outcome.finish_reason, outcome.response_id
+    max_tokens = outcome.max_tokens
     prompt_tokens, cached_tokens, completion_tokens = (
         (outcome.placement.prompt_tokens, None, None) if usage is None else _counted(usage)
     )
@@ -56,7 +57,7 @@ def settled(turn: Turn, outcome: Outcome, *, is_final: bool) -> Call:
         cached_tokens,
         outcome.placement.hit.tokens,
         completion_tokens,
-        outcome.max_tokens and _count(outcome.max_tokens),
+        max_tokens if max_tokens is None or -MAX_COUNT <= max_tokens <= MAX_COUNT else None,
         outcome.tool_calls,
         turn.runs,
         is_final,

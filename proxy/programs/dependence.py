@@ -11,6 +11,9 @@ from turnwise.proxy.programs.program import Program
 from turnwise.proxy.programs.values import Link, LinkKind, ToolRun
 from turnwise.turns import ToolCall
 
+NOTHING: tuple[tuple[Link, ...], tuple[ToolRun, ...]] = ((), ())
+"""What a call depends on that follows none and brings no results."""
+
 FOLLOWS = frozenset({LinkKind.CONTINUE, LinkKind.REWRITE})
 """How a call goes on with the turns of another."""
 

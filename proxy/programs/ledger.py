@@ -9,7 +9,7 @@ from math import fsum
 
 import msgspec
 
-from turnwise.proxy.programs.causes import Cause, Stretch
+from turnwise.proxy.programs.causes import Cause, Stretch, segments
 from turnwise.proxy.programs.critical_path import Dependencies, awaits_tools
 from turnwise.proxy.programs.values import Call, LinkKind
 
@@ -49,7 +49,10 @@ class Ledger(msgspec.Struct, frozen=True, gc=False):
     path: tuple[Stretch, ...]
     """The critical path in order and without holes."""
     slack: dict[str, float]
-    """Of each call and tool run off the path: how much longer it could have taken before anything waited for it."""
+    """Of each call and tool run off the path: how much longer it could have taken before anything waited for it.
+
+    Where the account is made `in_short` it is left empty, and so are the barriers.
+    """
     barriers: dict[str, str]
     """Calls of which nothing says what they waited for, and the call or tool run that they are taken to have waited for."""
     llm_calls: int
@@ -72,12 +75,16 @@ def account(
     *,
     is_running: bool = False,
     price_per_hour: float = 0.0,
+    in_short: bool = False,
 ) -> Ledger:
     """Account for a program by its finished calls, in the order of their ends.
 
     `now` extends the account of a live program to the present: what follows the last end is its client's, a tool's where a
-    result is awaited, or unattributed where `is_running` says that calls have not ended. It takes one pass and one sort.
+    result is awaited, or unattributed where `is_running` says that calls have not ended. It takes one pass and one sort;
+    `in_short` leaves out a quarter of the work, what only people look at.
     """
+    if len(calls) == 1 and now is None and (call := calls[0]).times.arrived <= started_at and not call.runs and not call.links:
+        return _of_one(call, final_answer_tools, price_per_hour)
     start, forks = started_at, 0
     prompt = cached = predicted = completion = 0
     for call in calls:
@@ -95,7 +102,10 @@ def account(
         path.append(_tail(waits, end, now, is_running=is_running))
         end = now
     totals = _totals(waits, path)
-    on_path = {stretch.node for stretch in path if not stretch.is_gap or stretch.cause is Cause.TOOL_RUN}
+    slack: dict[str, float] = {}
+    if not in_short:
+        on_path = {stretch.node for stretch in path if not stretch.is_gap or stretch.cause is Cause.TOOL_RUN}
+        slack = {name: left for name, left in waits.slack().items() if name not in on_path}
     engine_s = totals.get(Cause.PREFILL, 0.0) + totals.get(Cause.DECODE, 0.0)
     return Ledger(
         start,
@@ -104,14 +114,38 @@ def account(
         _sums(path),
         totals,
         tuple(path),
-        {name: slack for name, slack in waits.slack().items() if name not in on_path},
-        waits.barriers(),
+        slack,
+        {} if in_short else waits.barriers(),
         len(calls),
         len(waits.runs),
         forks,
         engine_s,
         engine_s * price_per_hour / SECONDS_PER_HOUR if price_per_hour else None,
         Tokens(prompt, cached, predicted, completion),
+    )
+
+
+def _of_one(call: Call, final_answer_tools: Collection[str], price_per_hour: float) -> Ledger:
+    """Account for a program of one call, which is its own critical path: what clients ask on the side, or without an agent."""
+    start, path = call.times.arrived, segments(call)
+    causes = _sums(path)
+    is_final = call.is_final or _final_tool(call, final_answer_tools)
+    engine_s = causes.get(Cause.PREFILL, 0.0) + causes.get(Cause.DECODE, 0.0)
+    return Ledger(
+        start,
+        path[-1].end - start if path else 0.0,
+        _shown(call, final_answer_tools) - start if is_final else None,
+        causes,
+        dict(causes),
+        tuple(path),
+        {} if path else {call.call_id: 0.0},
+        {},
+        1,
+        0,
+        0,
+        engine_s,
+        engine_s * price_per_hour / SECONDS_PER_HOUR if price_per_hour else None,
+        Tokens(call.prompt_tokens, call.cached_tokens or 0, call.predicted_tokens, call.completion_tokens or 0),
     )
 
 
@@ -137,17 +171,22 @@ def final_call(calls: Sequence[Call], final_answer_tools: Collection[str]) -> Ca
 
 def _ftr(calls: Sequence[Call], start: float, final_answer_tools: Collection[str]) -> float | None:
     call = final_call(calls, final_answer_tools)
-    if call is None:
-        return None
+    return None if call is None else _shown(call, final_answer_tools) - start
+
+
+def _shown(call: Call, final_answer_tools: Collection[str]) -> float:
+    """When the first of a final answer could be seen."""
     times = call.times
     shown = None
     if call.is_stream:
         shown = times.first_tool if _final_tool(call, final_answer_tools) else times.first_visible
-    return (times.ended if shown is None else shown) - start
+    return times.ended if shown is None else shown
 
 
 def _final_tool(call: Call, final_answer_tools: Collection[str]) -> bool:
-    return bool(call.tools) and not call.reason and any(tool.name in final_answer_tools for tool in call.tools)
+    if not call.tools or not final_answer_tools or call.reason:
+        return False
+    return any(tool.name in final_answer_tools for tool in call.tools)
 
 
 def _tail(waits: Dependencies, end: float, now: float, *, is_running: bool) -> Stretch:

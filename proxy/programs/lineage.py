@@ -87,7 +87,7 @@ class Lineage:
             if stored:
                 return Found(CONTINUE, stored[-1])
         if answer is None:
-            found = self._extended(digests, None) or self._answered(CONTINUE, 0, results)
+            found = self._extended(digests, None) or (self._answered(CONTINUE, 0, results) if results else None)
             return found or (self._spawner(quotes(prompt)) if self._by_quote else None)
         said = said_of(answer.said)
         if answer.first:
@@ -162,7 +162,7 @@ class Lineage:
 
     def close(self, node: Node, tool: ToolCall) -> None:
         """The result of a tool call has come, or will not any more."""
-        node.tools = tuple(other for other in node.tools if other is not tool)
+        node.tools = () if len(node.tools) == 1 else tuple(other for other in node.tools if other is not tool)
         if tool.id:
             _remove(self._by_tool, tool.id, node)
         for quote in tool.quotes:
@@ -191,6 +191,8 @@ class Lineage:
         Many conversations may open with the same words, so an opening is gone on from only where no answer stands behind it.
         """
         for at in range(len(digests) - 2, max(-1, len(digests) - 2 - MAX_LOOKED_BACK), -1):
+            if digests[at] not in self._by_prompt:
+                continue
             known = _all(self._by_prompt, digests[at])
             nodes = fitting(known if answer is None else [node for node in known if not node.is_opening], 0, ())
             if nodes:

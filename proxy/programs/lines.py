@@ -119,20 +119,17 @@ class Node(msgspec.Struct, eq=False):
                 yield Waiting(event.tool_call_id, event.tool, self.line.agent, 0, event.told_at, event)
 
 
-class Line:
+class Line(msgspec.Struct, eq=False):
     """One conversation of a program: an agent, a sub-agent, a side call, or a branch of one."""
 
-    __slots__ = ("agent", "head", "name", "nodes", "num_turns", "program")
-
-    def __init__(self, program: Program, agent: int, name: str) -> None:
-        self.program = program
-        self.agent = agent
-        self.name = name
-        self.head: Digest | None = None
-        """What its first prompt began with before anybody said anything, where its client named a session."""
-        self.num_turns = 0
-        self.nodes: tuple[Node, ...] = ()
-        """The newest last, `KEPT_NODES` at most."""
+    program: Program
+    agent: int
+    name: str
+    head: Digest | None = None
+    """What its first prompt began with before anybody said anything, where its client named a session."""
+    num_turns: int = 0
+    nodes: tuple[Node, ...] = ()
+    """The newest last, `KEPT_NODES` at most."""
 
     @property
     def newest(self) -> Node:

@@ -31,8 +31,8 @@ AT_ONCE = 256
 SETTLES_WITHIN_S = 3600.0
 """For how long the calls of a program that has ended are waited for, until it is told of without them."""
 
-TOLD_AT_ONCE = 4
-"""Programs told of in one sweep: each is accounted for, which takes 0.1 ms, and calls wait meanwhile."""
+TOLD_CALLS_AT_ONCE = 16
+"""Calls whose programs are told of in one sweep, one program at least: each takes 20 us, and others wait meanwhile."""
 
 
 class Population:
@@ -90,7 +90,8 @@ class Population:
         self._tenants[tenant.id] = tenant
         tenant.add(program)
         self._programs[program.key.id] = program
-        self.joined.add(program)
+        if program.key.parent_span is not None:
+            self.joined.add(program)
         self._live.add(tenant)
 
     def used(self, tenant: Tenant, program: Program) -> None:
@@ -117,7 +118,7 @@ class Population:
             self._untold.append(program)
 
     def sweep(self, now: float) -> list[Program]:
-        """Those that are to be told of, `TOLD_AT_ONCE` at most; ends those whose time has come."""
+        """Those that are to be told of, as many as have `TOLD_CALLS_AT_ONCE`; ends those whose time has come."""
         for _ in range(AT_ONCE):
             if not self._times or self._times[0][0] > now:
                 break
@@ -135,7 +136,13 @@ class Population:
             program = next(iter(self._unsettled))
             del self._unsettled[program]
             self._untold.append(program)
-        return [self._untold.popleft() for _ in range(min(TOLD_AT_ONCE, len(self._untold)))]
+        told: list[Program] = []
+        num_calls = 0
+        while self._untold and num_calls < TOLD_CALLS_AT_ONCE:
+            program = self._untold.popleft()
+            told.append(program)
+            num_calls += max(1, program.num_ended_calls)
+        return told
 
     def close(self, now: float) -> list[Program]:
         """End all that live; gives all that were not told of, whether or not calls of them run."""

@@ -42,7 +42,7 @@ class Program:
     def __init__(self, key: Key, lineage: Lineage, trace_id: bytes | None, *, owner: int | None = None) -> None:
         self.key = key
         """What it is known by."""
-        self.record = Record(key)
+        self.record = Record(key, key.started_at)
         self.sketch = Sketch()
         """What its graph is, or will be made of."""
         self.lineage = lineage

@@ -10,7 +10,7 @@ from turnwise.events import ToolEvent, ToolStep
 from turnwise.proxy.programs import calls, elsewhere
 from turnwise.proxy.programs.backlog import Backlog
 from turnwise.proxy.programs.belonging import Belonging, head
-from turnwise.proxy.programs.dependence import depends
+from turnwise.proxy.programs.dependence import NOTHING, depends
 from turnwise.proxy.programs.elsewhere import Elsewhere
 from turnwise.proxy.programs.fitting import said_of
 from turnwise.proxy.programs.graph import Begun, Graph, HintReader, Retired
@@ -95,17 +95,18 @@ class Programs:
         program, basis = self._belonging.program(tenant, claims, found, request, now, is_user_last=tail.is_user_last)
         if claims.session:
             tenant.joined(program, claims.session)
-        line = self._belonging.line(program, found, claims.agent)
+        line = self._belonging.line(program, found, claims.agent) if program.lines else program.new_line(claims.agent)
         if claims.session and not line.num_turns:
             line.head = head(request)
-        links, runs = depends(program, found, results, request.arrived_at, self._close)
+        links, runs = depends(program, found, results, request.arrived_at, self._close) if found or results else NOTHING
         is_opening = found is None or found.kind is SPAWN or (found.kind is RETRY and found.node.is_opening)
         node = Node(line, request.call_id, request.arrived_at, request.arrived_at, chain.digests[-1], is_opening)
         lineage.keep(node, prompt, found, continues)
         if found is not None:
             found.node.followed(found.kind, found.tool, line)
         number = program.began(node, now)
-        self._population.used(tenant, program)
+        if number or line.agent:  # else it has just been opened, as the newest
+            self._population.used(tenant, program)
         self._calls[basis] += 1
         if self._tell is not None:
             self._tell(elsewhere.began(program, node, found, results, continues, claims.session))
@@ -115,10 +116,8 @@ class Programs:
         if not program.sketch.begun(begun):
             self._recording.work()
             self._backlog.add(program, begun)
-        key, call_id = program.key, request.call_id
-        return Turn(
-            program, node, key, request, chain, call_id, line.agent, line.name, number, basis, links, runs, trace, hinted
-        )
+        key, call_id, agent = program.key, request.call_id, line.agent
+        return Turn(program, node, key, request, chain, call_id, agent, line.name, number, basis, links, runs, trace, hinted)
 
     def retried(self, turn: Turn, outcome: Outcome) -> None:
         """An attempt failed, and another replica is tried."""
@@ -135,7 +134,8 @@ class Programs:
     def ended(self, turn: Turn, outcome: Outcome, now: float) -> int:  # noqa: ARG002 - its times are in the outcome
         """End a call, whose record `take_calls` makes with those of others; returns how many wait for that."""
         called = outcome.tool_calls
-        tools = tuple(tool for tool in called if tool.name not in self._final_tools) if called else ()
+        finals = self._final_tools
+        tools = tuple(tool for tool in called if tool.name not in finals) if called and finals else called
         node, program = turn.node, turn.program
         node.said = said_of(outcome.answer)
         if not outcome.is_complete or outcome.status != 200:

@@ -35,59 +35,39 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(tuple[Call, ...])
 
 
-class Record:
+class Record(msgspec.Struct, eq=False):
     """One program while it lives: a kilobyte with its key, 430 bytes for each of its last calls and 200 for each one before.
 
     A call is `started`, has `ended` and is `add`ed, once each. Its record is kept as MessagePack, one behind the other, and
     each `PAGE_CALLS` of them compressed. Its sketch comes on top, 28 bytes a segment, or its graph, 36 bytes a row.
     """
 
-    __slots__ = (
-        "_num_loose",
-        "_packed",
-        "_pages",
-        "active_at",
-        "cached_tokens",
-        "completion_tokens",
-        "is_placed",
-        "key",
-        "model",
-        "num_agents",
-        "num_calls",
-        "num_tools",
-        "prompt_tokens",
-        "reported_prompt_tokens",
-        "running",
-        "void_runs",
-    )
-
-    def __init__(self, key: Key) -> None:
-        self.key = key
-        self.running = 0
-        """Calls in flight."""
-        self.is_placed = False
-        """Whether a replica was tried for a call that has ended, or may have been."""
-        self.num_calls = 0
-        """Calls that have ended."""
-        self.num_agents = 0
-        self.num_tools = 0
-        """Tool calls that its answers hold."""
-        self.prompt_tokens = 0
-        self.cached_tokens = 0
-        self.reported_prompt_tokens = 0
-        """Of calls whose engine said how many were cached."""
-        self.completion_tokens = 0
-        self.model = ""
-        """That of the newest call which names one."""
-        self.active_at = key.started_at
-        """When a call last began or ended."""
-        self.void_runs: tuple[ToolRun, ...] = ()
-        """Runs of tools whose results were given to nobody, the `MAX_VOID_RUNS` first."""
-        self._pages: tuple[bytes, ...] = ()
-        self._packed = b""
-        """The calls since the last page."""
-        self._num_loose = 0
-        """How many these are."""
+    key: Key
+    active_at: float
+    """When a call last began or ended; at first, when the program began."""
+    running: int = 0
+    """Calls in flight."""
+    is_placed: bool = False
+    """Whether a replica was tried for a call that has ended, or may have been."""
+    num_calls: int = 0
+    """Calls that have ended."""
+    num_agents: int = 0
+    num_tools: int = 0
+    """Tool calls that its answers hold."""
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    reported_prompt_tokens: int = 0
+    """Of calls whose engine said how many were cached."""
+    completion_tokens: int = 0
+    model: str = ""
+    """That of the newest call which names one."""
+    void_runs: tuple[ToolRun, ...] = ()
+    """Runs of tools whose results were given to nobody, the `MAX_VOID_RUNS` first."""
+    _pages: tuple[bytes, ...] = ()
+    _packed: bytes = b""
+    """The calls since the last page."""
+    _num_loose: int = 0
+    """How many these are."""
 
     def started(self, agent: int, now: float) -> None:
         """A call of conversation `agent` begins."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from turnwise.proxy.programs.graph import HEAD, Begun, Graph, Retired
 from turnwise.proxy.programs.graph.rows import DIGEST_BYTES, DURABLE_HINT, SESSION_HINT
 from turnwise.proxy.programs.record import Record
@@ -15,31 +17,28 @@ Step = Begun | Call | int
 """A call begins, or has ended; or the conversation of an agent of this number is over."""
 
 
-class Sketch:
+class Sketch(msgspec.Struct, eq=False):
     """Its newest prompt while it is one conversation that grows, of which each call begins when the one before has ended.
 
     Then nothing of it can have been given up before its end, and all else that its graph is made of stands in the records of
     its calls. Once it is more than that it is drawn: the graph takes in those calls, and what comes after.
     """
 
-    __slots__ = ("_agent", "_digests", "_ends", "_kinds", "_num_durable", "_past", "_running", "_steps", "graph", "is_ended")
-
-    def __init__(self) -> None:
-        self.graph: Graph | None = None
-        """None until it is drawn."""
-        self.is_ended = False
-        self._running: Begun | None = None
-        """The call that runs, until it is drawn."""
-        self._agent = 0
-        self._digests = b""
-        """Of the newest prompt that has ended, one behind the other, in 16 bytes in place of 57; so are its ends, in four."""
-        self._ends = b""
-        self._kinds: Sequence[SegmentKind] = ()
-        self._num_durable = 0
-        """Segments that hints keep beyond the program."""
-        self._past: Iterator[Step] | None = None
-        self._steps: list[Step] | None = None
-        """What came after it was drawn and waits, hardly ever more than a few; None where nothing does."""
+    graph: Graph | None = None
+    """None until it is drawn."""
+    is_ended: bool = False
+    _running: Begun | None = None
+    """The call that runs, until it is drawn."""
+    _agent: int = 0
+    _digests: bytes = b""
+    """Of the newest prompt that has ended, one behind the other, in 16 bytes in place of 57; so are its ends, in four."""
+    _ends: bytes = b""
+    _kinds: Sequence[SegmentKind] = ()
+    _num_durable: int = 0
+    """Segments that hints keep beyond the program."""
+    _past: Iterator[Step] | None = None
+    _steps: list[Step] | None = None
+    """What came after it was drawn and waits, hardly ever more than a few; None where nothing does."""
 
     def begun(self, call: Begun) -> bool:
         """A call begins; False where it does more than go on with what was said, so that it is the graph's to take in."""

@@ -24,6 +24,9 @@ class Part(IntEnum):
     ATTEMPT = 16
 
 
+_ATTEMPT = int(Part.ATTEMPT)  # every call asks: an attribute of an enumeration takes as long as the digest
+
+
 def span_id(call_id: CallId, part: int) -> bytes:
     """The 8 bytes that name one span of a call; never all zero."""
     made = xxh3_64_digest(call_id.encode(), seed=part)
@@ -32,7 +35,8 @@ def span_id(call_id: CallId, part: int) -> bytes:
 
 def attempt_span(call_id: CallId, number: int) -> bytes:
     """The span of one attempt, which the engine is given as its parent."""
-    return span_id(call_id, Part.ATTEMPT + number)
+    made = xxh3_64_digest(call_id.encode(), seed=_ATTEMPT + number)
+    return made if made != _NONE else b"\1" * 8
 
 
 def tool_span(caller: CallId, tool_call_id: str) -> bytes:
@@ -41,18 +45,13 @@ def tool_span(caller: CallId, tool_call_id: str) -> bytes:
     return made if made != _NONE else b"\1" * 8
 
 
-def trace_id(tenant: str, name: str, epoch: int) -> bytes:
-    """The 16 bytes that name the trace of a program whose client has none."""
-    return blake2b(_seed(b"program", tenant, name, epoch), digest_size=16).digest()
+def program_ids(tenant: str, name: str, epoch: int) -> tuple[bytes, bytes]:
+    """The 8 bytes that name the root of a program's trace, and the 16 that name the trace where its client has none.
 
-
-def root_span(tenant: str, name: str, epoch: int) -> bytes:
-    """The 8 bytes that name the root of a program's trace."""
-    return blake2b(_seed(b"root", tenant, name, epoch), digest_size=8).digest()
-
-
-def _seed(what: bytes, tenant: str, name: str, epoch: int) -> bytes:
-    """All of it, each part with its length before it, so that none can stand in for another's end."""
+    They are digests of all that names a program, each part with its length before it, so that none can stand in for another's
+    end.
+    """
     owner, own, number = tenant.encode(), name.encode(), b"%d" % epoch
-    sizes = (len(what), what, len(owner), owner, len(own), own, len(number), number)
-    return b"8:turnwise%d:%b%d:%b%d:%b%d:%b" % sizes
+    parts = b"%d:%b%d:%b%d:%b" % (len(owner), owner, len(own), own, len(number), number)
+    root = blake2b(b"8:turnwise4:root" + parts, digest_size=8)
+    return root.digest(), blake2b(b"8:turnwise7:program" + parts, digest_size=16).digest()

@@ -112,7 +112,7 @@ class Told:
         self, name, began, count=9, *, session="", outcome=Outcome.OPEN, running=0, waiting=0, calls=None, tenant="t" * 12
     ):
         self.calls = fork_and_join(began)[:count] if calls is None else calls
-        root, trace = spans.root_span(session, name, int(began)), spans.trace_id(session, name, int(began))
+        root, trace = spans.program_ids(session, name, int(began))
         basis = Basis.NAMED if name else Basis.LINEAGE
         self.running = ()
         self.waits = ()

@@ -15,10 +15,8 @@ def wall_ns(moment):
 
 
 def key(name="nightly", *, epoch=0, tenant="acme", **changes):
-    root = spans.root_span(tenant, name, epoch)
-    made = Key(
-        root.hex(), name, tenant, "s-1", epoch, spans.trace_id(tenant, name, epoch), root, None, True, STARTED, Basis.NAMED
-    )
+    root, trace = spans.program_ids(tenant, name, epoch)
+    made = Key(root.hex(), name, tenant, "s-1", epoch, trace, root, None, True, STARTED, Basis.NAMED)
     return replace(made, **changes)
 
 

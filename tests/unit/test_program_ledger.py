@@ -8,6 +8,9 @@ from tests.unit.told_calls import ran, told
 
 from turnwise.proxy.programs.causes import Cause
 from turnwise.proxy.programs.ledger import RUNNING, account
+from turnwise.proxy.programs.values import Attempt, EngineTimes, Times
+from turnwise.turns import ToolCall
+from turnwise.types import ReplicaId
 
 TOOLS = ("final_answer",)
 
@@ -288,3 +291,29 @@ def test_a_ledger_is_json_with_its_causes_by_name():
     found = msgspec.json.decode(msgspec.json.encode(ledger_of(*fork())))
     assert found["causes"]["join_wait"] == 1.0
     assert found["path"][0]["cause"] == "ingest"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"is_final": True},
+        {"is_final": True, "is_stream": False},
+        {"tools": (ToolCall("t1", "final_answer", 4),)},
+        {"reason": "stream_broken"},
+        {"attempts": (Attempt(1, ReplicaId("r0"), "connect_failed", None, 0.3, 0.1),)},
+        {"engine": EngineTimes(0.1, 0.2, 0.3)},
+        {"times": Times(0.0, 0.5, 0.5, 0.5, ended=0.0)},
+    ],
+)
+def test_a_program_of_one_call_is_accounted_for_as_any_other(changes):
+    call = msgspec.structs.replace(told("a", 0.0, 1.0), **changes)
+    # What is asked for up to a moment before the last end is made as for programs of many calls.
+    assert ledger_of(call, price_per_hour=3.6) == ledger_of(call, price_per_hour=3.6, now=0.0)
+
+
+def test_an_account_in_short_leaves_out_what_could_have_taken_longer_and_nothing_else():
+    calls = fork()
+    ledger = ledger_of(*calls)
+    assert ledger.slack
+    assert ledger_of(*calls, in_short=True) == msgspec.structs.replace(ledger, slack={}, barriers={})

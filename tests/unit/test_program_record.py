@@ -45,7 +45,7 @@ def call_of(number: int, agent: int = 0) -> Call:
 
 
 def filled(count: int) -> Record:
-    record = Record(KEY)
+    record = Record(KEY, KEY.started_at)
     for number in range(count):
         record.started(0, 100.0 + number)
         record.ended(100.5 + number, is_placed=True)

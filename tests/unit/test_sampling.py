@@ -3,7 +3,7 @@
 import pytest
 
 from turnwise.proxy.programs.sampling import is_sampled
-from turnwise.proxy.programs.spans import trace_id
+from turnwise.proxy.programs.spans import program_ids
 
 
 @pytest.mark.parametrize(
@@ -14,11 +14,11 @@ def test_a_trace_is_sampled_where_its_last_eight_bytes_lie_below_the_ratio(low, 
 
 
 def test_the_share_of_programs_that_are_traced_is_the_ratio():
-    traced = sum(is_sampled(trace_id("acme", str(number), 0), 0.2) for number in range(5000))
+    traced = sum(is_sampled(program_ids("acme", str(number), 0)[1], 0.2) for number in range(5000))
     assert 0.18 < traced / 5000 < 0.22
 
 
 @pytest.mark.parametrize("inbound", [True, False])
 @pytest.mark.parametrize("ratio", [0.0, 1.0])
 def test_a_clients_own_decision_goes_first(inbound, ratio):
-    assert is_sampled(trace_id("acme", "nightly", 0), ratio, inbound) is inbound
+    assert is_sampled(program_ids("acme", "nightly", 0)[1], ratio, inbound) is inbound

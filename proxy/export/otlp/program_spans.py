@@ -51,7 +51,11 @@ _TOTAL = {cause: wire.number(attribute) for cause, attribute in _by_cause(names.
 def program_spans(ended: Ended, settings: ProgramSettings, wall_ns: WallClock) -> list[bytes]:
     """Make the last spans of a program, each a field `spans`; its root is the last of them."""
     ledger = account(
-        ended.calls, ended.key.started_at, settings.final_answer_tools, price_per_hour=settings.replica_price_per_hour
+        ended.calls,
+        ended.key.started_at,
+        settings.final_answer_tools,
+        price_per_hour=settings.replica_price_per_hour,
+        in_short=True,
     )
     return [*_void_runs(ended, wall_ns), *_gaps(ended.key, ledger, wall_ns), _root(ended, ledger, wall_ns)]
 

@@ -12,7 +12,7 @@ from tests.sink.otlp import Sink
 from tests.sink.records import EPOCH_NS, call, key
 
 from turnwise.proxy.export.otlp import find_target, wire
-from turnwise.proxy.export.otlp.courier import FRAME_RECORDS, Courier
+from turnwise.proxy.export.otlp.courier import FRAME_RECORDS, MAX_FRAME_RECORDS, Courier
 from turnwise.proxy.export.otlp.told import Loss, Order, Record, Report, frame, pack
 from turnwise.proxy.programs.values import Ended, Outcome
 from turnwise.settings import Settings, TraceSettings
@@ -93,6 +93,18 @@ async def test_beside_a_process_that_stands_still_memory_is_bounded_and_every_re
     # Its report of the first may have come before it stood still, or not.
     assert courier.num_exported // 6 + sum(courier.lost.values()) == 10_001
     assert "spans of some calls and programs were not sent" in caplog.text
+
+
+async def test_all_that_has_waited_for_a_process_comes_though_it_is_more_than_a_frame_takes(sink):
+    courier = Courier(order(sink))
+    records = [call(number) for number in range(2 * MAX_FRAME_RECORDS + 1)]
+    for record in records:
+        courier.call_ended(KEY, record)
+    courier.start()
+    await until(lambda sink: len(sink.named("chat")) == len(records), sink)
+    await courier.stop()
+    assert courier.num_exported == len(sink.spans)
+    assert courier.pending_bytes == 0
 
 
 async def test_a_proxy_that_stops_while_there_is_no_process_counts_what_it_held(sink):

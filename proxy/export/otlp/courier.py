@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 FRAME_RECORDS = 64
 """So many that wait make a frame."""
+MAX_FRAME_RECORDS = 1024
+"""More never make one: of a process that gets nothing of its core so many wait that to join them would hold calls for 30 ms."""
 FRAME_WITHIN_S = 0.25
 """After this a frame is made of fewer."""
 
@@ -109,7 +111,8 @@ class Courier:
             self._timer.cancel()
         process = self._process
         if process is not None and process.stdin is not None:
-            self._send()
+            while self._held:
+                self._send()
             process.stdin.close()
         elif self._keeping is not None:
             self._keeping.cancel()  # it pauses between two processes
@@ -145,14 +148,17 @@ class Courier:
             self._timer = asyncio.get_running_loop().call_later(FRAME_WITHIN_S, self._flush)
             return
         self._send()
+        if self._held:
+            self._timer = asyncio.get_running_loop().call_later(FRAME_WITHIN_S, self._flush)
 
     def _send(self) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
         if self._held:
-            self._process.stdin.write(frame(self._held))
-            self._num_told += len(self._held)
-            self._held, self._held_bytes = [], 0
+            sent, self._held = self._held[:MAX_FRAME_RECORDS], self._held[MAX_FRAME_RECORDS:]
+            self._process.stdin.write(frame(sent))
+            self._num_told += len(sent)
+            self._held_bytes -= sum(map(len, sent))
 
     async def _keep(self) -> None:
         """Run one process after another until told to stop."""

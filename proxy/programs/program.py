@@ -205,9 +205,10 @@ class Program:
         """It, for those who export it; it has ended."""
         for line in self.lines:
             for node in line.nodes:
-                self._put_down(node)
+                if node.measured is not None:
+                    self._put_down(node)
         calls = self.record.calls()
-        ended_at = max((call.times.ended for call in calls), default=self.key.started_at)
+        ended_at = max([call.times.ended for call in calls], default=self.key.started_at)
         return Ended(self.key, self.outcome, calls, ended_at, self.record.void_runs)
 
     def _put_down(self, node: Node) -> None:

@@ -135,7 +135,7 @@ class Programs:
         """End a call, whose record `take_calls` makes with those of others; returns how many wait for that."""
         called = outcome.tool_calls
         finals = self._final_tools
-        tools = tuple(tool for tool in called if tool.name not in finals) if called and finals else called
+        tools = tuple([tool for tool in called if tool.name not in finals]) if called and finals else called
         node, program = turn.node, turn.program
         node.said = said_of(outcome.answer)
         if not outcome.is_complete or outcome.status != 200:

@@ -12,6 +12,7 @@ from turnwise.proxy.programs.lineage import HEAD, Found
 from turnwise.proxy.programs.lines import Line, State
 from turnwise.proxy.programs.population import Population
 from turnwise.proxy.programs.program import Program
+from turnwise.proxy.programs.record import Record
 from turnwise.proxy.programs.sampling import is_sampled
 from turnwise.proxy.programs.tenant import Tenant
 from turnwise.proxy.programs.traceparent import ClientSpan
@@ -160,7 +161,7 @@ class Belonging:
             None if follows is None else follows.key.id,
             None if follows is None else follows.key.trace_id,
         )
-        program = Program(key, tenant.lineage, trace_id)
+        program = Program(key, Record(key, now), tenant.lineage, trace_id)
         if follows is not None and not follows.is_live:
             follows.successor = program
         self._population.add(tenant, program, now)

@@ -18,6 +18,7 @@ from turnwise.proxy.programs.lineage import Found
 from turnwise.proxy.programs.lines import Line, Node, State
 from turnwise.proxy.programs.population import Population
 from turnwise.proxy.programs.program import Program
+from turnwise.proxy.programs.record import Record
 from turnwise.proxy.programs.values import Call, Key, LinkKind, Outcome, ToolRun
 from turnwise.turns import MAX_ID_CHARS, MAX_QUOTES, ToolCall
 from turnwise.types import CallId, Digest, ProgramId
@@ -231,7 +232,7 @@ class Elsewhere:
         tenant = self._population.tenant(key.tenant)
         program = self._population.get(key.id)
         if program is None:
-            program = Program(key, tenant.lineage, news.client_trace, owner=sender)
+            program = Program(key, Record(key, key.started_at), tenant.lineage, news.client_trace, sender)
             before = None if key.follows is None else self._population.get(key.follows)
             if before is not None and not before.is_live:
                 before.successor = program

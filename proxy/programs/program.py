@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
+
 from turnwise.events import ToolEvent, ToolStep
 from turnwise.proxy.programs.lineage import Lineage
 from turnwise.proxy.programs.lines import KEPT_NODES, Line, Node, State
@@ -18,54 +20,35 @@ NEVER = float("inf")
 MAX_SESSIONS = 16
 
 
-class Program:
+class Program(msgspec.Struct, eq=False):
     """What is known of a program; it outlives its end for a while, so that what goes on from it is told."""
 
-    __slots__ = (
-        "_by_agent",
-        "is_answered",
-        "key",
-        "lineage",
-        "lines",
-        "looked_at_in",
-        "num_ended_calls",
-        "outcome",
-        "owner",
-        "record",
-        "sessions",
-        "sketch",
-        "successor",
-        "trace_id",
-        "waiting",
-    )
-
-    def __init__(self, key: Key, lineage: Lineage, trace_id: bytes | None, *, owner: int | None = None) -> None:
-        self.key = key
-        """What it is known by."""
-        self.record = Record(key, key.started_at)
-        self.sketch = Sketch()
-        """What its graph is, or will be made of."""
-        self.lineage = lineage
-        """That of its tenant."""
-        self.trace_id = trace_id
-        """The client's trace that it was born in."""
-        self.owner = owner
-        """The sibling worker that opened it, and tells of its end; None is this one."""
-        self.lines: tuple[Line, ...] = ()
-        self.waiting = 0
-        """Tool calls whose results have not come."""
-        self.is_answered = False
-        """Whether the call that ended last gave a final answer."""
-        self.outcome = Outcome.OPEN
-        self.successor: Program | None = None
-        """The program that went on from this one after its end."""
-        self.looked_at_in = NEVER
-        """When it is next looked whether its time has come."""
-        self.sessions: tuple[str, ...] = ()
-        """Sessions that its calls named beside that of its key, `MAX_SESSIONS` at most."""
-        self.num_ended_calls = 0
-        """Calls that it had when it ended."""
-        self._by_agent: dict[str, Line] | None = None
+    key: Key
+    """What it is known by."""
+    record: Record
+    lineage: Lineage
+    """That of its tenant."""
+    trace_id: bytes | None
+    """The client's trace that it was born in."""
+    owner: int | None = None
+    """The sibling worker that opened it, and tells of its end; None is this one."""
+    sketch: Sketch = msgspec.field(default_factory=Sketch)
+    """What its graph is, or will be made of."""
+    lines: tuple[Line, ...] = ()
+    waiting: int = 0
+    """Tool calls whose results have not come."""
+    is_answered: bool = False
+    """Whether the call that ended last gave a final answer."""
+    outcome: Outcome = Outcome.OPEN
+    successor: Program | None = None
+    """The program that went on from this one after its end."""
+    looked_at_in: float = NEVER
+    """When it is next looked whether its time has come."""
+    sessions: tuple[str, ...] = ()
+    """Sessions that its calls named beside that of its key, `MAX_SESSIONS` at most."""
+    num_ended_calls: int = 0
+    """Calls that it had when it ended."""
+    _by_agent: dict[str, Line] | None = None
 
     @property
     def is_live(self) -> bool:

@@ -23,17 +23,17 @@ class Joined:
         return known is None or known[0] == tenant
 
     def add(self, program: Program) -> None:
-        """A program is known, in its client's trace or one of its own."""
+        """A program is known that stands in its client's trace."""
         key = program.key
-        if key.parent_span is not None and self.is_open_to(key.tenant, key.trace_id):
+        if self.is_open_to(key.tenant, key.trace_id):
             _, count = self._traces.get(key.trace_id, (key.tenant, 0))
             self._traces[key.trace_id] = (key.tenant, count + 1)
 
     def remove(self, program: Program) -> None:
-        """A program is known no longer, nor in this trace; a sibling may have joined another tenant's to it meanwhile."""
+        """It is known no longer, nor in this trace; a sibling may have joined another tenant's to it meanwhile."""
         key = program.key
         tenant, count = self._traces.get(key.trace_id, ("", 0))
-        if key.parent_span is None or tenant != key.tenant:
+        if tenant != key.tenant:
             return
         if count > 1:
             self._traces[key.trace_id] = (tenant, count - 1)

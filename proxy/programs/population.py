@@ -174,7 +174,8 @@ class Population:
         self._ended.remove(tenant)
         self._num_ended_calls -= program.num_ended_calls
         del self._programs[program.key.id]
-        self.joined.remove(program)
+        if program.key.parent_span is not None:
+            self.joined.remove(program)
         if not tenant.live and not tenant.ended:
             del self._tenants[tenant.id]
 

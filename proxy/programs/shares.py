@@ -24,30 +24,28 @@ class Shares(Generic[Owner]):
 
     def add(self, owner: Owner) -> None:
         """One more."""
-        count = self._move(owner, 1)
-        self._most = max(self._most, count)
-        self.total += 1
-
-    def remove(self, owner: Owner) -> None:
-        """One less; raises `KeyError` where the owner has none."""
-        count = self._move(owner, -1)
-        if self._most not in self._owners:
-            self._most = count
-        self.total -= 1
-
-    def _move(self, owner: Owner, step: int) -> int:
         count = self._counts.get(owner, 0)
-        if count + step < 0:
-            raise KeyError(owner)
         if count:
             owners = self._owners[count]
             del owners[owner]
             if not owners:
                 del self._owners[count]
-        count += step
-        if count:
-            self._counts[owner] = count
-            self._owners.setdefault(count, {})[owner] = None
-        else:
-            del self._counts[owner]
-        return count
+        count += 1
+        self._counts[owner] = count
+        self._owners.setdefault(count, {})[owner] = None
+        self._most = max(self._most, count)
+        self.total += 1
+
+    def remove(self, owner: Owner) -> None:
+        """One less; raises `KeyError` where the owner has none."""
+        count = self._counts.pop(owner)
+        owners = self._owners[count]
+        del owners[owner]
+        if not owners:
+            del self._owners[count]
+            if count == self._most:
+                self._most = count - 1
+        if count > 1:
+            self._counts[owner] = count - 1
+            self._owners.setdefault(count - 1, {})[owner] = None
+        self.total -= 1

@@ -100,7 +100,9 @@ class Sketch(msgspec.Struct, eq=False):
     def retired(self) -> Retired | None:
         """What is given up with its end, where it was never drawn: all but what others begin with or hints keep."""
         kinds, durable = self._kinds, self._num_durable
-        kept = next((end for end in range(len(kinds), durable, -1) if kinds[end - 1] in HEAD), durable)
+        kept = len(kinds)
+        while kept > durable and kinds[kept - 1] not in HEAD:
+            kept -= 1
         return Retired(self._chain(len(kinds)).digests, kept) if kept < len(kinds) else None
 
     def calls(self, record: Record) -> Iterator[Step]:

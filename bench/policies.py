@@ -41,13 +41,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=12)
     parser.add_argument("--programs", type=int, default=16)
     parser.add_argument("--live", type=int, default=8)
+    parser.add_argument("--blocks", type=int, default=NUM_BLOCKS, help="KV blocks of a replica (default: %(default)s)")
     args = parser.parse_args()
     print("| policy | cached | TTFT mean ms | p99 ms | over round robin |\n|---|---|---|---|---|")
     with ProcessPoolExecutor() as pool:
 
         def mean_of(configuration: str) -> Result:
             seeds = range(1, args.seeds + 1)
-            runs = [pool.submit(run, configuration, seed, args.programs, args.live) for seed in seeds]
+            runs = [pool.submit(run, configuration, seed, args.programs, args.live, args.blocks) for seed in seeds]
             done = [future.result() for future in runs]
             return Result(
                 cached=fmean(result.cached for result in done),
@@ -66,15 +67,15 @@ def main() -> None:
             )
 
 
-def run(configuration: str, seed: int, num_programs: int, live: int) -> Result:
+def run(configuration: str, seed: int, num_programs: int, live: int, num_blocks: int) -> Result:
     """Play one workload under one configuration on a virtual clock."""
     chosen = dict(field.split("=", 1) for field in configuration.split(","))
-    return run_virtual(_run(msgspec.convert(chosen, PolicySettings, strict=False), seed, num_programs, live))
+    return run_virtual(_run(msgspec.convert(chosen, PolicySettings, strict=False), seed, num_programs, live, num_blocks))
 
 
-async def _run(policy: PolicySettings, seed: int, num_programs: int, live: int) -> Result:
+async def _run(policy: PolicySettings, seed: int, num_programs: int, live: int, num_blocks: int) -> Result:
     replicas = tuple(Replica(url=f"http://sim:{9000 + number}", name=f"r{number}") for number in range(NUM_REPLICAS))
-    options = SimOptions(model=MODEL, preset=PRESET, speed=SPEED, num_blocks=NUM_BLOCKS)
+    options = SimOptions(model=MODEL, preset=PRESET, speed=SPEED, num_blocks=num_blocks)
     lines: list[dict[str, object]] = []
     gate = asyncio.Semaphore(live)
     async with MemoryProxy(Settings(replicas=replicas, policy=policy), options) as proxy:

@@ -152,9 +152,10 @@ class KvIndex:
         asked = self._asked.get(names) or self._ask(names)
         hits = asked.no_hits.copy()
         if chain is None or not chain.digests:
-            return Residency(0, False, hits)
+            return Residency(0, False, 0, hits)
         prompt_tokens: int | None = None
         is_taught = False
+        computed_tokens = 0
         surest: tuple[tuple[int, int], ...] = ()
         num_bytes = chain.ends[-1]
         since, since_events = now - self._predicted_ttl_s, now - self._unconfirmed_ttl_s
@@ -163,7 +164,9 @@ class KvIndex:
             if domain.evidence.entries:
                 known = domain.resolve(chain)
                 length = domain.length(chain, known)
-                is_taught = is_taught or known.is_taught
+                if known.is_taught:
+                    is_taught = True
+                    computed_tokens = max(computed_tokens, known.taught_blocks * (domain.block_size or 0))
                 if prompt_tokens is None or known.anchors[-1:] > surest:
                     surest, prompt_tokens = known.anchors[-1:], length
                 put_hits(members, known, chain, length, since, since_events, hits)
@@ -176,7 +179,7 @@ class KvIndex:
             prompt_tokens = round(num_bytes / self._settings.bytes_per_token)
         if self._calls.weighed:
             self._calls.weigh(chain, hits)
-        return Residency(prompt_tokens, is_taught, hits)
+        return Residency(prompt_tokens, is_taught, computed_tokens, hits)
 
     def book(
         self,

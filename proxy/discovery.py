@@ -131,6 +131,7 @@ class Discovery:
             if remembered is None:
                 self._index.drop_blocks(member.id)
             member.life += 1
+            member.turnover.clear()
             member.feed = "none"
             member.following = Following(
                 has_several_ranks=_publishes_by_rank(member.settings, facts),

@@ -59,6 +59,8 @@ class Fleet:
             residency.prompt_tokens,
             residency.is_taught,
             self._num_placements,
+            residency.computed_tokens,
+            now,
         )
 
     def book(self, request: Request, placement: Placement, now: float) -> Lease:
@@ -73,12 +75,12 @@ class Fleet:
         )
         lease = Lease(member, placement, now, member.pending_prefill_tokens(now, rate), self.held, asks_report=asks)
         assigned_s = lease.uncached_tokens / rate + self._settings.policy.decode_s_per_call + placement.terms.transfer_s
-        member.assign(assigned_s, now)
+        member.assign(assigned_s, lease.uncached_tokens, now)
         tokens, reports = placement.prompt_tokens, asks or request.asks_report
         if chain is not None:
             self._index.book(request.call_id, chain, member.id, tokens, now, predicted=placement.hit, reports=reports)
         if self.siblings is not None:
-            self.siblings.booked(request.call_id, chain, member.id, tokens, assigned_s, reports=reports)
+            self.siblings.booked(request.call_id, chain, member.id, tokens, lease.uncached_tokens, assigned_s, reports=reports)
         return lease
 
     def refused(self, replica: ReplicaId, now: float) -> None:

@@ -12,6 +12,7 @@ from turnwise.proxy.following import Following
 from turnwise.proxy.held import HeldState, Holder
 from turnwise.proxy.policy.calibrate import decayed
 from turnwise.proxy.policy.loading import Loading
+from turnwise.proxy.policy.turnover import Turnover
 from turnwise.proxy.wire.ports import Origin
 from turnwise.proxy.workers.ports import NO_LOAD, Siblings
 from turnwise.settings import PolicySettings, Replica
@@ -73,6 +74,8 @@ class Member:
         """Prefill speed learned from its own calls."""
         self.loading = Loading(policy)
         """How fast it brings up blocks from slower media."""
+        self.turnover = Turnover()
+        """How fast its cache is filled anew."""
         self.open_until = 0.0
         """Until when its breaker keeps new calls away, unless nobody else is left."""
         self._recent_s = 0.0
@@ -137,6 +140,7 @@ class Member:
             self._decode_s_per_call,
             self.loading.speeds,
             None if self.capacity_tokens is None else self.capacity_tokens - self.running_tokens,
+            self.turnover.since,
         )
 
     def is_routable(self, now: float) -> bool:
@@ -150,10 +154,12 @@ class Member:
             self._recent_at = now
         return self._recent_s
 
-    def assign(self, seconds: float, now: float) -> None:
-        """Add predicted seconds of a new call."""
+    def assign(self, seconds: float, uncached_tokens: int, now: float) -> None:
+        """Add predicted seconds of a new call, and the tokens that it will have computed."""
         self._recent_s = self.recent_assigned_s(now) + seconds
         self._recent_at = now
+        if self.capacity_tokens is not None and uncached_tokens:
+            self.turnover.add(uncached_tokens, now, self.capacity_tokens)
 
     def pending_prefill_tokens(self, now: float, tokens_per_s: float) -> float:
         """Uncached tokens booked here and not computed by `now`: of the oldest call, those that it had time for are done.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 import xxhash
 
-from turnwise.proxy.policy.score import score
+from turnwise.proxy.policy.score import loss, score
 from turnwise.settings import PolicyName, PolicySettings
 from turnwise.types import FleetView, Placement, ReplicaId, ReplicaView, Request, SegmentKind, Terms
 
@@ -29,8 +29,9 @@ def kv_aware(request: Request, view: FleetView, settings: PolicySettings) -> Pla
     """Choose the fewest predicted seconds; equal costs go to the least busy, then to whose turn it is."""
     del request
     rows: list[tuple[float, int, int, Terms, ReplicaView]] = []
+    lost = loss(view)
     for position, replica in enumerate(_in_turn(view)):
-        terms = score(replica, view.prompt_tokens, settings)
+        terms = score(replica, view.prompt_tokens, settings, lost)
         rows.append((terms.total_s, replica.num_running, position, terms, replica))
     rows.sort()  # no two positions are equal, so that nothing behind them is ever compared
     _, _, _, terms, best = rows[0]

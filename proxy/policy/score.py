@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
+import math
+
+import msgspec
+
 from turnwise.settings import PolicySettings
-from turnwise.types import ReplicaView, Terms
+from turnwise.types import FleetView, ReplicaView, Terms
+
+MIN_ROOMIER = 2.0
+"""How many times longer blocks must live elsewhere for that to keep more of a prompt; less is within the measure's error."""
 
 
-def score(replica: ReplicaView, prompt_tokens: int, settings: PolicySettings) -> Terms:
+class Loss(msgspec.Struct, frozen=True, gc=False):
+    """Tokens of a prompt that were evicted since its last turn."""
+
+    tokens: int
+    turnover_s: float
+    """In what time the replica that lost them computes as much as its cache holds."""
+    now: float = 0.0
+
+
+NO_LOSS = Loss(0, math.inf)
+
+
+def loss(view: FleetView) -> Loss:
+    """What of a prompt was evicted since its last turn: engines have computed it, and no replica holds it any more.
+
+    Where nobody holds any of it, the replica that lost it is not known, and where that one had never to evict, it was not
+    crowding that took it: then all candidates are alike.
+    """
+    if not view.computed_tokens:
+        return NO_LOSS
+    most = max([replica.hit.tokens for replica in view.replicas])
+    tokens = view.computed_tokens - most
+    if not most or tokens <= 0:
+        return NO_LOSS
+    since = max([replica.refilled_since for replica in view.replicas if replica.hit.tokens == most])
+    return NO_LOSS if since == -math.inf else Loss(tokens, view.now - since, view.now)
+
+
+def score(replica: ReplicaView, prompt_tokens: int, settings: PolicySettings, lost: Loss = NO_LOSS) -> Terms:
     """Predict the seconds that a prompt of `prompt_tokens` costs at `replica`, weighted and split into terms.
 
-    Misses count `miss_weight` times, for recomputing also evicts what others would reuse; docs/decisions/0003 has the figures.
+    Misses count `miss_weight` times, for recomputing also evicts what others would reuse. What was `lost` will be lost in each
+    coming turn, but for replicas where blocks live longer. docs/decisions/0003 has the figures.
     """
     hit = replica.hit
     # `max` would take as long as a third of this function.
@@ -24,6 +60,10 @@ def score(replica: ReplicaView, prompt_tokens: int, settings: PolicySettings) ->
     if replica.free_tokens is not None and added_tokens > replica.free_tokens:
         # Tokens that do not fit beside the running calls make somebody wait or be recomputed.
         eviction_s = (added_tokens - replica.free_tokens) / rate
+    if lost.tokens:
+        turnover_s = max(lost.now - replica.refilled_since, lost.turnover_s)
+        crowding = min(1.0, MIN_ROOMIER * lost.turnover_s / turnover_s) if turnover_s else 1.0
+        eviction_s += settings.turns_ahead * crowding * lost.tokens / rate
     queue_s = settings.queue_weight * (replica.pending_prefill_tokens / rate + replica.num_running * replica.decode_s_per_call)
     prefill_s = settings.miss_weight * uncached_tokens / rate
     recent_s = settings.recent_weight * replica.recent_assigned_s

@@ -131,6 +131,7 @@ class Bus:
         chain: PromptChain | None,
         replica: ReplicaId,
         prompt_tokens: int,
+        uncached_tokens: int,
         assigned_s: float,
         *,
         reports: bool,
@@ -139,7 +140,7 @@ class Bus:
         if chain is not None and len(chain.digests) > MAX_BOUNDARIES:
             self.num_oversize += 1
         self._changed[replica] = None
-        self._tell(messages.booked(call_id, chain, replica, prompt_tokens, assigned_s, reports=reports))
+        self._tell(messages.booked(call_id, chain, replica, prompt_tokens, uncached_tokens, assigned_s, reports=reports))
 
     def told(self, news: elsewhere.News) -> None:
         """A call of a program began or ended here, or a program was ended."""

@@ -109,7 +109,7 @@ class Inbox:
             member.elsewhere = Load(num_running, running_tokens, pending_tokens)
 
     def _take_booked(self, item: Booked, member: Member, now: float) -> None:
-        member.assign(item.assigned_s, now)
+        member.assign(item.assigned_s, item.uncached_tokens, now)
         if item.digests:
             chain = PromptChain(item.digests, item.ends, item.answer, item.template)
             self._index.book(item.call_id, chain, member.id, item.prompt_tokens, now, reports=item.reports)

@@ -34,6 +34,8 @@ class Booked(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
     call_id: CallId
     replica: ReplicaId
     prompt_tokens: int
+    uncached_tokens: int
+    """Of the whole prompt."""
     assigned_s: float
     digests: tuple[Digest, ...]
     ends: tuple[int, ...]
@@ -157,17 +159,20 @@ def booked(
     chain: PromptChain | None,
     replica: ReplicaId,
     prompt_tokens: int,
+    uncached_tokens: int,
     assigned_s: float,
     *,
     reports: bool,
 ) -> Booked:
     """The news of a booking; of a chain with too many boundaries, the first ones and their share of the tokens."""
     if chain is None or not chain.digests:
-        return Booked(call_id, replica, 0, assigned_s, (), (), is_whole=True)
+        return Booked(call_id, replica, 0, uncached_tokens, assigned_s, (), (), is_whole=True)
     digests, ends, answer = chain.digests, chain.ends, chain.answer
     is_whole = len(digests) <= MAX_BOUNDARIES
     if not is_whole:
         digests, ends = digests[:MAX_BOUNDARIES], ends[:MAX_BOUNDARIES]
         prompt_tokens = prompt_tokens * ends[-1] // max(1, chain.num_bytes)
         answer = answer if answer is not None and answer.last < MAX_BOUNDARIES else None
-    return Booked(call_id, replica, prompt_tokens, assigned_s, digests, ends, is_whole, answer, chain.template, reports)
+    return Booked(
+        call_id, replica, prompt_tokens, uncached_tokens, assigned_s, digests, ends, is_whole, answer, chain.template, reports
+    )

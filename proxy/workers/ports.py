@@ -31,11 +31,14 @@ class Siblings(Protocol):
         chain: PromptChain | None,
         replica: ReplicaId,
         prompt_tokens: int,
+        uncached_tokens: int,
         assigned_s: float,
         *,
         reports: bool,
     ) -> None:
         """A call of `prompt_tokens` goes to `replica`, which changes its load, and should keep it busy for `assigned_s`.
+
+        It computes `uncached_tokens` of them.
 
         `reports` is whether the replica was told to report all blocks of its prompt.
         """

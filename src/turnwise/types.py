@@ -7,6 +7,7 @@ Times are seconds on one monotonic clock, real or virtual, that is handed to who
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import NewType
@@ -232,6 +233,8 @@ class Residency(msgspec.Struct, frozen=True, gc=False):
     """Length of the prompt: exact where taught, estimated from bytes where not."""
     is_taught: bool
     """Whether some whole prefix of this prompt has been taught by the engine."""
+    computed_tokens: int
+    """How much of this prompt engines have computed before, here or there, by their word."""
     hits: Mapping[ReplicaId, Hit]
 
 
@@ -261,6 +264,8 @@ class ReplicaView(msgspec.Struct, frozen=True, gc=False):
     """Learned from first-token times, or the settings until there is evidence."""
     free_tokens: float | None = None
     """KV room beside what running calls add to the cache; None where the capacity is unknown."""
+    refilled_since: float = -math.inf
+    """Since when it has computed as many tokens as its cache holds; minus infinity where it has not, or nobody knows."""
 
 
 class FleetView(msgspec.Struct, frozen=True, gc=False):
@@ -271,6 +276,10 @@ class FleetView(msgspec.Struct, frozen=True, gc=False):
     is_taught: bool
     turn: int
     """Placements made so far: whose turn it is, and who wins a tie."""
+    computed_tokens: int = 0
+    """How much of the prompt engines have computed before, by their word."""
+    now: float = 0.0
+    """When it was frozen, by the clock of the views."""
 
 
 class Terms(msgspec.Struct, frozen=True, gc=False):
@@ -279,6 +288,7 @@ class Terms(msgspec.Struct, frozen=True, gc=False):
     queue_s: float = 0.0
     prefill_s: float = 0.0
     eviction_s: float = 0.0
+    """What does not fit beside the running calls, and what the next turns would find evicted again."""
     recent_s: float = 0.0
     transfer_s: float = 0.0
     """Bringing up KV blocks from slower media."""

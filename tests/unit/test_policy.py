@@ -100,6 +100,45 @@ def test_a_long_queue_outweighs_a_hit():
     assert chosen(fleet(replica("idle"), replica("holder", hit=900, pending_prefill_tokens=20_000.0))) == "idle"
 
 
+def crowded(hit: int, turnover_s: float = 1.0, **changes) -> ReplicaView:
+    """A replica whose cache turned over within the last `turnover_s`, of a view that is frozen at 100 s."""
+    return replica(f"every {turnover_s:g} s", hit=hit, refilled_since=100.0 - turnover_s, **changes)
+
+
+def evicting(*replicas: ReplicaView, computed_tokens: int = 900) -> FleetView:
+    return msgspec.structs.replace(fleet(*replicas), computed_tokens=computed_tokens, now=100.0)
+
+
+def test_what_was_lost_to_crowding_moves_a_conversation_to_a_replica_that_has_room():
+    view = evicting(crowded(500), replica("empty"))
+    assert chosen(msgspec.structs.replace(view, computed_tokens=500)) == "every 1 s"  # nothing was lost
+    assert chosen(evicting(crowded(500), replica("empty"), computed_tokens=990)) == "every 1 s"  # moving costs more
+    assert place(request(), view, msgspec.structs.replace(SETTINGS, turns_ahead=4.0)).replica == "empty"
+    assert place(request(), view, msgspec.structs.replace(SETTINGS, turns_ahead=0.0)).replica == "every 1 s"
+
+
+def test_no_conversation_moves_where_blocks_live_no_longer():
+    settings = msgspec.structs.replace(SETTINGS, turns_ahead=10.0)
+    for turnover_s in (0.5, 1.0, 2.0):
+        terms = place(request(), evicting(crowded(500), crowded(0, turnover_s)), settings).terms
+        assert terms.prefill_s == pytest.approx(1.5)  # it stays
+        assert terms.eviction_s == pytest.approx(10 * 0.4)
+    assert chosen(evicting(crowded(500), crowded(0, 1000.0)), "kv_aware") == "every 1 s"
+    assert place(request(), evicting(crowded(500), crowded(0, 1000.0)), settings).replica == "every 1000 s"
+
+
+def test_what_is_gone_everywhere_or_was_lost_without_crowding_favours_nobody():
+    lost_everywhere = evicting(crowded(0), replica("empty"))
+    lost_by_a_reset = evicting(replica("reset", hit=100), crowded(0))
+    for view in (lost_everywhere, lost_by_a_reset):
+        settings = msgspec.structs.replace(SETTINGS, turns_ahead=10.0)
+        assert place(request(), view, settings).terms.eviction_s == 0.0
+
+
+def test_of_equal_holders_the_one_that_turns_over_less_is_chosen():
+    assert chosen(evicting(crowded(500), crowded(500, 50.0))) == "every 50 s"
+
+
 def test_equal_costs_take_turns():
     replicas = [replica("a"), replica("b"), replica("c")]
     assert [chosen(fleet(*replicas, turn=turn)) for turn in range(4)] == ["a", "b", "c", "a"]

@@ -53,6 +53,16 @@ def test_a_call_waits_behind_what_siblings_have_booked(crew):
         assert second.book(tokens=300).work_tokens == 1300
 
 
+def test_what_siblings_send_to_a_replica_fills_its_cache(crew):
+    workers = crew()
+    members = [worker.fleet.members[R0] for worker in workers]
+    for member in members:
+        member.capacity_tokens = 1000
+    with workers[0].book(tokens=900), workers[0].book(tokens=200):
+        workers.settle()
+        assert [member.turnover.since for member in members] == [workers.now] * 2
+
+
 def test_a_lost_datagram_heals_with_the_next(crew):
     first, second = workers = crew()
     with first.book(tokens=1000):
@@ -253,7 +263,7 @@ def test_the_largest_news_of_one_call_fit_a_datagram():
     ends = tuple(2**40 + number for number in range(MAX_BOUNDARIES))
     said = LastAnswer(MAX_BOUNDARIES - 1, MAX_BOUNDARIES - 1, Answer(2**64 - 1, 2**64 - 1, 2**64 - 1))
     large = PromptChain(tuple(Digest(bytes(16)) for _ in ends), ends, said, Digest(bytes(16)))
-    news = messages.booked(CallId("x" * 64), large, ReplicaId("r" * 64), 2**40, 1e9, reports=True)
+    news = messages.booked(CallId("x" * 64), large, ReplicaId("r" * 64), 2**40, 2**40, 1e9, reports=True)
     (data,) = messages.encode(Datagram(63, (), (news,)))
     assert len(data) <= MAX_DATAGRAM_BYTES
 

@@ -15,7 +15,7 @@ from turnwise.proxy.wire.answer import Answer
 from turnwise.proxy.wire.framing import read_head
 from turnwise.proxy.wire.outbox import Outbox, Outlet
 from turnwise.proxy.wire.ports import Origin, Outgoing
-from turnwise.proxy.wire.relay import relay
+from turnwise.proxy.wire.relay import Relay
 from turnwise.proxy.wire.upstream_connection import UpstreamConnection
 from turnwise.types import DialectName
 
@@ -78,6 +78,7 @@ class Replica:
             outbox=Outbox(loop),
             clock=clock,
             idle_timeout_s=IDLE_TIMEOUT_S,
+            keepalive_s=IDLE_TIMEOUT_S,
             release=lambda _: True,
             forget=lambda _: None,
         )
@@ -153,30 +154,26 @@ async def relayed(reads, pauses_at):
     ticks = itertools.count(1.0).__next__
     replica, transport, tap = Replica(ticks), Transport(), CHAT.tap(wants_answer=True)
     outlet = Outlet(Outbox(loop), transport)
-    task = loop.create_task(
-        relay(
-            replica,
-            ORIGIN,
-            CALL,
-            Answer(outlet, ASKED, Line(), is_paused=False),
-            answer_headers=lambda head: head,
-            tap=tap,
-            stream_filter=CHAT.usage_filter(),
-            error_event=CHAT.error_event,
-            clock=ticks,
-            loop=loop,
-        )
+    relay = Relay(
+        Answer(outlet, ASKED, Line(), is_paused=False),
+        answer_headers=lambda head: head,
+        tap=tap,
+        stream_filter=CHAT.usage_filter(),
+        error_event=CHAT.error_event,
+        clock=ticks,
+        loop=loop,
     )
-    await asyncio.sleep(0)
+    relay.begin(replica, ORIGIN, CALL)
     for number, read in enumerate(reads):
         if number == pauses_at:
             replica.pause()
             replica.resume()
         replica.connection.data_received(read)
-    result = await task
+    await relay.done
+    relay.end()
     outlet.flush()
     replica.connection.connection_lost(None)
-    return transport.written, result, tap
+    return transport.written, relay, tap
 
 
 def read_by_h11(answer):

@@ -10,5 +10,8 @@ import sys
 from bench.knowledge.rows import ROWS
 from bench.measuring import main
 
+from turnwise import collector
+
 if __name__ == "__main__":
+    collector.tune()  # as the proxy does when it is ready
     sys.exit(main("bench-knowledge", __doc__, ROWS))

@@ -106,14 +106,14 @@ class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     miss_weight: Annotated[
         float,
         Meta(ge=0, description="How many times an uncached prefill second counts; above 1 favours hits over short queues."),
-    ] = 1.5
+    ] = 1.25
     queue_weight: Annotated[float, Meta(ge=0, description="How many times a second of waiting behind other calls counts.")] = (
         1.0
     )
     turns_ahead: Annotated[
         float,
         Meta(ge=0, description="Coming turns for which what a conversation has just lost to eviction counts, where it stays."),
-    ] = 8.0
+    ] = 10.0
     recent_weight: Annotated[float, Meta(ge=0, description="How much of the seconds assigned lately counts as load.")] = 0.05
     recent_half_life_s: Annotated[float, Meta(gt=0, description="Half-life of the seconds assigned lately.")] = 10.0
     prefill_tokens_per_s: Annotated[float, Meta(gt=0, description="Prefill speed of a fleet until one is learned.")] = 8000.0

@@ -61,8 +61,8 @@ def score(replica: ReplicaView, prompt_tokens: int, settings: PolicySettings, lo
         # Tokens that do not fit beside the running calls make somebody wait or be recomputed.
         eviction_s = (added_tokens - replica.free_tokens) / rate
     if lost.tokens:
-        turnover_s = max(lost.now - replica.refilled_since, lost.turnover_s)
-        crowding = min(1.0, MIN_ROOMIER * lost.turnover_s / turnover_s) if turnover_s else 1.0
+        turnover_s, as_crowded_s = lost.now - replica.refilled_since, MIN_ROOMIER * lost.turnover_s
+        crowding = 1.0 if turnover_s <= as_crowded_s else as_crowded_s / turnover_s
         eviction_s += settings.turns_ahead * crowding * lost.tokens / rate
     queue_s = settings.queue_weight * (replica.pending_prefill_tokens / rate + replica.num_running * replica.decode_s_per_call)
     prefill_s = settings.miss_weight * uncached_tokens / rate

@@ -38,9 +38,7 @@ class Siblings(Protocol):
     ) -> None:
         """A call of `prompt_tokens` goes to `replica`, which changes its load, and should keep it busy for `assigned_s`.
 
-        It computes `uncached_tokens` of them.
-
-        `reports` is whether the replica was told to report all blocks of its prompt.
+        It computes `uncached_tokens` of them; `reports` is whether the replica was told to report all blocks of its prompt.
         """
 
     def changed(self, replica: ReplicaId) -> None:

@@ -181,7 +181,8 @@ async def _reach(name: str, endpoint: str, advice: str) -> Check:
         parts = urlsplit(endpoint)
         if parts.scheme != "tcp" or parts.hostname is None or parts.port is None:
             return Check(name, Mark.WARN, f"{endpoint}: not a TCP address, not tried")
-        _, writer = await asyncio.wait_for(asyncio.open_connection(parts.hostname, parts.port), CONNECT_TIMEOUT_S)
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            _, writer = await asyncio.open_connection(parts.hostname, parts.port)
     except (OSError, ValueError) as error:
         return Check(name, Mark.FAIL, f"{endpoint}: {str(error) or type(error).__name__}", f"open the port, or {advice}")
     writer.close()
@@ -209,7 +210,8 @@ async def _hear(events: EventSource, stamp: str) -> None:
 
 async def _stamped(heard: asyncio.Task[None]) -> Check:
     try:
-        await asyncio.wait_for(heard, EVENT_TIMEOUT_S)
+        async with asyncio.timeout(EVENT_TIMEOUT_S):
+            await heard
     except TimeoutError:
         return Check(
             STAMPED, Mark.WARN, "none heard: prompts cannot be taught, hits are predicted", "vLLM 0.32 or later stamps"

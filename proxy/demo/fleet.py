@@ -125,7 +125,8 @@ async def _start(stack: contextlib.AsyncExitStack, arguments: Sequence[str], log
     stack.push_async_callback(_stop, process)
     assert process.stdout is not None
     with contextlib.suppress(TimeoutError):
-        line = await asyncio.wait_for(process.stdout.readline(), START_S)
+        async with asyncio.timeout(START_S):
+            line = await process.stdout.readline()
         if line:
             return msgspec.json.decode(line, type=Addresses)
     raise FleetError(f"`turnwise {' '.join(arguments)}` did not start:\n{_tail(log)}")
@@ -140,7 +141,8 @@ async def _stop(process: Process) -> None:
         return
     process.send_signal(signal.SIGTERM)
     try:
-        await asyncio.wait_for(process.wait(), STOP_S)
+        async with asyncio.timeout(STOP_S):
+            await process.wait()
     except TimeoutError:
         process.kill()
         await process.wait()

@@ -81,3 +81,21 @@ async def test_a_program_that_does_not_answer_what_it_does_not_know_is_shaken_ha
         return await say(method, params, version)
 
     assert (await greet(silent, "auto", {}, 0.0)).version == LEGACY
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_whoever_is_cancelled_as_the_answer_comes_is_cancelled(turns):
+    answer = asyncio.get_running_loop().create_future()
+
+    async def say(method, params, version):
+        return await answer
+
+    greeting = asyncio.create_task(greet(say, "auto", {}, 20.0))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    answer.set_result(DISCOVERED)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    was_running = greeting.cancel()
+    await asyncio.wait((greeting,))
+    assert greeting.cancelled() is was_running

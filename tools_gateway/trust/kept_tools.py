@@ -162,7 +162,8 @@ class KeptTools(ToolRegistry):
             self._stirred.clear()
             pause_s = await self.judge_due(changed)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stirred.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await self._stirred.wait()
 
     async def _keep_written(self) -> None:
         while True:

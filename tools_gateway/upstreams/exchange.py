@@ -200,7 +200,8 @@ class Exchange:
         """
         if self._ends_streams:
             try:
-                await asyncio.wait_for(response.content.readany(), DRAIN_S)
+                async with asyncio.timeout(DRAIN_S):
+                    await response.content.readany()
             except TimeoutError:
                 self._ends_streams = False
 

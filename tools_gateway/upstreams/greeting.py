@@ -60,7 +60,8 @@ async def greet(say: Say, era: Era, capabilities: JsonObject, probe_s: float | N
         return Greeting(MODERN, await _discover(say))
     if era == "auto":
         try:
-            about = await asyncio.wait_for(_discover(say), probe_s)
+            async with asyncio.timeout(probe_s):
+                about = await _discover(say)
         except TimeoutError:
             pass
         except ToolFault as fault:

@@ -173,7 +173,8 @@ class Session:
     async def _judged_within(self, seconds: float) -> None:
         """Wait until it is known whether a connection stands, that long at most."""
         try:
-            await asyncio.wait_for(self._verdict.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._verdict.wait()
         except TimeoutError:
             raise Unsent(Fault.UPSTREAM_DOWN, f"{self._name} is not connected yet") from None
 
@@ -229,7 +230,8 @@ class Session:
                     await self._list_again(connection)
                 continue
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stirred.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await self._stirred.wait()
             self._stirred.clear()
 
     async def _check(self, connection: Connection) -> None:

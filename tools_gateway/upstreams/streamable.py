@@ -227,7 +227,8 @@ class HttpConnection:
 async def _within(telling: Coroutine[None, None, None]) -> None:
     """For a while at most."""
     with suppress(ToolFault, TimeoutError):
-        await asyncio.wait_for(telling, COURTESY_S)
+        async with asyncio.timeout(COURTESY_S):
+            await telling
 
 
 async def _nobody(message: Message) -> None:

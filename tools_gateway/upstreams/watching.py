@@ -88,7 +88,8 @@ class Watching:
                     continue
                 pause_s = AGAIN_S if clock() - began > MAX_AGAIN_S else min(2 * pause_s, MAX_AGAIN_S)
                 try:
-                    await asyncio.wait_for(self._is_other.wait(), pause_s if is_offered else None)
+                    async with asyncio.timeout(pause_s if is_offered else None):
+                        await self._is_other.wait()
                 except TimeoutError:
                     self._missed()
         except Exception:

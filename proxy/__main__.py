@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import logging
 import os
 import re
 import resource
@@ -19,6 +20,7 @@ import msgspec
 import uvloop
 
 from turnwise import __version__, logs, settings_sources
+from turnwise.binding import is_loopback
 from turnwise.engines.sim import server as sim
 from turnwise.errors import SettingsError
 from turnwise.proxy import app, demo, doctor, lint_captures, replay, replicas, watch
@@ -28,6 +30,8 @@ from turnwise.proxy.workers.process import WorkersFailed
 from turnwise.settings import LogLevel, PolicyName, Server, Settings
 from turnwise.settings_sources import LoadedSettings
 from turnwise.tools_gateway import cli as tools
+
+logger = logging.getLogger(__name__)
 
 FLAGS = {
     "host": "server.host",
@@ -177,7 +181,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 def _load(args: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> LoadedSettings:
     file = args.config or (Path(environ["TURNWISE_CONFIG"]) if "TURNWISE_CONFIG" in environ else None)
-    flags = {key: value for flag, key in FLAGS.items() if (value := getattr(args, flag)) is not None}
+    flags = {f"--{flag.replace('_', '-')}": (key, getattr(args, flag)) for flag, key in FLAGS.items()}
     return settings_sources.load(file=file, environ=environ, overrides=args.overrides, flags=flags)
 
 
@@ -192,6 +196,12 @@ def _serve(args: argparse.Namespace) -> int:
     settings = _load_fleet(args)
     otlp.check(settings, os.environ)
     logs.set_up(settings.log.level)
+    if not is_loopback(settings.server.admin_host):
+        logger.warning(
+            "the admin port listens on %s and asks nobody who they are: who reaches it sees the programs of all tenants, "
+            "ends them, and drains replicas; keep it private, or set `server.admin_host` to 127.0.0.1",
+            settings.server.admin_host,
+        )
     _open_as_many_files_as_allowed()
 
     async def serve() -> None:

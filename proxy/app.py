@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import web
 
 from turnwise import collector
+from turnwise.binding import listening_at
 from turnwise.engines.vllm import VllmAdapter
 from turnwise.index import KvIndex
 from turnwise.proxy import warm
@@ -214,5 +215,6 @@ async def _start_admin(admin: web.AppRunner, server: Server, seat: Seat | None) 
     if seat is not None:
         await web.UnixSite(admin, seat.admin_path).start()
         return f"unix:{seat.admin_path}"
-    await web.TCPSite(admin, server.admin_host, server.admin_port).start()
+    with listening_at(server.admin_host, server.admin_port, "server.admin_"):
+        await web.TCPSite(admin, server.admin_host, server.admin_port).start()
     return f"http://{server.admin_host}:{admin.addresses[0][1]}"

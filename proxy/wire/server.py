@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
+from turnwise.binding import listening_at
 from turnwise.proxy.wire.connection import Connection
 from turnwise.proxy.wire.hub import Handler, Hub, RenderError
 from turnwise.settings import Server
@@ -88,7 +89,7 @@ async def serve(
     shares_port: bool = False,
     listens: bool = True,
 ) -> RunningServer:
-    """Listen, and run `handler` as one task for each request; raises `OSError` where the address cannot be bound.
+    """Listen, and run `handler` as one task for each request; raises `OSError` that names the address where it cannot be bound.
 
     With `shares_port`, other processes of this user may listen on the same port, and the kernel deals connections out to all.
     Without `listens` the port is taken, and nobody can connect before `RunningServer.listen`.
@@ -98,12 +99,13 @@ async def serve(
     """
     loop = asyncio.get_running_loop()
     hub = Hub(handler, settings, clock=clock, render_error=render_error, new_id=new_id)
-    listener = await loop.create_server(
-        lambda: Connection(hub, loop),
-        settings.host,
-        settings.port,
-        backlog=_BACKLOG,
-        reuse_port=shares_port or None,
-        start_serving=listens,
-    )
+    with listening_at(settings.host, settings.port, "server."):
+        listener = await loop.create_server(
+            lambda: Connection(hub, loop),
+            settings.host,
+            settings.port,
+            backlog=_BACKLOG,
+            reuse_port=shares_port or None,
+            start_serving=listens,
+        )
     return RunningServer(hub, listener)

@@ -6,6 +6,8 @@ import contextlib
 import socket
 from collections.abc import Iterator
 
+from turnwise.binding import listening_at
+
 _Address = tuple[socket.AddressFamily, tuple[object, ...]]
 
 
@@ -17,11 +19,12 @@ def held_port(host: str, port: int) -> Iterator[int]:
     other processes that would share it.
     """
     with contextlib.ExitStack() as stack:
-        for family, address in _addresses(host, port):
-            if port:
-                _bound(family, _with_port(address, port), shares=False).close()
-            held = stack.enter_context(_bound(family, _with_port(address, port), shares=True))
-            port = held.getsockname()[1]
+        with listening_at(host, port, "server."):
+            for family, address in _addresses(host, port):
+                if port:
+                    _bound(family, _with_port(address, port), shares=False).close()
+                held = stack.enter_context(_bound(family, _with_port(address, port), shares=True))
+                port = held.getsockname()[1]
         yield port
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 
+from turnwise.binding import listening_at
 from turnwise.proxy.app import Addresses
 from turnwise.proxy.workers.admin import WorkersAdmin
 from turnwise.proxy.workers.order import Order
@@ -69,7 +70,8 @@ async def run(settings: Settings, *, stop: asyncio.Event, on_ready: Callable[[Ad
         )
         try:
             await admin.setup()
-            await web.TCPSite(admin, server.admin_host, server.admin_port).start()
+            with listening_at(server.admin_host, server.admin_port, "server.admin_"):
+                await web.TCPSite(admin, server.admin_host, server.admin_port).start()
             admin_url = f"http://{server.admin_host}:{admin.addresses[0][1]}"
             addresses = Addresses(f"http://{server.host}:{port}", admin_url)
             ends_within_s = server.drain_delay_s + server.drain_timeout_s + settings.traces.flush_timeout_s + CUT_S

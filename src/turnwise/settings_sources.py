@@ -14,7 +14,7 @@ import msgspec
 
 from turnwise.errors import SettingsError
 from turnwise.settings import Replica, Settings
-from turnwise.settings_tree import Loaded, SettingDoc, SettingsTree, explain, meant, toml_value
+from turnwise.settings_tree import Flags, Loaded, SettingDoc, SettingsTree, explain, meant, toml_value
 
 ENV_PREFIX = "TURNWISE_"
 TOOLS_ENV = "TOOLS_"
@@ -26,14 +26,11 @@ _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9a-f:.]*:[0-9a-f:.]*")
 LoadedSettings = Loaded[Settings]
 
 
-def load(
-    *, file: Path | None, environ: Mapping[str, str], overrides: Sequence[str], flags: Mapping[str, object]
-) -> LoadedSettings:
+def load(*, file: Path | None, environ: Mapping[str, str], overrides: Sequence[str], flags: Flags) -> LoadedSettings:
     """Put the sources together, later ones over earlier ones.
 
-    `overrides` are `section.key=value` texts; `flags` maps dotted keys to values, None for a flag that was not given. Raises
-    `SettingsError` for a file that cannot be read, an unknown key, a wrong type, a value out of range, or replicas that are not
-    usable: no plain `http://host:port`, or two of one name.
+    `overrides` are `section.key=value` texts. Raises `SettingsError` for a file that cannot be read, an unknown key, a wrong
+    type, a value out of range, or replicas that are not usable: no plain `http://host:port`, or two of one name.
     """
     return _TREE.load(file=file, environ=environ, overrides=overrides, flags=flags)
 

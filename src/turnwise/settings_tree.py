@@ -23,6 +23,9 @@ from turnwise.errors import SettingsError
 
 SettingsT = TypeVar("SettingsT", bound=msgspec.Struct)
 
+Flags = Mapping[str, tuple[str, object]]
+"""Flags of a command line, as they are written there, each with its dotted key and its value, None where it was not given."""
+
 Reader = Callable[[str, object], object]
 """Makes the value of a key that has a shorter form of its own: source, what it says. Raises `SettingsError`."""
 
@@ -82,12 +85,12 @@ class SettingsTree(Generic[SettingsT]):
         self._readers = readers or {}
 
     def load(
-        self, *, file: Path | None, environ: Mapping[str, str], overrides: Sequence[str], flags: Mapping[str, object]
+        self, *, file: Path | None, environ: Mapping[str, str], overrides: Sequence[str], flags: Flags
     ) -> Loaded[SettingsT]:
         """Put the sources together, later ones over earlier ones.
 
-        `overrides` are `section.key=value` texts; `flags` maps dotted keys to values, None for a flag that was not given.
-        Raises `SettingsError` for a file that cannot be read, an unknown key, a wrong type or a value out of range.
+        `overrides` are `section.key=value` texts. Raises `SettingsError` for a file that cannot be read, an unknown key, a
+        wrong type or a value out of range.
         """
         values = {key: leaf.default for key, leaf in self.leaves.items()}
         sources = dict.fromkeys(self.leaves, "default")
@@ -95,7 +98,7 @@ class SettingsTree(Generic[SettingsT]):
             *(self._from_file(file) if file is not None else ()),
             *self._from_environ(environ),
             *_from_overrides(overrides),
-            *(_Given("flag", key, value, is_text=True) for key, value in flags.items() if value is not None),
+            *(_Given(flag, key, value, is_text=True) for flag, (key, value) in flags.items() if value is not None),
         ):
             values[given.key] = self._convert(given)
             sources[given.key] = given.source

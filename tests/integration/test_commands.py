@@ -117,15 +117,39 @@ def test_config_prints_each_value_with_its_source(capsys, tmp_path):
     assert "default" in line_of["queue_weight"]
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "proxy.internal"])
+def test_an_admin_port_that_others_reach_is_warned_of(capsys, host):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        admin = ("--set", f"server.admin_host={host}")
+        _, _, err = run(capsys, "serve", "--replica", "http://127.0.0.1:9", "--port", port, *admin)
+        _, _, local = run(capsys, "serve", "--replica", "http://127.0.0.1:9", "--port", port)
+    assert f"the admin port listens on {host} and asks nobody who they are" in err
+    assert "`server.admin_host`" in err
+    assert "asks nobody" not in local
+
+
 def test_a_taken_port_is_said_in_one_line(capsys):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
         status, _, err = run(capsys, "serve", "--replica", "http://127.0.0.1:9", "--port", port, "--admin-port", "0")
+    assert (status, err) == (
+        1,
+        f"turnwise: cannot listen: 127.0.0.1:{port}: Address already in use; see `server.host` and `server.port`\n",
+    )
+
+
+def test_a_host_that_nobody_knows_is_named_with_its_setting(capsys):
+    where = ("--port", "0", "--admin-port", "0", "--set", "server.admin_host=nobody.invalid")
+    status, _, err = run(capsys, "serve", "--replica", "http://127.0.0.1:9", *where)
     assert status == 1
-    assert "Traceback" not in err
-    assert "cannot listen" in err
+    said = err.splitlines()[-1]
+    assert said.startswith("turnwise: cannot listen: nobody.invalid:0: ")
+    assert said.endswith("; see `server.admin_host` and `server.admin_port`")
 
 
 async def examine(engine=None, *, settings=None, **options):

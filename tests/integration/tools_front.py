@@ -223,7 +223,7 @@ async def serving(
     """A stage whose front serves on a free port of loopback."""
     stage = Stage(tools or [tool("echo")], settings, tokens)
     front = McpFront(stage.settings, stage.rooms, stage.told)
-    bound = bind("127.0.0.1", 0)
+    bound = bind("127.0.0.1", 0, "front.")
     stage.url = f"http://127.0.0.1:{bound.getsockname()[1]}/mcp"
     async with front.serving(bound), stage.client:
         yield stage

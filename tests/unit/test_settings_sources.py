@@ -37,11 +37,11 @@ def test_each_source_wins_over_the_ones_before(tmp_path):
         toml,
         environ={"TURNWISE_SERVER__PORT": "11", "TURNWISE_SERVER__ADMIN_PORT": "12", "TURNWISE_SERVER__MAX_HEAD_BYTES": "3000"},
         overrides=["server.port=21", "server.admin_port=22"],
-        flags={"server.port": 31, "server.host": None},
+        flags={"--port": ("server.port", 31), "--host": ("server.host", None)},
     )
     server = loaded.settings.server
     assert (server.port, server.admin_port, server.max_head_bytes, server.head_timeout_s) == (31, 22, 3000, 3.0)
-    assert loaded.sources["server.port"] == "flag"
+    assert loaded.sources["server.port"] == "--port"
     assert loaded.sources["server.admin_port"] == "--set"
     assert loaded.sources["server.max_head_bytes"] == "TURNWISE_SERVER__MAX_HEAD_BYTES"
     assert loaded.sources["server.head_timeout_s"] == str(tmp_path / "turnwise.toml")
@@ -79,7 +79,7 @@ def test_a_value_that_is_none_of_the_allowed_ones_is_answered_with_all_of_them()
 
 @pytest.mark.parametrize("path", ["sleep", "", "/x?y=1", "/x#y"])
 def test_a_path_that_no_request_can_have_is_not_allowed(path):
-    assert "`surface.allow_paths`" in refusal(flags={"surface.allow_paths": [path]})
+    assert "`surface.allow_paths`" in refusal(flags={"--allow-path": ("surface.allow_paths", [path])})
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_path_that_no_request_can_have_is_not_allowed(path):
         ({"overrides": ["edits.request_id=maybe"]}, ("--set", "`edits.request_id`")),
         ({"environ": {"TURNWISE_SERVER__PROT": "1"}}, ("TURNWISE_SERVER__PROT", "did you mean `TURNWISE_SERVER__PORT`?")),
         ({"environ": {"TURNWISE_SERVER__PORT": "x"}}, ("TURNWISE_SERVER__PORT", "`server.port`", "'x'")),
-        ({"flags": {"server.port": 1.5}}, ("flag", "`server.port`")),
+        ({"flags": {"--port": ("server.port", 1.5)}}, ("--port: ", "`server.port`")),
     ],
 )
 def test_a_wrong_value_or_key_names_its_source_and_what_was_meant(kwargs, parts):
@@ -117,7 +117,7 @@ def test_variables_of_others_are_left_alone():
 
 def test_two_replicas_cannot_share_a_url():
     with pytest.raises(SettingsError, match="two replicas are at http://a:1"):
-        load(file=None, environ={}, overrides=(), flags={"replicas": ["x=http://a:1", "y=http://a:1/"]})
+        load(file=None, environ={}, overrides=(), flags={"--replica": ("replicas", ["x=http://a:1", "y=http://a:1/"])})
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
@@ -151,8 +151,8 @@ def test_replicas_are_read_from_tables_texts_and_flags(tmp_path):
     )
     texts = ["http://a:1", "two=http://b", "http://c"]
     assert load_from(environ={"TURNWISE_REPLICAS": ", ".join(texts)}).settings.replicas == expected
-    assert load_from(flags={"replicas": texts}).settings.replicas == expected
-    assert load_from(flags={"replicas": texts[:1]}).sources["replicas"] == "flag"
+    assert load_from(flags={"--replica": ("replicas", texts)}).settings.replicas == expected
+    assert load_from(flags={"--replica": ("replicas", texts[:1])}).sources["replicas"] == "--replica"
 
 
 def test_a_replica_on_ipv6_is_named_without_brackets():

@@ -42,8 +42,8 @@ async def run(
     Raises `OSError` where a port or the socket is taken, `SettingsError` where what the file names cannot be had.
     """
     with (
-        bind(settings.front.host, settings.front.port) as front,
-        bind(settings.front.admin_host, settings.front.admin_port) as admin,
+        bind(settings.front.host, settings.front.port, "front.") as front,
+        bind(settings.front.admin_host, settings.front.admin_port, "front.admin_") as admin,
     ):
         gateway = Gateway(settings, environ)
         async with _working(gateway), _admin_on(gateway, admin), gateway.front.serving(front):

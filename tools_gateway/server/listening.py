@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import uvicorn
 
+from turnwise.binding import listening_at
 from turnwise.tools_gateway.server.asgi import App
 
 BACKLOG = 1024
@@ -43,16 +44,17 @@ class Listening(uvicorn.Server):
         yield
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A socket that is bound; raises `OSError` naming the address, where the port is taken say."""
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    bound = socket.socket(family, kind, protocol)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-        bound.listen(BACKLOG)
-    except OSError as error:
-        bound.close()
-        raise OSError(error.errno, f"{host}:{port}: {error.strerror}") from error
+def bind(host: str, port: int, settings: str) -> socket.socket:
+    """A socket that is bound; raises `OSError` naming the address and its settings, where the port is taken say."""
+    with listening_at(host, port, settings):
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        bound = socket.socket(family, kind, protocol)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(address)
+            bound.listen(BACKLOG)
+        except OSError:
+            bound.close()
+            raise
     bound.setblocking(False)
     return bound

@@ -23,7 +23,7 @@ from turnwise import __version__, logs, settings_sources
 from turnwise.binding import is_loopback
 from turnwise.engines.sim import server as sim
 from turnwise.errors import SettingsError
-from turnwise.proxy import app, demo, doctor, lint_captures, replay, replicas, watch
+from turnwise.proxy import app, demo, doctor, examples, lint_captures, replay, replicas, watch
 from turnwise.proxy.export import otlp
 from turnwise.proxy.workers import supervisor
 from turnwise.proxy.workers.process import WorkersFailed
@@ -48,7 +48,7 @@ FLAGS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0 done, 1 failed, 2 called wrongly."""
-    args, unknown = _parser().parse_known_args(argv)
+    args, unknown = command_line().parse_known_args(argv)
     if unknown:
         args.parser.error(f"unrecognized argument: {unknown[0]}{_meant(unknown[0], args.parser)}")
     try:
@@ -64,17 +64,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """What reads the command line."""
     parser = argparse.ArgumentParser(
         prog="turnwise",
         description="Sidecar proxy and KV-aware load balancer for LLM agents: point base_url at it and change nothing else.",
-        epilog="Start with `turnwise demo`; then `turnwise doctor --replica URL` and `turnwise serve --replica URL`.",
+        epilog=examples.BEGIN,
+        formatter_class=examples.Help,
     )
     parser.add_argument("--version", action="version", version=f"turnwise {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     serve = commands.add_parser(
-        "serve", help="run the proxy in front of replicas", description="Run the proxy in front of replicas."
+        "serve",
+        help="run the proxy in front of replicas",
+        description="Run the proxy in front of replicas.",
+        epilog=examples.SERVE,
+        formatter_class=examples.Help,
     )
     _add_settings(serve)
     serve.set_defaults(run=_serve, parser=serve)
@@ -138,13 +144,21 @@ def _parser() -> argparse.ArgumentParser:
     demo_parser.set_defaults(run=demo.run, parser=demo_parser)
 
     replay_parser = commands.add_parser(
-        "replay", help="replay a recorded trace on a virtual fleet, policy by policy", description=replay.DESCRIPTION
+        "replay",
+        help="replay a recorded trace on a virtual fleet, policy by policy",
+        description=replay.DESCRIPTION,
+        epilog=examples.REPLAY,
+        formatter_class=examples.Help,
     )
     replay.add_arguments(replay_parser)
     replay_parser.set_defaults(run=replay.run, parser=replay_parser)
 
     lint_parser = commands.add_parser(
-        "lint", help="find what breaks the prompt prefixes of captured calls", description=lint_captures.DESCRIPTION
+        "lint",
+        help="find what breaks the prompt prefixes of captured calls",
+        description=lint_captures.DESCRIPTION,
+        epilog=examples.LINT,
+        formatter_class=examples.Help,
     )
     lint_captures.add_arguments(lint_parser)
     lint_parser.set_defaults(run=lint_captures.run, parser=lint_parser)
@@ -158,18 +172,19 @@ def _meant(flag: str, parser: argparse.ArgumentParser) -> str:
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with settings (docs/settings.md)")
-    parser.add_argument(
+    group = parser.add_argument_group("settings (docs/settings.md)")
+    group.add_argument("--config", type=Path, metavar="FILE", help="TOML file with settings; so does TURNWISE_CONFIG name one")
+    group.add_argument(
         "--replica", action="append", metavar="[NAME=]URL", help="a replica, `http://host:port`; may be given several times"
     )
-    parser.add_argument("--host", help="address that clients connect to")
-    parser.add_argument("--port", type=int, help="port that clients connect to")
-    parser.add_argument("--admin-port", type=int, help="port of the admin API and /metrics")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes that serve; one core each")
-    parser.add_argument("--policy", choices=get_args(PolicyName), help="how a replica is chosen")
-    parser.add_argument("--allow-path", action="append", metavar="PATH", help="relay this path too; may be given several times")
-    parser.add_argument("--log-level", choices=get_args(LogLevel), help="lowest level written")
-    parser.add_argument(
+    group.add_argument("--host", metavar="ADDRESS", help="address that clients connect to")
+    group.add_argument("--port", type=int, metavar="N", help="port that clients connect to")
+    group.add_argument("--admin-port", type=int, metavar="N", help="port of the admin API and /metrics")
+    group.add_argument("--workers", type=int, metavar="N", help="processes that serve; one core each")
+    group.add_argument("--policy", choices=get_args(PolicyName), help="how a replica is chosen")
+    group.add_argument("--allow-path", action="append", metavar="PATH", help="relay this path too; may be given several times")
+    group.add_argument("--log-level", choices=get_args(LogLevel), help="lowest level written")
+    group.add_argument(
         "--set",
         action="append",
         default=[],

@@ -69,10 +69,8 @@ def shown(replicas: Sequence[Mapping[str, Any]]) -> RenderableType:
     table.add_column("events", no_wrap=True)
     for heading in ("running", "blocks", "predicted", "trust", "accuracy"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("states", overflow="fold")
     for replica in replicas:
         health, feed, cache = _health(replica), replica["feed"], replica["cache"] or {}
-        states = ", ".join(state["state"] for state in replica["states"])
         table.add_row(
             replica["name"],
             Text(health, HEALTH_STYLES[health]),
@@ -82,7 +80,6 @@ def shown(replicas: Sequence[Mapping[str, Any]]) -> RenderableType:
             f"{cache.get('num_predicted_tokens', 0):,}",
             _trust(cache),
             _accuracy(cache),
-            Text(states, "yellow") if states else Text("-", "dim"),
         )
     return Group(table, *_slower(replicas), *_explained(replicas))
 

@@ -132,5 +132,5 @@ def advice() -> RenderableType:
         Text("  curl -s http://127.0.0.1:9080/v1/calls", style="cyan"),
         Text("    why each call went where it went"),
         Text("  turnwise tools serve --config tools.toml", style="cyan"),
-        Text("    your MCP servers behind one address, and those tools early that you mark so: docs/tools.md"),
+        Text("    your MCP servers behind one address: docs/tools.md"),
     )

@@ -95,6 +95,8 @@ def policies_of(args: argparse.Namespace) -> dict[str, PolicySettings]:
     found: dict[str, PolicySettings] = {}
     for words in chosen:
         name, _, rest = words.partition(":")
+        if name not in get_args(PolicyName):
+            raise OptionError(f"--policy {words}: there is no policy {name!r}; there are {', '.join(get_args(PolicyName))}")
         fields = {"name": name}
         for field in filter(None, rest.split(",")):
             key, separator, value = field.partition("=")

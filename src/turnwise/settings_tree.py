@@ -201,7 +201,10 @@ def explain(error: msgspec.ValidationError, wanted: Any = None) -> str:
     if get_origin(base_of(wanted)) is Literal:
         return f"must be {_range(base_of(wanted), ())}"
     text = _GOT.sub("", str(error))
-    return text[0].lower() + text[1:]
+    text = text[0].lower() + text[1:]
+    if " matching regex " in text and (said := next((meta.description for meta in _parts(wanted)[1] if meta.pattern), None)):
+        return f"{text} ({said.rstrip('.')})"
+    return text
 
 
 def _typed(source: str, key: str, value: object, wanted: Any, *, is_strict: bool) -> object:

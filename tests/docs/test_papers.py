@@ -88,7 +88,7 @@ def turnwise_commands():
 
 @pytest.mark.parametrize("arguments", list(turnwise_commands()))
 def test_every_turnwise_command_in_a_paper_is_understood(arguments):
-    parsed = cli._parser().parse_args(arguments)
+    parsed = cli.command_line().parse_args(arguments)
     assert callable(parsed.run)
 
 

@@ -17,8 +17,8 @@ from turnwise.engines.sim.api import SimEngine
 from turnwise.engines.sim.options import SimOptions
 from turnwise.engines.sim.server import serve_sim
 from turnwise.events import EventSourceInfo, ReplicaFacts
-from turnwise.proxy import doctor
-from turnwise.proxy.__main__ import main
+from turnwise.proxy import doctor, examples
+from turnwise.proxy.__main__ import command_line, main
 from turnwise.settings import Replica, Settings, ToolSettings, TraceSettings
 from turnwise.tools_gateway.link import Link
 
@@ -48,6 +48,28 @@ def test_every_command_explains_itself(capsys, command):
     assert status == 0
     assert out.startswith("usage: turnwise")
     assert len(out.splitlines()) > 8
+
+
+EXAMPLES = [
+    line.strip() for text in (examples.BEGIN, examples.SERVE, examples.REPLAY, examples.LINT) for line in text.splitlines()
+]
+
+
+@pytest.mark.parametrize("command", [(), ("serve",), ("replay",), ("lint",)])
+def test_examples_keep_their_lines_in_a_terminal_of_80(capsys, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = run(capsys, *command, "--help")
+    shown = {line.strip() for line in out.splitlines()}
+    assert len(shown & {line for line in EXAMPLES if "turnwise " in line}) >= 2
+    assert all(len(line) <= 80 for line in out.splitlines() if "{kv_aware" not in line)
+
+
+@pytest.mark.parametrize("example", [line for line in EXAMPLES if line.startswith("turnwise ")])
+def test_an_example_of_the_help_is_a_command_that_there_is(example):
+    _, *words = example.split()
+    args, unknown = command_line().parse_known_args(words)
+    assert not unknown
+    assert callable(args.run)
 
 
 def test_a_wrong_flag_says_so_and_exits_2(capsys):

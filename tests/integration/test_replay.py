@@ -119,7 +119,7 @@ def test_a_broken_trace_is_named_with_its_line_and_ends_with_2(tmp_path, capsys)
     ("args", "problem"),
     [
         (["weka.jsonl", "--open"], "does not say when its sessions began"),
-        (["mooncake.jsonl", "--policy", "best"], "--policy best: Invalid enum value 'best'"),
+        (["mooncake.jsonl", "--policy", "best"], "--policy best: there is no policy 'best'; there are kv_aware, prefix, "),
         (["mooncake.jsonl", "--policy", "kv_aware:speed=3"], "--policy kv_aware:speed=3: "),
         (["mooncake.jsonl", "--policy", "kv_aware:name=prefix"], "is not KEY=VALUE"),
         (["mooncake.jsonl", "--plot", "p.gif"], "--plot writes .svg and .png"),

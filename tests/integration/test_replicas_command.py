@@ -111,21 +111,48 @@ def test_where_no_proxy_answers_it_says_so_and_what_to_check(capsys):
 
 
 @pytest.mark.parametrize("url", ["nonsense", "http://", "http://[::1"])
-def test_an_address_that_is_none_is_said_in_one_line(capsys, url):
+def test_an_address_that_is_none_is_said_with_how_to_write_one(capsys, url):
     assert main(["replicas", "--admin", url]) == 1
-    assert capsys.readouterr().err.count("\n") == 1
+    assert capsys.readouterr().err == f"turnwise: --admin {url}: write http://host:port\n"
 
 
-@pytest.mark.parametrize("answer", ['{"replicas": 3}', "<html>", '{"other": []}'])
-async def test_what_is_no_admin_port_is_told_apart(capsys, answer):
+CLIENT_PORT = (
+    '{"error":{"message":"there is no /v1/replicas here","type":"not_found_error","param":null,"code":"unknown_path"}}'
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"), [(200, '{"replicas": 3}'), (200, "<html>"), (200, '{"other": []}'), (404, CLIENT_PORT), (404, "no")]
+)
+async def test_what_is_no_admin_port_is_told_apart(capsys, status, answer):
     async def other(_request):
-        return web.Response(text=answer)
+        return web.Response(text=answer, status=status)
 
     app = web.Application()
     app.add_routes([web.get("/v1/replicas", other)])
     async with TestServer(app) as server:
         assert await asyncio.to_thread(main, ["replicas", "--admin", str(server.make_url(""))]) == 1
-    assert "is no proxy's admin port" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "is no proxy's admin port" in said
+    assert said.count("\n") == 1
+
+
+async def test_a_fault_of_the_admin_port_is_told_by_its_status(capsys):
+    async def broken(_request):
+        return web.Response(status=503)
+
+    app = web.Application()
+    app.add_routes([web.get("/v1/replicas", broken)])
+    async with TestServer(app) as server:
+        assert await asyncio.to_thread(main, ["replicas", "--admin", str(server.make_url(""))]) == 1
+    assert "503 Service Unavailable; is `turnwise serve` running" in capsys.readouterr().err
+
+
+async def test_a_replica_without_a_name_of_its_own_has_one_line_of_80_cells():
+    async with admin_port(stale) as url:
+        rows = await asyncio.to_thread(replicas.asked, url)
+    rows[1]["name"] = "10.20.30.40:8000"
+    assert printed(rows, 80).splitlines()[2].startswith("10.20.30.40:8000  ready ")
 
 
 async def test_several_workers_tell_every_state_that_any_of_them_finds():

@@ -94,6 +94,10 @@ def test_a_path_that_no_request_can_have_is_not_allowed(path):
         ({"overrides": ["server.head_timeout_s=nan"]}, ("--set", "`server.head_timeout_s`")),
         ({"overrides": ["policy.name=fastest"]}, ("--set", "`policy.name`", "'fastest'")),
         ({"overrides": ["edits.request_id=maybe"]}, ("--set", "`edits.request_id`")),
+        (
+            {"overrides": ["traces.endpoint=foo"]},
+            ("--set", "`traces.endpoint`", "(OTLP endpoint, `http://host:4318`, ", "'foo'"),
+        ),
         ({"environ": {"TURNWISE_SERVER__PROT": "1"}}, ("TURNWISE_SERVER__PROT", "did you mean `TURNWISE_SERVER__PORT`?")),
         ({"environ": {"TURNWISE_SERVER__PORT": "x"}}, ("TURNWISE_SERVER__PORT", "`server.port`", "'x'")),
         ({"flags": {"--port": ("server.port", 1.5)}}, ("--port: ", "`server.port`")),

@@ -176,6 +176,8 @@ async def test_the_gateway_hears_of_an_approval_by_itself(place, monkeypatch):
 
 def test_tools_are_listed_with_why_they_may_not_be_called(place):
     assert "no tool is known" in place.turnwise("list")[1]
+    status, said = place.turnwise("approve", "--all", "--yes")
+    assert (status, "no tool is known yet: `turnwise tools serve` asks upstreams" in said) == (1, True)
     place.learn(A, [definition("x"), definition("y"), {}])
     place.turnwise("approve", "a__x", "--yes")
     status, said = place.turnwise("list")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from turnwise.admin.words import clean, plural
 from turnwise.errors import SettingsError
 from turnwise.tools_gateway.cli.arguments import add_settings, load_settings
+from turnwise.tools_gateway.cli.listing import NOTHING_KNOWN
 
 if TYPE_CHECKING:
     from turnwise.tools_gateway.registry.pending import Pending
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show and approve; returns 1 where nothing was approved that was named."""
+    """Show and approve; returns 1 where nothing was approved that was named, or no tool is known."""
     # Loaded here: the proxy's command line reads this module too, and never needs schemas.
     from turnwise.tools_gateway.registry.pending import approved, pending  # noqa: PLC0415 - see above
     from turnwise.tools_gateway.trust.state import StateFolder  # noqa: PLC0415 - see above
@@ -46,7 +47,11 @@ def run(args: argparse.Namespace) -> int:
     if args.tenant and args.tenant not in {tenant.name for tenant in settings.tenants}:
         raise SettingsError(f"there is no tenant {args.tenant} in the file")
     folder = StateFolder(settings.trust.state_dir)
-    waiting = pending(settings, folder.pins(), folder.seen(), args.tenant)
+    seen = folder.seen()
+    if not seen.upstreams:
+        print(NOTHING_KNOWN, file=sys.stderr)
+        return 1
+    waiting = pending(settings, folder.pins(), seen, args.tenant)
     unknown = [name for name in args.names if not any(_is_meant(found, name) for found in waiting)]
     for name in unknown:
         print(f"nothing of {clean(name)} waits to be approved", file=sys.stderr)

@@ -25,6 +25,8 @@ DESCRIPTION = (
 PIPED_WIDTH = 4096
 """Cells of a line that no person reads: whoever searches for a name must find it whole."""
 
+NOTHING_KNOWN = "no tool is known yet: `turnwise tools serve` asks upstreams, and keeps what they list in its trust.state_dir"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what it takes."""
@@ -88,7 +90,7 @@ def _marks(marks: Marks) -> str:
 
 def _sum(tools: Sequence[Tool], tenant: str) -> str:
     if not tools:
-        return "no tool is known: a gateway that has run with a trust.state_dir keeps what upstreams list"
+        return NOTHING_KNOWN
     num_ready = sum(tool.state == "ready" for tool in tools)
     of = f" by {tenant}" if tenant else ""
     return f"{plural(len(tools), 'tool')}, {num_ready} may be called{of}"

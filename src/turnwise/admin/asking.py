@@ -38,6 +38,7 @@ class Whom(msgspec.Struct, frozen=True):
 
 class _Error(msgspec.Struct, frozen=True):
     message: str
+    code: str | None = None
 
 
 class _Refusal(msgspec.Struct, frozen=True):
@@ -53,14 +54,18 @@ def ask(url: str, path: str, kind: type[T], whom: Whom, *, method: str = "GET", 
     """What the admin port at `url` answers, as `kind`; raises `NoAnswer`, and `Refused` where it says why not."""
     try:
         answer = httpx.request(method, f"{url.rstrip('/')}{path}", params=query, timeout=TIMEOUT_S, trust_env=False)
-        if answer.is_client_error and (refusal := _refusal(answer.content)) is not None:
-            raise Refused(refusal, answer.status_code)
-        answer.raise_for_status()
-        return msgspec.json.decode(answer.content, type=kind)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise NoAnswer(f"no {whom.name} answers at {url}: {str(error) or type(error).__name__}; {whom.advice}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        # The client port of a proxy answers in errors too, of an API's shape: these have a code.
+        if answer.is_client_error and (refusal := _refusal(answer.content)) is not None and refusal.code is None:
+            raise Refused(refusal.message, answer.status_code)
+        if answer.is_server_error:
+            raise NoAnswer(f"no {whom.name} answers at {url}: {answer.status_code} {answer.reason_phrase}; {whom.advice}")
+        return msgspec.json.decode(answer.raise_for_status().content, type=kind)
+    except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+        raise NoAnswer(f"--admin {url}: write http://host:port") from error
+    except (httpx.HTTPStatusError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise NoAnswer(f"what answers at {url} is no {whom.name}'s admin port; {whom.advice}") from error
+    except httpx.HTTPError as error:
+        raise NoAnswer(f"no {whom.name} answers at {url}: {str(error) or type(error).__name__}; {whom.advice}") from error
 
 
 def write_json(value: Any) -> None:
@@ -74,8 +79,8 @@ def complain(error: Exception) -> int:
     return 1
 
 
-def _refusal(body: bytes) -> str | None:
+def _refusal(body: bytes) -> _Error | None:
     try:
-        return msgspec.json.decode(body, type=_Refusal).error.message
+        return msgspec.json.decode(body, type=_Refusal).error
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None

@@ -3,11 +3,9 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-from tests.integration.test_tools_link import PATIENCE_S, FakeRuns, announced, connected, gateway, settled_loop, told
+from tests.integration.link.ends import PATIENCE_S, FakeRuns, announced, connected, gateway, settled_loop, told
 
 from turnwise.tools_gateway.link import Link
 from turnwise.tools_gateway.messages import (
@@ -16,24 +14,6 @@ from turnwise.tools_gateway.messages import (
     Hello,
     encode,
 )
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "tools.sock")
-
-
-@pytest.fixture
-async def runs() -> FakeRuns:
-    return FakeRuns()
-
-
-@pytest.fixture
-async def link(path: str, runs: FakeRuns) -> AsyncIterator[Link]:
-    link = Link(path)
-    await link.open(runs)  # type: ignore[arg-type] # it has no `call`
-    yield link
-    await link.close()
 
 
 @pytest.mark.parametrize(

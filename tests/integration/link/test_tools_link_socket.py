@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from tests.integration.test_tools_link import FakeRuns, connected, gateway, settled_loop
+from tests.integration.link.ends import FakeRuns, connected, gateway, settled_loop
 
 from turnwise.proxy.gateway.probe import Silent, probe
 from turnwise.tools_gateway.link import Link
@@ -27,16 +27,6 @@ def read(path: str) -> str:
 
 def unlink(path: str) -> None:
     Path(path).unlink()
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "tools.sock")
-
-
-@pytest.fixture
-async def runs() -> FakeRuns:
-    return FakeRuns()
 
 
 async def test_only_its_own_user_may_connect_and_a_socket_left_behind_is_taken_over(path: str, runs: FakeRuns):

@@ -12,7 +12,7 @@ import msgspec
 from bench.smoke import telling
 from bench.smoke.count import COUNTERS, Calls, Memory
 from bench.smoke.indexing import Agent
-from bench.smoke.stage import Stage, play, staged
+from bench.smoke.stage import Stage, play, rest, staged
 from bench.smoke.wire import MODEL
 
 NUM_CONNECTIONS = 8
@@ -47,17 +47,22 @@ class Tally:
     async def over_sockets(self, stage: Stage, memory: Memory, requests: Sequence[bytes]) -> None:
         """Count the product's work on two equal halves: calls on the first, memory on the second.
 
-        The clients' and the replicas' own memory and reads are what the same requests cost without the product between them;
-        they are taken off. Their calls are never counted.
+        What the product puts off belongs to the requests that it is put off for, and none of what came before them is left. The
+        clients' and the replicas' own memory and reads are what the same requests cost without the product between them; they
+        are taken off. Their calls are never counted.
         """
         half = len(requests) // 2
+        await rest()
         with Calls() as calls:
             await play(stage.proxied, requests[:half])
+            await rest()
         with memory:
             await play(stage.proxied, requests[half:])
+            await rest()
         self._add(calls, memory)
         with memory:
             await play(stage.direct, requests[half:])
+            await rest()
         self.counts.subtract(memory.counts())
 
     def alone(self, memory: Memory, turn: Callable[[], None], number: int) -> None:

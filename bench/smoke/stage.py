@@ -11,12 +11,15 @@ from bench.smoke.wire import Client, Replica, Stream
 
 from turnwise import logs, names, settings
 from turnwise.proxy import app
+from turnwise.proxy.sweep import PROGRAMS_INTERVAL_S
 
 HOST = "127.0.0.1"
 NUM_REPLICAS = 2
 NEVER_S = 3600.0
 """For all that would fall into a count by chance."""
 START_S = 30.0
+LOOKS = 2
+"""Looks for what was put off: the first does it, the second finds nothing."""
 PAUSE_S = 0.02
 
 
@@ -47,6 +50,12 @@ async def play(clients: Sequence[Client], requests: Sequence[bytes]) -> None:
     number = len(clients)
     for done in [client.play(requests[at::number]) for at, client in enumerate(clients)]:
         await done
+
+
+async def rest() -> None:
+    """Wait until the product has done what it puts off: it tells of calls and programs that have ended at its next look."""
+    for _ in range(LOOKS):
+        await asyncio.sleep(PROGRAMS_INTERVAL_S)  # the product's own pause began before, so its look comes first
 
 
 @asynccontextmanager

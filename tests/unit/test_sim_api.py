@@ -1,55 +1,20 @@
+"""What the embedded engine answers: streams and whole answers, their times, its cache and its tool calls."""
+
 import asyncio
 import json
-from contextlib import aclosing
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
+from tests.unit.sim_engine import LONG, TOOL, chat, metric, on_engine, post
 
 from turnwise.engines.sim import SimEngine, SimOptions, run_virtual
-from turnwise.engines.sim.api import CONTROL_PATHS
 from turnwise.engines.sim.cost import PRESETS
-
-TOOL = {
-    "type": "function",
-    "function": {"name": "grep", "parameters": {"type": "object", "properties": {"q": {"type": "string"}}}},
-}
-LONG = "Tell me about the history of the paged cache in many words, please. " * 20
-
-
-def on_engine(scenario, **options):
-    """Run a scenario against a fresh engine on a virtual clock."""
-
-    async def main():
-        async with SimEngine(SimOptions(**options)) as engine:
-            return await scenario(engine)
-
-    return run_virtual(main())
-
-
-async def post(engine, path, body, **headers):
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    answer = await engine.handle("POST", path, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
-    if isinstance(answer.body, bytes):
-        return answer.status, json.loads(answer.body) if answer.body else None
-    async with aclosing(answer.body) as chunks:
-        return answer.status, [chunk async for chunk in chunks]
-
-
-async def chat(engine, content="hello", headers=None, **fields):
-    body = {"messages": [{"role": "user", "content": content}], **fields}
-    return await post(engine, "/v1/chat/completions", body, **(headers or {}))
 
 
 def events_of(chunks):
     texts = [chunk.decode().removeprefix("data: ").strip() for chunk in chunks]
     assert texts[-1] == "[DONE]"
     return [json.loads(text) for text in texts[:-1]]
-
-
-async def metric(engine, name):
-    answer = await engine.handle("GET", "/metrics", {}, b"")
-    return sum(float(line.rpartition(" ")[2]) for line in answer.body.decode().splitlines() if line.startswith(name))
 
 
 def test_a_stream_says_what_the_whole_answer_says():
@@ -297,111 +262,6 @@ def test_cancelling_a_whole_answer_frees_its_blocks():
     assert on_engine(scenario) == (1, 0, 0)
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "param"),
-    [
-        (b'{"messages": [', 400, None),
-        (b'{"messages": [{"role": "user", "content": "\xff"}]}', 400, None),
-        (b"[]", 400, None),
-        (b"{}", 400, "messages"),
-        ({"messages": []}, 400, "messages"),
-        ({"messages": [{"role": "king", "content": "x"}]}, 400, "messages[0].role"),
-        ({"messages": [{"role": "user", "content": "x"}], "max_tokens": "many"}, 400, "max_tokens"),
-        ({"messages": [{"role": "user", "content": "x"}], "n": 0}, 400, "n"),
-        ({"messages": [{"role": "user", "content": "x"}], "stop": ["a", ""]}, 400, "stop"),
-        ({"messages": [{"role": "user", "content": "x"}], "model": "other"}, 404, "model"),
-        ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "c"}]}, 400, "messages[0].tool_call_id"),
-        ({"messages": [{"role": "user", "content": "word " * 9000}]}, 400, "input_tokens"),
-        ({"messages": [{"role": "user", "content": "x"}], "tools": [{"type": "function"}]}, 400, "tools"),
-        ({"messages": [{"role": "user", "content": "x"}], "tool_choice": "required"}, 400, "tools"),
-    ],
-)
-def test_what_a_client_gets_wrong_is_a_4xx_that_names_the_field(body, status, param):
-    async def scenario(engine):
-        return await post(engine, "/v1/chat/completions", body), await chat(engine)
-
-    (got, error), (after, _answer) = on_engine(scenario)
-    assert (got, error["error"]["code"], error["error"]["param"]) == (status, status, param)
-    assert error["error"]["message"]
-    assert after == 200
-
-
-@pytest.mark.parametrize("prompt", ["some text", [1, 2, 3], ["a", "b"], [[1, 2], [3, 4]]])
-def test_completions_take_texts_and_token_ids(prompt):
-    async def scenario(engine):
-        return await post(engine, "/v1/completions", {"prompt": prompt, "max_tokens": 3, "ignore_eos": True})
-
-    status, answer = on_engine(scenario)
-    assert status == 200
-    assert len(answer["choices"]) == (2 if isinstance(prompt[0], (list, str)) and len(prompt) == 2 else 1)
-
-
-@pytest.mark.parametrize("prompt", [None, "", [], [1, "a"], [[-1]], [2**40], 7])
-def test_completions_refuse_what_is_no_prompt(prompt):
-    async def scenario(engine):
-        return await post(engine, "/v1/completions", {"prompt": prompt})
-
-    assert on_engine(scenario)[0] == 400
-
-
-def test_tokenize_counts_what_chat_counts():
-    messages = [{"role": "system", "content": "be brief"}, {"role": "user", "content": [{"type": "text", "text": "hi"}]}]
-
-    async def scenario(engine):
-        _status, counted = await post(engine, "/tokenize", {"messages": messages, "tools": [TOOL]})
-        _status, answer = await post(engine, "/v1/chat/completions", {"messages": messages, "tools": [TOOL]})
-        return counted["count"], answer["usage"]["prompt_tokens"]
-
-    counted, used = on_engine(scenario)
-    assert counted == used
-
-
-def test_a_request_id_names_the_answer_and_is_echoed():
-    async def scenario(engine):
-        body = b'{"messages": [{"role": "user", "content": "x"}]}'
-        return await engine.handle("POST", "/v1/chat/completions", {"X-Request-Id": "abc"}, body)
-
-    answer = on_engine(scenario)
-    assert json.loads(answer.body)["id"] == "chatcmpl-abc"
-    assert ("x-request-id", "abc") in answer.headers
-
-
-def test_a_priority_header_overrides_the_body():
-    async def scenario(engine):
-        order = []
-
-        async def ask(name, headers, priority):
-            await chat(engine, name, headers=headers, priority=priority, max_tokens=5)
-            order.append(name)
-
-        await asyncio.gather(ask("first", {}, 0), ask("late", {}, 5), ask("early", {"x-vllm-priority": "-1"}, 9))
-        return order
-
-    assert on_engine(scenario, max_num_seqs=1).index("early") < 2
-
-
-@pytest.mark.parametrize("path", sorted(CONTROL_PATHS))
-def test_control_paths_answer_and_are_counted(path):
-    async def scenario(engine):
-        status = (await engine.handle("POST", path, {}, b"")).status
-        return status, engine.control_calls[path], await metric(engine, f'sim:control_calls_total{{path="{path}"}}')
-
-    assert on_engine(scenario) == (200, 1, 1)
-
-
-def test_control_paths_are_those_of_a_real_replica():
-    routes = (Path(__file__).parent.parent / "data" / "vllm-0.32" / "routes.txt").read_text()
-    assert set(CONTROL_PATHS) <= {line.partition(",")[0] for line in routes.splitlines() if "POST" in line}
-
-
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v1/chat/completions", 405), ("POST", "/nowhere", 404)])
-def test_other_paths_and_methods_are_refused(method, path, status):
-    async def scenario(engine):
-        return (await engine.handle(method, path, {}, b"")).status
-
-    assert on_engine(scenario) == status
-
-
 def test_adapters_are_served_under_their_names_and_do_not_share_blocks():
     async def scenario(engine):
         listed = json.loads((await engine.handle("GET", "/v1/models", {}, b"")).body)
@@ -410,24 +270,3 @@ def test_adapters_are_served_under_their_names_and_do_not_share_blocks():
         return [card["id"] for card in listed["data"]], answer["usage"]["prompt_tokens_details"]["cached_tokens"]
 
     assert on_engine(scenario, model="base", loras=("ad1",)) == (["base", "ad1"], 0)
-
-
-@pytest.mark.parametrize(
-    "options", [{"preset": "none"}, {"speed": 0.0}, {"num_blocks": 0}, {"port": 99999}, {"replay_port": -1}]
-)
-def test_options_that_cannot_be_are_named(options):
-    with pytest.raises(ValueError, match=next(iter(options))):
-        SimOptions(**options).resolve()
-
-
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/tokenize"])
-def test_a_body_nested_too_deeply_is_refused_wherever_it_is_noticed(path):
-    async def scenario(engine):
-        statuses = set()
-        for depth in range(900, 1100, 3):
-            tools = '[{"type":"function","function":{"name":"f"},"x":' + "[" * depth + "]" * depth + "}]"
-            raw = f'{{"messages":[{{"role":"user","content":"x"}}],"max_tokens":1,"tools":{tools}}}'
-            statuses.add((await post(engine, path, raw.encode()))[0])
-        return statuses
-
-    assert on_engine(scenario) == {200, 400}

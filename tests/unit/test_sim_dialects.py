@@ -7,28 +7,15 @@ import random
 import struct
 
 import pytest
+from tests.unit.sim_engine import on_engine, post
 
-from turnwise.engines.sim import SimEngine, SimOptions, run_virtual
+from turnwise.engines.sim import SimOptions
 from turnwise.engines.sim.invent import invent
 
 SCHEMA = {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]}
 FUNCTION = {"name": "grep", "description": "find text", "parameters": SCHEMA}
 LONG = "find the bug in the paged cache " * 20
 CALL = {"q": "a b"}
-
-
-def on_engine(scenario, **options):
-    async def main():
-        async with SimEngine(SimOptions(**options)) as engine:
-            return await scenario(engine)
-
-    return run_virtual(main())
-
-
-async def post(engine, path, body, **headers):
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    answer = await engine.handle("POST", path, named, json.dumps(body).encode())
-    return answer.status, json.loads(answer.body)
 
 
 def chat_body():

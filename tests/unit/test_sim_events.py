@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.unit.sim_engine import LONG
 
 from turnwise.engines.base import ReplayUnavailable
 from turnwise.engines.sim import SimEngine, SimOptions, run_virtual
@@ -13,7 +14,6 @@ from turnwise.engines.sim.publisher import EventLog, InMemoryEventSource, encode
 from turnwise.events import BlocksCleared, BlocksRemoved, BlocksStored
 
 DATA = Path(__file__).parent.parent / "data" / "vllm-0.32"
-PROMPT = "Tell me about the history of the paged cache in many words, please. " * 20
 
 
 def test_a_captured_batch_of_vllm_is_encoded_byte_for_byte():
@@ -72,8 +72,8 @@ def walk(events, stamp):
 
 def test_a_stamped_call_teaches_its_whole_chain():
     async def scenario(engine, source):
-        first = await ask(engine, PROMPT, "a")
-        second = await ask(engine, PROMPT + "and more of it " * 10, "b")
+        first = await ask(engine, LONG, "a")
+        second = await ask(engine, LONG + "and more of it " * 10, "b")
         batches = await source.receive()
         return first, second, [event for batch in batches for event in batch.events], [batch.sequence for batch in batches]
 
@@ -89,7 +89,7 @@ def test_a_stamped_call_teaches_its_whole_chain():
 
 def test_the_stamp_of_the_body_wins_over_the_header():
     async def scenario(engine, source):
-        await ask(engine, PROMPT, "header", session_id="body")
+        await ask(engine, LONG, "header", session_id="body")
         return {event.call_id for batch in await source.receive() for event in batch.events}
 
     assert run_with_source(scenario) == {"body"}
@@ -97,7 +97,7 @@ def test_the_stamp_of_the_body_wins_over_the_header():
 
 def test_events_kept_and_removed_are_exactly_what_the_pool_holds():
     async def scenario(engine, source):
-        await asyncio.gather(*(ask(engine, f"{index % 7} {PROMPT * (1 + index % 3)}") for index in range(40)))
+        await asyncio.gather(*(ask(engine, f"{index % 7} {LONG * (1 + index % 3)}") for index in range(40)))
         held = {}
         removed = 0
         for batch in await source.receive():
@@ -120,12 +120,12 @@ def test_events_kept_and_removed_are_exactly_what_the_pool_holds():
 
 def test_a_reset_is_told_with_the_next_call():
     async def scenario(engine, source):
-        await ask(engine, PROMPT)
+        await ask(engine, LONG)
         await source.receive()
         await engine.handle("POST", "/reset_prefix_cache", {}, b"")
         await asyncio.sleep(10)
         quiet = len(engine.log.kept)
-        usage = await ask(engine, PROMPT)
+        usage = await ask(engine, LONG)
         return quiet == len(engine.log.kept), usage, (await source.receive())[0].events
 
     _same, usage, events = run_with_source(scenario)
@@ -136,9 +136,9 @@ def test_a_reset_is_told_with_the_next_call():
 
 def test_a_full_report_tells_a_cached_prompt_again_under_its_new_stamp():
     async def scenario(engine, source):
-        await ask(engine, PROMPT, "a")
+        await ask(engine, LONG, "a")
         await source.receive()
-        usage = await ask(engine, PROMPT, "b", vllm_xargs={"kv_cache_report_mode": "full"})
+        usage = await ask(engine, LONG, "b", vllm_xargs={"kv_cache_report_mode": "full"})
         return usage, [event for batch in await source.receive() for event in batch.events]
 
     usage, events = run_with_source(scenario)
@@ -148,7 +148,7 @@ def test_a_full_report_tells_a_cached_prompt_again_under_its_new_stamp():
 
 def test_replay_gives_what_was_published_before_the_source_was_there():
     async def scenario(engine, _source):
-        await ask(engine, PROMPT)
+        await ask(engine, LONG)
         async with engine.event_source() as late:
             replayed = await late.replay(0)
             rest = await late.replay(1)

@@ -1,43 +1,18 @@
 import asyncio
 import json
-from contextlib import aclosing
 
 import pytest
-
-from turnwise.engines.sim import SimEngine, SimOptions, run_virtual
+from tests.unit.sim_engine import on_engine, post, read_named
 
 SCHEMA = {"type": "object", "properties": {"q": {"type": "string"}, "n": {"type": "integer"}}, "required": ["q"]}
 TOOL = {"name": "grep", "description": "find text", "input_schema": SCHEMA}
 USER = [{"role": "user", "content": "find the bug " * 30}]
 
 
-def on_engine(scenario, **options):
-    async def main():
-        async with SimEngine(SimOptions(**options)) as engine:
-            return await scenario(engine)
-
-    return run_virtual(main())
-
-
-async def post(engine, path, body, **headers):
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    answer = await engine.handle("POST", path, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
-    if isinstance(answer.body, bytes):
-        return answer.status, json.loads(answer.body)
-    async with aclosing(answer.body) as chunks:
-        return answer.status, [event(chunk) async for chunk in chunks]
-
-
 async def message(engine, messages=USER, headers=None, **fields):
     body = {"model": "sim", "max_tokens": 400, "messages": messages, **fields}
-    return await post(engine, "/v1/messages", body, **(headers or {}))
-
-
-def event(chunk):
-    name, data = chunk.decode().strip().split("\n")
-    value = json.loads(data.removeprefix("data: "))
-    assert name == f"event: {value['type']}"
-    return value
+    status, answer = await post(engine, "/v1/messages", body, **(headers or {}))
+    return status, read_named(answer)
 
 
 def blocks(events):

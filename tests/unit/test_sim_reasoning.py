@@ -4,22 +4,14 @@ import json
 from contextlib import aclosing
 
 import pytest
+from tests.unit import sim_engine
+from tests.unit.sim_engine import TOOL
 
-from turnwise.engines.sim import SimEngine, SimOptions, run_virtual
-
-TOOL = {
-    "type": "function",
-    "function": {"name": "grep", "parameters": {"type": "object", "properties": {"q": {"type": "string"}}}},
-}
 PATHS = ("/v1/chat/completions", "/v1/messages", "/v1/responses")
 
 
 def on_engine(scenario, **options):
-    async def main():
-        async with SimEngine(SimOptions(**{"reasoning_share": 1.0, **options})) as engine:
-            return await scenario(engine)
-
-    return run_virtual(main())
+    return sim_engine.on_engine(scenario, **{"reasoning_share": 1.0, **options})
 
 
 async def post(engine, path, body, headers=()):

@@ -2,40 +2,16 @@ import json
 from contextlib import aclosing
 
 import pytest
-
-from turnwise.engines.sim import SimEngine, SimOptions, run_virtual
+from tests.unit.sim_engine import named_event, on_engine, post, read_named, send
 
 SCHEMA = {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]}
 TOOL = {"type": "function", "name": "grep", "description": "find text", "parameters": SCHEMA}
 TEXT = "find the bug " * 30
 
 
-def on_engine(scenario, **options):
-    async def main():
-        async with SimEngine(SimOptions(**options)) as engine:
-            return await scenario(engine)
-
-    return run_virtual(main())
-
-
-async def send(engine, method, path, body=None, **headers):
-    raw = b"" if body is None else json.dumps(body).encode()
-    answer = await engine.handle(method, path, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
-    if isinstance(answer.body, bytes):
-        return answer.status, json.loads(answer.body)
-    async with aclosing(answer.body) as chunks:
-        return answer.status, [event(chunk) async for chunk in chunks]
-
-
 async def respond(engine, text=TEXT, headers=None, **fields):
-    return await send(engine, "POST", "/v1/responses", {"model": "sim", "input": text, **fields}, **(headers or {}))
-
-
-def event(chunk):
-    name, data = chunk.decode().strip().split("\n")
-    value = json.loads(data.removeprefix("data: "))
-    assert name == f"event: {value['type']}"
-    return value
+    status, answer = await post(engine, "/v1/responses", {"model": "sim", "input": text, **fields}, **(headers or {}))
+    return status, read_named(answer)
 
 
 def nameless(items):
@@ -72,7 +48,7 @@ def test_a_response_begins_before_its_first_token():
         body = {"model": "sim", "input": TEXT, "stream": True}
         answer = await engine.handle("POST", "/v1/responses", {}, json.dumps(body).encode())
         async with aclosing(answer.body) as chunks:
-            created = event(await anext(chunks))
+            created = named_event(await anext(chunks))
             return created, engine.core.stats.generation_tokens
 
     created, generated = on_engine(scenario)
@@ -150,7 +126,7 @@ def test_a_stream_that_was_left_stores_nothing():
     async def scenario(engine):
         body = {"model": "sim", "input": TEXT, "stream": True}
         answer = await engine.handle("POST", "/v1/responses", {}, json.dumps(body).encode())
-        created = event(await anext(answer.body))
+        created = named_event(await anext(answer.body))
         await answer.body.aclose()
         return (await send(engine, "GET", f"/v1/responses/{created['response']['id']}"))[0]
 

@@ -3,31 +3,21 @@ import json
 from contextlib import aclosing
 
 import pytest
+from tests.unit.sim_engine import LONG, on_engine
 
 from turnwise.engines.base import FeedLost
-from turnwise.engines.sim import SimEngine, SimOptions, run_virtual
 from turnwise.engines.sim.core import EngineStopped
 from turnwise.engines.vllm.metrics import read_load
 from turnwise.events import BlocksCleared, BlocksRemoved, BlocksStored
 
-PROMPT = "Tell me about the history of the paged cache in many words, please. " * 20
 
-
-def on_engine(scenario, **options):
-    async def main():
-        async with SimEngine(SimOptions(**options)) as engine:
-            return await scenario(engine)
-
-    return run_virtual(main())
-
-
-async def ask(engine, content=PROMPT, **fields):
+async def ask(engine, content=LONG, **fields):
     body = {"messages": [{"role": "user", "content": content}], "max_tokens": 8, "ignore_eos": True, **fields}
     answer = await engine.handle("POST", "/v1/chat/completions", {}, json.dumps(body).encode())
     return json.loads(answer.body)
 
 
-async def cached(engine, content=PROMPT):
+async def cached(engine, content=LONG):
     return (await ask(engine, content))["usage"]["prompt_tokens_details"]["cached_tokens"]
 
 
@@ -105,7 +95,7 @@ def test_calls_under_way_outlive_a_silent_restart():
         await asyncio.sleep(0.05)
         engine.restart_silently()
         answer = await running
-        await asyncio.gather(*(ask(engine, f"{index} {PROMPT}") for index in range(20)))
+        await asyncio.gather(*(ask(engine, f"{index} {LONG}") for index in range(20)))
         return answer["usage"]["completion_tokens"], engine.core.scheduler.pool.num_free
 
     assert on_engine(scenario, num_blocks=200) == (200, 200)

@@ -11,7 +11,7 @@ from turnwise.index import KvIndex
 from turnwise.proxy.held import HeldState, lost
 from turnwise.proxy.member import Lease, Member
 from turnwise.proxy.policy.calibrate import learned_rate
-from turnwise.proxy.workers.ports import Siblings
+from turnwise.proxy.workers.ports import Booking, Siblings
 from turnwise.settings import Settings
 from turnwise.types import FleetView, Hit, Outcome, Placement, ReplicaId, Request
 
@@ -80,7 +80,7 @@ class Fleet:
         if chain is not None:
             self._index.book(request.call_id, chain, member.id, tokens, now, predicted=placement.hit, reports=reports)
         if self.siblings is not None:
-            self.siblings.booked(request.call_id, chain, member.id, tokens, lease.uncached_tokens, assigned_s, reports=reports)
+            self.siblings.booked(Booking(request.call_id, chain, member.id, tokens, lease.uncached_tokens, assigned_s, reports))
         return lease
 
     def refused(self, replica: ReplicaId, now: float) -> None:

@@ -18,9 +18,9 @@ from turnwise.proxy.workers import messages
 from turnwise.proxy.workers.inbox import Inbox
 from turnwise.proxy.workers.links import Link
 from turnwise.proxy.workers.messages import MAX_BOUNDARIES, MAX_DATAGRAM_BYTES, MAX_ID_CHARS, Datagram, LoadOf, News, Question
-from turnwise.proxy.workers.ports import Load, Seat
+from turnwise.proxy.workers.ports import Booking, Load, Seat
 from turnwise.proxy.workers.recall import Recall
-from turnwise.types import Answer, CallId, PromptChain, ReplicaId, Usage
+from turnwise.types import Answer, CallId, ReplicaId, Usage
 
 FLUSH_S = 0.001
 """How long news are gathered: the shortest timer of the loop, and less than a step of any engine."""
@@ -125,22 +125,12 @@ class Bus:
         self._tell_now(is_whole=True, asks=asks)
         self._inbox.drop_silent(self._clock())
 
-    def booked(
-        self,
-        call_id: CallId,
-        chain: PromptChain | None,
-        replica: ReplicaId,
-        prompt_tokens: int,
-        uncached_tokens: int,
-        assigned_s: float,
-        *,
-        reports: bool,
-    ) -> None:
+    def booked(self, booking: Booking) -> None:
         """See `Siblings.booked`."""
-        if chain is not None and len(chain.digests) > MAX_BOUNDARIES:
+        if booking.chain is not None and len(booking.chain.digests) > MAX_BOUNDARIES:
             self.num_oversize += 1
-        self._changed[replica] = None
-        self._tell(messages.booked(call_id, chain, replica, prompt_tokens, uncached_tokens, assigned_s, reports=reports))
+        self._changed[booking.replica] = None
+        self._tell(messages.booked(booking))
 
     def told(self, news: elsewhere.News) -> None:
         """A call of a program began or ended here, or a program was ended."""

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from turnwise.proxy.programs import elsewhere
-from turnwise.proxy.workers.ports import Load
-from turnwise.types import Answer, CallId, Digest, LastAnswer, PromptChain, ReplicaId, Usage
+from turnwise.proxy.workers.ports import Booking, Load
+from turnwise.types import Answer, CallId, Digest, LastAnswer, ReplicaId, Usage
 
 MAX_DATAGRAM_BYTES = 64 * 1024
 """A third of what Linux lets a socket queue by default."""
@@ -154,19 +154,11 @@ def _written(datagram: Datagram) -> bytes | None:
     return data if len(data) <= MAX_DATAGRAM_BYTES else None
 
 
-def booked(
-    call_id: CallId,
-    chain: PromptChain | None,
-    replica: ReplicaId,
-    prompt_tokens: int,
-    uncached_tokens: int,
-    assigned_s: float,
-    *,
-    reports: bool,
-) -> Booked:
+def booked(told: Booking) -> Booked:
     """The news of a booking; of a chain with too many boundaries, the first ones and their share of the tokens."""
+    chain, prompt_tokens = told.chain, told.prompt_tokens
     if chain is None or not chain.digests:
-        return Booked(call_id, replica, 0, uncached_tokens, assigned_s, (), (), is_whole=True)
+        return Booked(told.call_id, told.replica, 0, told.uncached_tokens, told.assigned_s, (), (), is_whole=True)
     digests, ends, answer = chain.digests, chain.ends, chain.answer
     is_whole = len(digests) <= MAX_BOUNDARIES
     if not is_whole:
@@ -174,5 +166,15 @@ def booked(
         prompt_tokens = prompt_tokens * ends[-1] // max(1, chain.num_bytes)
         answer = answer if answer is not None and answer.last < MAX_BOUNDARIES else None
     return Booked(
-        call_id, replica, prompt_tokens, uncached_tokens, assigned_s, digests, ends, is_whole, answer, chain.template, reports
+        told.call_id,
+        told.replica,
+        prompt_tokens,
+        told.uncached_tokens,
+        told.assigned_s,
+        digests,
+        ends,
+        is_whole,
+        answer,
+        chain.template,
+        told.reports,
     )

@@ -22,24 +22,26 @@ class Load(msgspec.Struct, frozen=True, array_like=True, gc=False):
 NO_LOAD = Load()
 
 
+class Booking(msgspec.Struct, frozen=True, gc=False):
+    """What a call that goes to a replica books there."""
+
+    call_id: CallId
+    chain: PromptChain | None
+    replica: ReplicaId
+    prompt_tokens: int
+    uncached_tokens: int
+    """Those of them that the replica computes."""
+    assigned_s: float
+    """For how long that should keep it busy."""
+    reports: bool
+    """Whether it was told to report all blocks of the prompt."""
+
+
 class Siblings(Protocol):
     """The other workers, as those who have news for them see them; nothing here waits."""
 
-    def booked(
-        self,
-        call_id: CallId,
-        chain: PromptChain | None,
-        replica: ReplicaId,
-        prompt_tokens: int,
-        uncached_tokens: int,
-        assigned_s: float,
-        *,
-        reports: bool,
-    ) -> None:
-        """A call of `prompt_tokens` goes to `replica`, which changes its load, and should keep it busy for `assigned_s`.
-
-        It computes `uncached_tokens` of them; `reports` is whether the replica was told to report all blocks of its prompt.
-        """
+    def booked(self, booking: Booking) -> None:
+        """A call goes to a replica, which changes its load."""
 
     def changed(self, replica: ReplicaId) -> None:
         """A call at `replica` got its first token or has ended: its load, maybe its breaker, is no longer what it was."""

@@ -18,6 +18,7 @@ from turnwise.proxy.workers import messages
 from turnwise.proxy.workers.inbox import MAX_WAITING_BOUNDARIES, SILENT_S
 from turnwise.proxy.workers.links import MAX_BACKLOG, Link
 from turnwise.proxy.workers.messages import MAX_BOUNDARIES, MAX_DATAGRAM_BYTES, Datagram, Kept
+from turnwise.proxy.workers.ports import Booking
 from turnwise.settings import IndexSettings
 from turnwise.types import Answer, CallId, Digest, LastAnswer, Outcome, ProgramId, PromptChain, ReplicaId, Usage
 
@@ -263,7 +264,7 @@ def test_the_largest_news_of_one_call_fit_a_datagram():
     ends = tuple(2**40 + number for number in range(MAX_BOUNDARIES))
     said = LastAnswer(MAX_BOUNDARIES - 1, MAX_BOUNDARIES - 1, Answer(2**64 - 1, 2**64 - 1, 2**64 - 1))
     large = PromptChain(tuple(Digest(bytes(16)) for _ in ends), ends, said, Digest(bytes(16)))
-    news = messages.booked(CallId("x" * 64), large, ReplicaId("r" * 64), 2**40, 2**40, 1e9, reports=True)
+    news = messages.booked(Booking(CallId("x" * 64), large, ReplicaId("r" * 64), 2**40, 2**40, 1e9, reports=True))
     (data,) = messages.encode(Datagram(63, (), (news,)))
     assert len(data) <= MAX_DATAGRAM_BYTES
 

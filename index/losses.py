@@ -126,7 +126,9 @@ class Losses:
         is_part = cached_tokens > base + PART_TOKENS
         is_plausible = capacity.is_plausible(distance)
         is_template = is_part and self._num_parts >= MOSTLY_PARTS
-        is_sure = distance < capacity.sure(is_suspected=self._points > 0)
+        # A call waits where others fill the cache: all that came until its answer may have come before its engine looked.
+        at_most = distance + self._filled_since(last)
+        is_sure = distance < capacity.sure(is_suspected=self._points > 0) and at_most < capacity.tokens
         if is_whole and is_sure and not is_template and self._num_whole >= LEAST_WHOLE:
             self._struck_sent = min(self._struck_sent, last.sent) if self._points else last.sent
             self._lost_use = max(self._lost_use, use)
@@ -197,5 +199,8 @@ class Losses:
         used = recency.used_after(use)
         if used is None:
             return None
-        filled_since = recency.num_filled - last.num_filled
-        return used - filled_since - (last.tokens + last.answer_tokens) + at_tokens
+        return used - self._filled_since(last) - (last.tokens + last.answer_tokens) + at_tokens
+
+    def _filled_since(self, last: Run) -> int:
+        """Tokens put into the cache since the prompt that ends in `last` was booked."""
+        return self._recency.num_filled - last.num_filled

@@ -24,7 +24,7 @@ from turnwise.engines.sim.virtual_time import run_virtual
 from turnwise.events import EventSourceInfo, ReplicaFacts
 from turnwise.index import ReplicaStats
 from turnwise.proxy.memory import MemoryProxy, MemorySim
-from turnwise.settings import Replica, Settings
+from turnwise.settings import PolicyName, PolicySettings, Replica, Settings
 from turnwise.types import ReplicaId
 
 WARM_UP_CALLS = 200
@@ -58,6 +58,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     stated_blocks: int | None = None
     """What the replica says that it holds, None for nothing."""
     replicas: int = 1
+    policy: PolicyName = "kv_aware"
     template: TemplateStyle = "plain"
     """How the engines render; one that tells the date has a new one for every call."""
     reasoning_share: float = 0.0
@@ -186,7 +187,9 @@ async def _drive(shape: Shape, seed: int) -> Figures:
             work.give_back(conversation, client.json()["choices"][0]["message"])
             await asyncio.sleep(PAUSE_S)
 
-    proxy = MemoryProxy(Settings(replicas=replicas), engines.__getitem__, has_events=False)
+    proxy = MemoryProxy(
+        Settings(replicas=replicas, policy=PolicySettings(name=shape.policy)), engines.__getitem__, has_events=False
+    )
     async with proxy, asyncio.TaskGroup() as group:
         for _ in range(shape.at_once):
             group.create_task(speak())

@@ -21,18 +21,30 @@ class Lru:
 
     def call(self, name, answer_tokens=0):
         """One call; returns what was predicted and what was found."""
+        predicted = self.send(name)
+        return predicted, self.answer(name, answer_tokens)
+
+    def send(self, name):
+        """A call is sent; returns what was predicted."""
         self.now += 1
-        chain = PromptChain(digests=(b"system", b"system" + name.encode()), ends=(SYSTEM, SYSTEM + OWN))
-        predicted = self.runs.tokens_since(chain, 0.0)
-        self.runs.book(chain, SYSTEM + OWN, self.now)
+        predicted = self.runs.tokens_since(chain_of(name), 0.0)
+        self.runs.book(chain_of(name), SYSTEM + OWN, self.now)
+        return predicted
+
+    def answer(self, name, answer_tokens=0):
+        """It is looked at and answered; returns what was found."""
         found = (SYSTEM + OWN if name in self.held else SYSTEM) if self.held else 0
         if self.matches is not None:
             found = min(found, self.matches)
         self.held = [other for other in self.held if other != name] + [name]
         while len(self.held) * OWN + SYSTEM > self.capacity:
             del self.held[0]
-        self.runs.settle(chain, SYSTEM + OWN, found, self.now + 0.5, answer_tokens)
-        return predicted, found
+        self.runs.settle(chain_of(name), SYSTEM + OWN, found, self.now + 0.5, answer_tokens)
+        return found
+
+
+def chain_of(name):
+    return PromptChain(digests=(b"system", b"system" + name.encode()), ends=(SYSTEM, SYSTEM + OWN))
 
 
 def in_turn(engine, count, rounds):
@@ -83,6 +95,18 @@ def test_one_odd_report_is_no_restart():
     engine.matches = None
     assert in_turn(engine, 10, 2) == [(1000, 1000)] * 20
     assert (engine.learned.num_restarts, engine.learned.tokens) == (0, 20_000)
+
+
+def test_a_call_that_waited_while_others_filled_the_cache_is_no_sign_of_a_restart():
+    engine = Lru(8_000, stated=8_000)
+    in_turn(engine, 10, 8)
+    assert engine.send("c9") == SYSTEM + OWN
+    for number in range(20):
+        engine.call(f"new{number}")
+    assert engine.answer("c9") == SYSTEM
+    for number in range(20, 23):
+        engine.call(f"new{number}")
+    assert engine.learned.num_restarts == 0
 
 
 def test_a_prompt_that_never_matches_beyond_its_head_is_unexplained_and_no_small_cache():

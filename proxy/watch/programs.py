@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Group, RenderableType
 from rich.text import Text
 
-from turnwise.admin.asking import NoAnswer, Refused, complain, write_json
+from turnwise.admin import showing
 from turnwise.admin.listing import Line, Listing
 from turnwise.admin.words import age, clean, share, span
 from turnwise.proxy.programs.values import Outcome, Summary
@@ -25,7 +22,8 @@ DESCRIPTION = (
     "List the programs that a running proxy knows, live ones and the last that ended: what each is doing, its agents, calls "
     "and tools, its tokens and how many of them came from caches. In a terminal the list is renewed until interrupted."
 )
-WATCH_S = 1.0
+NUM_OTHER_LINES = 4
+"""Of the list: its headings and what stands beneath."""
 
 DISPENSABLE = ("quiet", "agents", "prompt", "left", "tool calls", "age")
 
@@ -43,28 +41,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--session", help="only those of this session")
     parser.add_argument("--state", choices=("live", "ended"), help="only those that live, or that have ended")
     parser.add_argument("--limit", type=int, metavar="N", help="how many at most (default: 100, and what fits while watching)")
-    parser.add_argument("--no-color", action="store_true", help="use no colours; so does NO_COLOR in the environment")
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument("--json", action="store_true", help="print what the proxy says as JSON")
-    how.add_argument("--once", action="store_true", help="print the list once")
-    how.add_argument("--watch", action="store_true", help=f"print it anew every {WATCH_S:g} s, though this is no terminal")
+    showing.add_arguments(parser, whose="proxy")
 
 
 def run(args: argparse.Namespace, server: Server) -> int:
     """Print the programs of the proxy at `args.admin`, else where `server` says; returns 1 where none answers or it refuses."""
     url = admin_url(args.admin, server)
     query = {name: str(value) for name in ("tenant", "session", "state", "limit") if (value := getattr(args, name)) is not None}
-    console = Console(no_color=args.no_color or None)
-    try:
-        if args.json:
-            write_json(ask(url, "/programs", dict[str, Any], query=query))
-        elif args.watch or (sys.stdout.isatty() and not args.once):
-            _watch(url, query, console)
-        else:
-            console.print(shown(_asked(url, query)))
-    except (NoAnswer, Refused) as error:
-        return complain(error)
-    return 0
+
+    def draw(fitting: int | None) -> RenderableType:
+        return shown(_asked(url, query)[: None if "limit" in query else fitting])
+
+    return showing.show(args, lambda: ask(url, "/programs", dict[str, Any], query=query), draw, num_other_lines=NUM_OTHER_LINES)
 
 
 def shown(programs: Sequence[Summary]) -> RenderableType:
@@ -99,11 +87,3 @@ def _figures(program: Summary) -> dict[str, str]:
 
 def _asked(url: str, query: dict[str, str]) -> list[Summary]:
     return ask(url, "/programs", ProgramsPage, query=query).programs
-
-
-def _watch(url: str, query: dict[str, str], console: Console) -> None:
-    with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
-        while True:
-            fitting = max(1, console.height - 4) if console.is_terminal and "limit" not in query else None
-            live.update(shown(_asked(url, query)[:fitting]), refresh=True)
-            time.sleep(WATCH_S)

@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestServer
 from rich.console import Console
 from tests.unit.tools_facts import Gateway, session, tool
 
+from turnwise.admin import showing
 from turnwise.tools_gateway.cli import top
 from turnwise.tools_gateway.export.admin import AdminApi
 from turnwise.tools_gateway.export.rows import tools_page
@@ -154,7 +155,7 @@ async def test_another_server_is_not_taken_for_the_gateway(capsys):
 
 
 async def test_a_list_that_is_watched_ends_with_an_error_when_the_gateway_goes(capsys, monkeypatch):
-    monkeypatch.setattr(top, "WATCH_S", 0.0)
+    monkeypatch.setattr(showing, "WATCH_S", 0.0)
     page = msgspec.json.encode(tools_page(busy_gateway().sources))
     answers = [web.Response(body=page), web.Response(body=page), web.Response(status=503)]
 

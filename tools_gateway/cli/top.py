@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import time
 from collections.abc import Sequence
 
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Group, RenderableType
 from rich.text import Text
 
-from turnwise.admin.asking import NoAnswer, Refused, Whom, ask, complain, url_of, write_json
+from turnwise.admin import showing
+from turnwise.admin.asking import Whom, ask, url_of
 from turnwise.admin.listing import Line, Listing
 from turnwise.admin.words import age, clean, plural, share, span
 from turnwise.tools_gateway.cli.arguments import add_settings, load_settings
@@ -25,7 +23,8 @@ DESCRIPTION = (
     "amiss. In a terminal the list is renewed until interrupted."
 )
 GATEWAY = Whom("tools gateway", "is `turnwise tools serve` running, and is this its admin port (--admin, front.admin_port)?")
-WATCH_S = 1.0
+NUM_OTHER_LINES = 8
+"""Of the list: its headings, what is amiss, and the sums."""
 
 DISPENSABLE = ("time", "ok", "p99")
 """Columns that a narrow console has no room for, in the order in which they go."""
@@ -36,11 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--admin", metavar="URL", help="the gateway's admin port; as set for `tools serve` by default")
     add_settings(parser)
     parser.add_argument("--upstream", help="only this upstream")
-    parser.add_argument("--no-color", action="store_true", help="use no colours; so does NO_COLOR in the environment")
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument("--json", action="store_true", help="print what the gateway says as JSON")
-    how.add_argument("--once", action="store_true", help="print the list once")
-    how.add_argument("--watch", action="store_true", help=f"print it anew every {WATCH_S:g} s, though this is no terminal")
+    showing.add_arguments(parser, whose="gateway")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,17 +43,12 @@ def run(args: argparse.Namespace) -> int:
     front = load_settings(args).front
     url = args.admin or url_of(front.admin_host, front.admin_port)
     query = {"upstream": args.upstream} if args.upstream else {}
-    console = Console(no_color=args.no_color or None)
-    try:
-        if args.json:
-            write_json(_asked(url, query))
-        elif args.watch or (sys.stdout.isatty() and not args.once):
-            _watch(url, query, console)
-        else:
-            console.print(shown(_asked(url, query)))
-    except (NoAnswer, Refused) as error:
-        return complain(error)
-    return 0
+    return showing.show(
+        args,
+        lambda: _asked(url, query),
+        lambda fitting: shown(_asked(url, query), fitting),
+        num_other_lines=NUM_OTHER_LINES,
+    )
 
 
 def shown(page: ToolsPage, limit: int | None = None) -> RenderableType:
@@ -153,11 +143,3 @@ def _sums(page: ToolsPage) -> str:
 
 def _asked(url: str, query: dict[str, str]) -> ToolsPage:
     return ask(url, "/tools", ToolsPage, GATEWAY, query=query)
-
-
-def _watch(url: str, query: dict[str, str], console: Console) -> None:
-    with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
-        while True:
-            fitting = max(1, console.height - 8) if console.is_terminal else None
-            live.update(shown(_asked(url, query), fitting), refresh=True)
-            time.sleep(WATCH_S)

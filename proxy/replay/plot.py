@@ -1,12 +1,12 @@
-"""Bars of hit ratio and first-token time by policy: SVG by hand, so that nothing need be installed; PNG where matplotlib is."""
+"""Bars of hit ratio and first-token time by policy: as SVG, or as PNG where matplotlib is."""
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 
 from turnwise.proxy.replay.report import Report
 from turnwise.proxy.replay.results import ReplayError
+from turnwise.proxy.replay.svg import FAINT, INK, OTHERS, OURS, TAIL, bar, page, text
 
 WIDTH = 760
 ROW = 30
@@ -14,7 +14,6 @@ LABEL = 130
 PANEL = 270
 GAP = 60
 TOP = 96
-OURS, OTHERS, INK, FAINT, TAIL = "#1f6f8b", "#b8c4cc", "#22313a", "#6b7a83", "#dfe6ea"
 
 
 def write_plot(path: Path, report: Report) -> None:
@@ -36,21 +35,21 @@ def svg(report: Report) -> str:
     longest_s = max(summary.first_token_p99_s for summary in summaries)
     left, right = LABEL, LABEL + PANEL + GAP
     parts = [
-        _text(16, 26, report.title, size=15, weight="bold"),
-        _text(16, 46, report.subtitle, fill=FAINT),
-        _text(left, TOP - 22, "hit ratio, by tokens", fill=FAINT),
-        _text(right, TOP - 22, "time to first token: mean, and p99 in grey", fill=FAINT),
+        text(16, 26, report.title, size=15, weight="bold"),
+        text(16, 46, report.subtitle, fill=FAINT),
+        text(left, TOP - 22, "hit ratio, by tokens", fill=FAINT),
+        text(right, TOP - 22, "time to first token: mean, and p99 in grey", fill=FAINT),
     ]
     for row, summary in enumerate(summaries):
         y = TOP + row * ROW
         fill = OURS if summary.policy.startswith("kv_aware") else OTHERS
         parts += [
-            _text(LABEL - 10, y + 15, summary.policy, anchor="end"),
-            _bar(left, y, summary.hit_ratio / (best_hit or 1) * PANEL * 0.82, fill),
-            _text(left + summary.hit_ratio / (best_hit or 1) * PANEL * 0.82 + 6, y + 15, f"{summary.hit_ratio:.3f}"),
-            _bar(right, y + 8, summary.first_token_p99_s / (longest_s or 1) * PANEL * 0.78, TAIL, height=6),
-            _bar(right, y, summary.first_token_mean_s / (longest_s or 1) * PANEL * 0.78, fill),
-            _text(
+            text(LABEL - 10, y + 15, summary.policy, anchor="end"),
+            bar(left, y, summary.hit_ratio / (best_hit or 1) * PANEL * 0.82, fill),
+            text(left + summary.hit_ratio / (best_hit or 1) * PANEL * 0.82 + 6, y + 15, f"{summary.hit_ratio:.3f}"),
+            bar(right, y + 8, summary.first_token_p99_s / (longest_s or 1) * PANEL * 0.78, TAIL, height=6),
+            bar(right, y, summary.first_token_mean_s / (longest_s or 1) * PANEL * 0.78, fill),
+            text(
                 right + summary.first_token_p99_s / (longest_s or 1) * PANEL * 0.78 + 6,
                 y + 15,
                 f"{summary.first_token_mean_s:.2f} s",
@@ -60,27 +59,10 @@ def svg(report: Report) -> str:
         x = left + limits.pooled_lru / (best_hit or 1) * PANEL * 0.82
         parts.append(
             f'<path d="M{x:.1f} {TOP - 8}V{bottom}" stroke="{INK}" stroke-dasharray="3 3" fill="none"/>'
-            + _text(x, bottom + 16, f"pooled LRU {limits.pooled_lru:.3f}", anchor="middle", fill=FAINT)
+            + text(x, bottom + 16, f"pooled LRU {limits.pooled_lru:.3f}", anchor="middle", fill=FAINT)
         )
     height = bottom + 34
-    body = "\n".join(parts)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-        f'font-family="system-ui, sans-serif">\n<rect width="100%" height="100%" fill="white"/>\n{body}\n</svg>\n'
-    )
-
-
-def _bar(x: float, y: float, width: float, fill: str, height: int = 20) -> str:
-    return f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(1.0, width):.1f}" height="{height}" rx="2" fill="{fill}"/>'
-
-
-def _text(
-    x: float, y: float, said: str, *, size: int = 12, anchor: str = "start", fill: str = INK, weight: str = "normal"
-) -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" fill="{fill}" font-weight="{weight}">'
-        f"{escape(said)}</text>"
-    )
+    return page(WIDTH, height, parts)
 
 
 def _write_png(path: Path, report: Report) -> None:

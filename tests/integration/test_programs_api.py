@@ -1,47 +1,20 @@
 """Programs on the admin port: told ones behind the real API, and those of a whole proxy."""
 
 import asyncio
-import contextlib
 
-import httpx
 import msgspec
 import pytest
-from aiohttp.test_utils import TestServer, make_mocked_request
+from aiohttp.test_utils import make_mocked_request
+from tests.integration.admin_port import WALL, admin, waiting_for_a_tool
 from tests.page.stories import HOSTILE, NOW, Told, ToldPrograms, secrets, several
-from tests.unit.agents import World, calls, result, says, user
 
 from turnwise.engines.sim.tool_choice import HEADER_TOOL_CALLS
-from turnwise.index import KvIndex
-from turnwise.proxy.admin.api import AdminApi
 from turnwise.proxy.admin.program_page import ProgramPage
 from turnwise.proxy.admin.programs import ProgramsApi
-from turnwise.proxy.export.audit import Audit
-from turnwise.proxy.export.prometheus import Metrics
-from turnwise.proxy.export.record import Recorder
-from turnwise.proxy.fleet import Fleet
-from turnwise.proxy.programs import Programs
-from turnwise.proxy.programs.pauses import Left, Pauses, Source
+from turnwise.proxy.programs.pauses import Left, Source
 from turnwise.proxy.programs.values import Outcome, Summary, Waiting
 from turnwise.proxy.workers.pages import merged_programs
-from turnwise.settings import Replica, Settings
-
-WALL = 1_763_740_800.0
-"""The time of day."""
-
-
-@contextlib.asynccontextmanager
-async def admin(programs):
-    """A client of the admin port of a proxy with these programs."""
-    settings = Settings(replicas=(Replica(url="http://127.0.0.1:1", name="gpu-a"),))
-    index, metrics = KvIndex(settings.index), Metrics()
-    fleet = Fleet(settings, index)
-    recorder = Recorder(index, fleet, metrics, Audit(), lambda: NOW)
-    api = AdminApi(settings, fleet, metrics, recorder, index, programs, clock=lambda: NOW, wall=lambda: WALL)
-    async with (
-        TestServer(api.application()) as server,
-        httpx.AsyncClient(base_url=str(server.make_url("")), trust_env=False) as http,
-    ):
-        yield http
+from turnwise.settings import Settings
 
 
 async def test_programs_that_wait_for_tools_say_how_long_yet():
@@ -55,28 +28,6 @@ async def test_programs_that_wait_for_tools_say_how_long_yet():
     (wait,) = one["waiting"]
     assert (wait["tool"], wait["step"], wait["remaining_s"], wait["source"]) == ("look", None, 2.5, "inferred")
     assert wait["since"] == pytest.approx(NOW - 1.25 - one["program"]["started_at"] + WALL - NOW)
-
-
-async def test_tools_are_told_by_tenant_with_how_long_they_take():
-    world = World(pauses=Pauses(8))
-    for tenant in ("a", "b"):
-        turns = [user("Go.")]
-        turn = world.call(*turns, answer=calls(("c", "ls")), headers={"x-api-key": tenant})
-        world.call(*turns, calls(("c", "ls")), result("c"), answer=says("Done."), headers={"x-api-key": tenant})
-    async with admin(world.programs) as http:
-        every = (await http.get("/tools")).json()["tools"]
-        own = (await http.get("/v1/tools", params={"tenant": turn.key.tenant})).json()["tools"]
-        wrong = await http.get("/tools", params={"tenent": "b"})
-    assert len(every) == 2
-    (tool,) = own
-    assert (tool["tenant"], tool["tool"], tool["source"], tool["n"]) == (turn.key.tenant, "ls", "inferred", 1)
-    assert tool["p50_s"] <= tool["p90_s"] <= tool["p99_s"]
-    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "tenent")
-
-
-async def test_where_programs_are_not_told_apart_no_tool_is_known():
-    async with admin(None) as http:
-        assert (await http.get("/tools")).json() == {"tools": []}
 
 
 async def listed(http, **query):
@@ -278,60 +229,6 @@ def test_a_proxy_tells_of_the_programs_that_its_calls_make(world, virtually):
     assert max(hit.tokens for hit in held.replicas.values()) > 0
     assert sum(block.tokens for block in page.graph.blocks) > 0
     assert ended == {"program": listed[0]["id"], "outcome": "asked", "calls": 3}
-
-
-def waiting_for_a_tool(name: str = "") -> Programs:
-    """Programs, of which one waits for the result of `ls`."""
-    world = World()
-    world.call(user("Go."), answer=calls(("call_1", "ls")), headers={"x-turnwise-program": name} if name else {})
-    return world.programs
-
-
-def a_run(**changes):
-    return {"tool_call_id": "call_1", "started_at": WALL - 5, "ended_at": WALL - 4, **changes}
-
-
-@pytest.mark.parametrize("path", ["/tool-runs", "/v1/tool-runs"])
-async def test_a_tool_run_that_is_told_is_taken_for_the_call_that_waits_for_it(path):
-    async with admin(waiting_for_a_tool("goal")) as http:
-        answer = await http.post(
-            path, json=[a_run(queued_at=WALL - 6, program="goal"), a_run(tool_call_id="call_9"), a_run(program="x")]
-        )
-    assert (answer.status_code, answer.json()) == (200, {"taken": 1, "unknown": ["call_9", "call_1"], "ambiguous": []})
-
-
-@pytest.mark.parametrize(
-    ("body", "param", "says"),
-    [
-        ({}, "body", "list"),
-        ([{"tool_call_id": "call_1"}], "body", "started_at"),
-        ([a_run(), a_run(started_at="now")], "body", "$[1].started_at"),
-        ([a_run(tools="ls")], "body", "tools"),
-        ([a_run(), a_run(ended_at=WALL - 6)], "[1].ended_at", "before"),
-        ([a_run(queued_at=WALL - 4.5)], "[0].started_at", "before"),
-        ([a_run()] * 1025, "body", "1024"),
-        ([a_run(), a_run(started_at=1000 * WALL, ended_at=1000 * WALL)], "[1].started_at", "seconds"),
-        ([a_run(queued_at=-1000.0)], "[0].queued_at", "programs.max_age_s"),
-        ([a_run(started_at=WALL - 3601)], "[0].started_at", "3600 s"),
-        ([a_run(ended_at=WALL + 1.5)], "[0].ended_at", "seconds"),
-    ],
-)
-async def test_tool_runs_that_cannot_be_read_are_refused_and_none_is_taken(body, param, says):
-    async with admin(waiting_for_a_tool()) as http:
-        answer = await http.post("/tool-runs", json=body)
-        again = await http.post("/tool-runs", json=[a_run()])
-    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
-    assert says in answer.json()["error"]["message"]
-    assert again.json()["taken"] == 1
-
-
-async def test_a_tool_run_that_several_calls_wait_for_is_ambiguous():
-    world = World()
-    for goal in ("one", "two"):
-        world.call(user(goal), answer=calls(("call_1", "ls")), headers={"x-turnwise-program": goal})
-    async with admin(world.programs) as http:
-        answer = await http.post("/tool-runs", json=[a_run(), a_run(tool_call_id="call_9"), a_run(program="two")])
-    assert answer.json() == {"taken": 1, "unknown": ["call_9"], "ambiguous": ["call_1"]}
 
 
 @pytest.mark.parametrize(

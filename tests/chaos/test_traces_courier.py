@@ -12,8 +12,8 @@ from tests.sink.otlp import Sink
 from tests.sink.records import EPOCH_NS, call, key
 
 from turnwise.proxy.export.otlp import find_target, wire
-from turnwise.proxy.export.otlp.courier import FRAME_RECORDS, MAX_FRAME_RECORDS, Courier
-from turnwise.proxy.export.otlp.told import Loss, Order, Record, Report, frame, pack
+from turnwise.proxy.export.otlp.courier import FRAME_RECORDS, FRAMES_AT_ONCE, Courier
+from turnwise.proxy.export.otlp.told import Loss, Order, Record, Report, frame
 from turnwise.proxy.programs.values import Ended, Outcome
 from turnwise.settings import Settings, TraceSettings
 
@@ -95,9 +95,9 @@ async def test_beside_a_process_that_stands_still_memory_is_bounded_and_every_re
     assert "spans of some calls and programs were not sent" in caplog.text
 
 
-async def test_all_that_has_waited_for_a_process_comes_though_it_is_more_than_a_frame_takes(sink):
+async def test_all_that_has_waited_for_a_process_comes_though_it_is_more_than_is_sent_at_once(sink):
     courier = Courier(order(sink))
-    records = [call(number) for number in range(2 * MAX_FRAME_RECORDS + 1)]
+    records = [call(number) for number in range(2 * FRAMES_AT_ONCE * FRAME_RECORDS + 1)]
     for record in records:
         courier.call_ended(KEY, record)
     courier.start()
@@ -118,12 +118,12 @@ async def test_the_process_ends_with_its_input_alone_and_sends_what_it_was_told_
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "turnwise.proxy.export.otlp.process", stdin=PIPE, stdout=PIPE
     )
-    process.stdin.write(msgspec.json.encode(order(sink)) + b"\n" + frame([pack(Record(KEY, call(0)))]))
+    process.stdin.write(msgspec.json.encode(order(sink)) + b"\n" + frame([Record(KEY, call(0))]))
     async with asyncio.timeout(LIMIT_S):
         await process.stdout.readline()
         for number in (signal.SIGTERM, signal.SIGINT):
             process.send_signal(number)
-        process.stdin.write(frame([pack(Record(KEY, call(1)))])[:-1])
+        process.stdin.write(frame([Record(KEY, call(1))])[:-1])
         process.stdin.close()
         lines = (await process.stdout.read()).splitlines()
         assert await process.wait() == 0

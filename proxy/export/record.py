@@ -156,7 +156,7 @@ class Recorder:
         if self._siblings is not None:
             self._siblings.settled(request.call_id, outcome.placement.replica, usage, answer, is_lesson=is_lesson)
         if self._programs is not None and turn is not None:
-            num_waiting = self._programs.ended(turn, outcome, self._clock())
+            num_waiting = self._programs.ended(turn, outcome)
             if self._later is None or num_waiting >= RECORDED_AT_ONCE or not num_waiting:
                 self.tell_calls()
             elif num_waiting == 1:

@@ -9,21 +9,21 @@ from turnwise.proxy.programs.dependence import FOLLOWS
 from turnwise.proxy.programs.elsewhere import Over
 from turnwise.proxy.programs.identity import Claims
 from turnwise.proxy.programs.lineage import HEAD, Found
-from turnwise.proxy.programs.lines import Line, State
+from turnwise.proxy.programs.lines import FINAL, SPAWN, Line
 from turnwise.proxy.programs.population import Population
-from turnwise.proxy.programs.program import Program
+from turnwise.proxy.programs.program import OPEN, Program
 from turnwise.proxy.programs.record import Record
 from turnwise.proxy.programs.sampling import is_sampled
 from turnwise.proxy.programs.tenant import Tenant
 from turnwise.proxy.programs.traceparent import ClientSpan
-from turnwise.proxy.programs.values import Basis, Key, LinkKind, Outcome
+from turnwise.proxy.programs.values import Basis, Key, Outcome
 from turnwise.settings import ProgramSettings, TraceSettings
 from turnwise.types import Digest, ProgramId, Request
 
 _OURS = "\0"
 """Begins the names that no client gives: they hold no control characters."""
 
-LINEAGE, SESSION = Basis.LINEAGE, Basis.SESSION
+LINEAGE, TRACE, SESSION, NEW = Basis.LINEAGE, Basis.TRACE, Basis.SESSION, Basis.NEW
 
 
 class Belonging:
@@ -34,8 +34,11 @@ class Belonging:
         settings: ProgramSettings,
         traces: TraceSettings,
         population: Population,
+        catch_up: Callable[[], None],
         tell: Callable[[Over], None] | None = None,
     ) -> None:
+        self._catch_up = catch_up
+        """Puts down calls that have ended, so that it is known which run."""
         self._tell = tell
         self._population = population
         self._max_calls = settings.max_calls
@@ -46,6 +49,10 @@ class Belonging:
         self, tenant: Tenant, claims: Claims, found: Found | None, request: Request, now: float, *, is_user_last: bool
     ) -> tuple[Program, Basis]:
         """The program of a call, and what told it. `is_user_last` is whether its prompt ends with a user's words."""
+        if found is not None and not is_user_last and not claims.name:  # most calls
+            goes_on = found.node.line.program
+            if goes_on.outcome is OPEN and self._has_room(goes_on):
+                return goes_on, LINEAGE
         trace_id = claims.span.trace_id if claims.span is not None and claims.span.is_sampled else None
         if claims.name:
             return self._named(tenant, claims, found, request, now), claims.basis
@@ -54,17 +61,19 @@ class Belonging:
             basis = LINEAGE
         elif trace_id is not None:
             # A trace that was not seen before says nothing of other calls, but that none of these has its goal.
-            known, basis = tenant.of_trace(trace_id), Basis.TRACE
+            known, basis = tenant.of_trace(trace_id), TRACE
         else:
             known = None
             if claims.session or claims.parent_session:
                 known = tenant.of_session(claims.session) or tenant.of_session(claims.parent_session)
-            basis = Basis.NEW if known is None else SESSION
+            basis = NEW if known is None else SESSION
         if known is None:
             return self._open(tenant, claims, "", basis, None, request, now), basis
         while known.successor is not None:  # the program that goes on in its place, where it has ended
             known = known.successor
-        is_live = known.outcome is Outcome.OPEN
+        if is_user_last or claims.is_session_shared:
+            self._catch_up()
+        is_live = known.outcome is OPEN
         if basis is SESSION and claims.is_session_shared and known.has_begun_as(head(request)):
             # Another conversation of an app, which may give one cache key to all of them: its goal is one of its own.
             before = known if is_live and known.is_quiescent else None
@@ -74,11 +83,7 @@ class Belonging:
             is_user_last
             and not is_same_trace
             and (not is_live or known.is_quiescent)
-            and (
-                known.has_answered(head(request))
-                if found is None
-                else found.kind in FOLLOWS and found.node.state is State.FINAL
-            )
+            and (known.has_answered(head(request)) if found is None else found.kind in FOLLOWS and found.node.state is FINAL)
         )
         if is_live and not is_next_goal and self._has_room(known):
             return known, basis
@@ -88,7 +93,7 @@ class Belonging:
 
     def line(self, program: Program, found: Found | None, agent: str) -> Line:
         """The conversation of a call within its program."""
-        if found is not None and found.kind is not LinkKind.SPAWN and found.node.line.program is program:
+        if found is not None and found.kind is not SPAWN and found.node.line.program is program:
             if not found.node.is_continued:
                 return found.node.line
             return program.new_line(agent or found.node.line.name)
@@ -134,14 +139,17 @@ class Belonging:
         """Begin a program; by its name or the client's trace its ids are those that any proxy would make."""
         span = claims.span
         trace_id = span.trace_id if span is not None and span.is_sampled else None
-        seed = name or (_OURS + request.call_id if trace_id is None or basis is not Basis.TRACE else _OURS + trace_id.hex())
+        seed = name or ("" if trace_id is None or basis is not TRACE else _OURS + trace_id.hex())
         epoch = 0
         if follows is not None and (follows.key.name == name or not name):
             epoch = follows.key.epoch + 1
-        root_span, own_trace = spans.program_ids(tenant.id, seed, epoch)
-        while self._population.get(program_id := ProgramId(root_span.hex())) is not None:
+        while True:
+            ids = spans.program_ids(tenant.id, seed, epoch) if seed else spans.own_ids(request.call_id, epoch)
+            root_span, own_trace = ids
+            program_id = ProgramId(root_span.hex())
+            if self._population.get(program_id) is None:
+                break
             epoch += 1
-            root_span, own_trace = spans.program_ids(tenant.id, seed, epoch)
         parent_span: bytes | None = None
         may_join = self._joins_client and trace_id is not None and self._population.joined.is_open_to(tenant.id, trace_id)
         if span is not None and trace_id is not None and may_join:

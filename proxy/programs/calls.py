@@ -107,7 +107,8 @@ def dropped(turn: Turn, reason: str, now: float) -> Call:
 def _counted(usage: Usage) -> tuple[int, int | None, int | None]:
     """Tokens of the prompt, cached and generated, as far as they can be written down."""
     prompt, cached, completion = usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
-    if min(prompt, completion, cached or 0) >= -MAX_COUNT and max(prompt, completion, cached or 0) <= MAX_COUNT:
+    # Compared one by one: `min` and `max` take as long as the rest of the record.
+    if 0 <= prompt <= MAX_COUNT and 0 <= completion <= MAX_COUNT and (cached is None or 0 <= cached <= MAX_COUNT):
         return prompt, cached, completion
     return _count(prompt) or 0, _count(cached), _count(completion)
 

@@ -15,7 +15,7 @@ import msgspec
 from turnwise.events import ToolEvent
 from turnwise.proxy.programs.dependence import depends
 from turnwise.proxy.programs.lineage import Found
-from turnwise.proxy.programs.lines import Line, Node, State
+from turnwise.proxy.programs.lines import FAILED, Line, Node, State
 from turnwise.proxy.programs.population import Population
 from turnwise.proxy.programs.program import Program
 from turnwise.proxy.programs.record import Record
@@ -223,7 +223,7 @@ class Elsewhere:
             self._give_up(self._running.popitem(last=False)[1])
 
     def _give_up(self, running: _Running) -> None:
-        running.node.state = State.FAILED
+        running.node.state = FAILED
         running.program.record.abandoned()
         self._population.settled(running.program)
 
@@ -251,7 +251,7 @@ class Elsewhere:
         if found is not None:
             found.node.followed(found.kind, found.tool, line)
         program.began(node, news.began_at)
-        self._population.used(tenant, program)
+        tenant.live.move_to_end(key.id)
         self._running[news.call_id] = _Running(sender, program, node, now)
         if len(self._running) > MAX_RUNNING:
             self._give_up(self._running.popitem(last=False)[1])
@@ -265,8 +265,7 @@ class Elsewhere:
         node.state = news.state
         node.ended_at = news.call.times.ended
         program.ended_call(node, news.tools, news.stored_as)
-        program.record.ended(news.call.times.ended, is_placed=news.call.replica is not None)
-        program.record.add(news.call)
+        program.record.ended(news.call)
         if self._learn is not None:
             self._learn(program.key.tenant, news.call)
         self._population.settled(program)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from turnwise.proxy.programs.lines import Node, State
+from turnwise.proxy.programs.lines import FAILED, RUNNING, Node
 from turnwise.types import Answer
 
 RETRY_WITHIN_S = 60.0
@@ -28,9 +28,9 @@ def tried(nodes: Sequence[Node], now: float, *, is_retry: bool) -> Node | None:
     for node in reversed(nodes[-MAX_TRIED:]):
         if node.is_continued:
             continue
-        if node.state is State.FAILED and (is_retry or now - node.ended_at <= RETRY_WITHIN_S):
+        if node.state is FAILED and (is_retry or now - node.ended_at <= RETRY_WITHIN_S):
             return node
-        if node.state is State.RUNNING and running is None:
+        if node.state is RUNNING and running is None:
             running = node
     return running if is_retry else None
 
@@ -55,7 +55,7 @@ def fitting(nodes: Sequence[Node], said: int, results: Sequence[str]) -> list[No
     if highest >= _BY_ANSWER or len(best) < 2:
         return best[:1]
     newest, rival = best[:2]
-    is_told_by_time = rival.state is not State.RUNNING and rival.ended_at <= newest.began_at
+    is_told_by_time = rival.state is not RUNNING and rival.ended_at <= newest.began_at
     return best[:1] if is_told_by_time else best
 
 

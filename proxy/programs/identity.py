@@ -78,6 +78,7 @@ class Identity:
     def __init__(self, settings: ProgramSettings) -> None:
         self.ignored: dict[Ignored, int] = dict.fromkeys(Ignored, 0)
         self._tenant_headers = tuple(name.encode() for name in settings.tenant_headers)
+        self._is_tenant = frozenset(self._tenant_headers)
         self._session_headers = tuple(name.encode() for name in settings.session_headers)
         self._read = frozenset(
             (
@@ -88,20 +89,21 @@ class Identity:
                 names.HEADER_PARENT_SESSION,
                 names.HEADER_TRACEPARENT,
                 names.HEADER_BAGGAGE,
+                names.HEADER_RETRY_COUNT,
                 *self._session_headers,
             )
         )
 
     def claims(self, fields: Mapping[bytes, bytes], hints: Hints) -> Claims:
         """Read what headers, by lower-case name, and hints say."""
-        tenant = self._tenant(fields)
-        retries = fields.get(names.HEADER_RETRY_COUNT)
-        is_retry = retries is not None and retries not in _FIRST_TRY
+        tenant = "" if self._is_tenant.isdisjoint(fields) else self._tenant(fields)
         if self._read.isdisjoint(fields):
             if hints.user_id is None and hints.cache_key is None:
-                return Claims(tenant, is_retry=is_retry) if tenant or is_retry else _NOTHING
+                return Claims(tenant) if tenant else _NOTHING
             session, is_shared = self._session_in(hints)
-            return Claims(tenant, session=session, is_retry=is_retry, is_session_shared=is_shared)
+            return Claims(tenant, session=session, is_session_shared=is_shared)
+        retries = fields.get(names.HEADER_RETRY_COUNT)
+        is_retry = retries is not None and retries not in _FIRST_TRY
         codex = self._codex_turn(fields.get(names.HEADER_CODEX_TURN))
         name, basis = self._name(fields, codex)
         session, is_shared = self._session(fields, codex, hints)

@@ -128,7 +128,9 @@ def account(
 def _of_one(call: Call, final_answer_tools: Collection[str], price_per_hour: float) -> Ledger:
     """Account for a program of one call, which is its own critical path: what clients ask on the side, or without an agent."""
     start, path = call.times.arrived, segments(call)
-    causes = _sums(path)
+    causes: dict[Cause, float] = {}
+    for stretch in path:  # in the order of causes
+        causes[stretch.cause] = causes.get(stretch.cause, 0.0) + (stretch.end - stretch.start)
     is_final = call.is_final or _final_tool(call, final_answer_tools)
     engine_s = causes.get(Cause.PREFILL, 0.0) + causes.get(Cause.DECODE, 0.0)
     return Ledger(

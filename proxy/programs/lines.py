@@ -46,8 +46,14 @@ class State(IntEnum):
     """It failed, or its client left."""
 
 
-class Node(msgspec.Struct, eq=False):
-    """One call, to be followed; it equals itself alone."""
+RUNNING, ANSWERED, FINAL, FAILED = State
+"""They are asked for several times a call, and to look a member up in its enumeration takes as long as 50 names."""
+
+SPAWN = LinkKind.SPAWN
+
+
+class Node(msgspec.Struct, eq=False, gc=False):
+    """One call, to be followed; it equals itself alone. The cycle that it is in ends with `Program.forget_all`."""
 
     line: Line
     call_id: CallId
@@ -63,7 +69,7 @@ class Node(msgspec.Struct, eq=False):
     """Hash of those turns up to the last answer, or of all where it is an opening; 0 where it is not looked for."""
     said: int = 0
     """Hash of what its answer says; 0 where that is not known."""
-    state: State = State.RUNNING
+    state: State = RUNNING
     tools: tuple[ToolCall, ...] = ()
     """Tool calls of its answer whose results have not come."""
     spawned: dict[str, list[Line]] | None = None
@@ -76,7 +82,7 @@ class Node(msgspec.Struct, eq=False):
 
     def followed(self, kind: LinkKind, tool_call_id: str, line: Line) -> None:
         """A call follows this one, in conversation `line`; where a tool call began that, it is the one of this id."""
-        if kind is not LinkKind.SPAWN:
+        if kind is not SPAWN:
             self.is_continued = True
             program = self.line.program
             for tool in self.tools:  # what results it waits for have come, or never will
@@ -114,12 +120,12 @@ class Node(msgspec.Struct, eq=False):
         measured = self.measured or {}
         for tool in self.tools:
             yield Waiting(tool.id, tool.name, self.line.agent, tool.num_bytes, self.ended_at, measured.get(tool.id))
-        if self.state is State.RUNNING:
+        if self.state is RUNNING:
             for event in measured.values():
                 yield Waiting(event.tool_call_id, event.tool, self.line.agent, 0, event.told_at, event)
 
 
-class Line(msgspec.Struct, eq=False):
+class Line(msgspec.Struct, eq=False, gc=False):
     """One conversation of a program: an agent, a sub-agent, a side call, or a branch of one."""
 
     program: Program

@@ -9,7 +9,7 @@ from itertools import islice
 
 from turnwise.proxy.programs.joined import Joined
 from turnwise.proxy.programs.lines import Node
-from turnwise.proxy.programs.program import NEVER, Program
+from turnwise.proxy.programs.program import NEVER, OPEN, Program
 from turnwise.proxy.programs.shares import Shares
 from turnwise.proxy.programs.tenant import Tenant
 from turnwise.proxy.programs.values import Outcome
@@ -44,6 +44,7 @@ class Population:
     def __init__(self, settings: ProgramSettings) -> None:
         self._max_programs = settings.max_programs
         self._quiet_s, self._max_age_s = settings.quiet_s, settings.max_age_s
+        self._soonest_s = min(self._quiet_s, self._max_age_s)
         self._tenants: dict[str, Tenant] = {}
         self._programs: dict[ProgramId, Program] = {}
         self._live: Shares[Tenant] = Shares()
@@ -94,16 +95,13 @@ class Population:
             self.joined.add(program)
         self._live.add(tenant)
 
-    def used(self, tenant: Tenant, program: Program) -> None:
-        """A call of it begins."""
-        tenant.live.move_to_end(program.key.id)
-
     def settled(self, program: Program) -> None:
         """A call of it has ended."""
-        if program.outcome is Outcome.OPEN:
-            due = program.due(self._quiet_s, self._max_age_s)
-            if due < program.looked_at_in:
-                self._look(program, due)
+        if program.outcome is OPEN:
+            if program.looked_at_in > program.record.active_at + self._soonest_s:  # it may be due before
+                due = program.due(self._quiet_s, self._max_age_s)
+                if due < program.looked_at_in:
+                    self._look(program, due)
         elif not program.record.running and self._unsettled.pop(program, None) is not None:
             self._untold.append(program)
 

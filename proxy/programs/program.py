@@ -8,7 +8,7 @@ import msgspec
 
 from turnwise.events import ToolEvent, ToolStep
 from turnwise.proxy.programs.lineage import Lineage
-from turnwise.proxy.programs.lines import KEPT_NODES, Line, Node, State
+from turnwise.proxy.programs.lines import FAILED, FINAL, KEPT_NODES, RUNNING, Line, Node
 from turnwise.proxy.programs.record import Record
 from turnwise.proxy.programs.sketch import Sketch
 from turnwise.proxy.programs.values import Ended, Key, Outcome, Running, Summary, Waiting
@@ -16,12 +16,17 @@ from turnwise.turns import ToolCall
 from turnwise.types import CallId, Digest
 
 NEVER = float("inf")
+OPEN = Outcome.OPEN
 
 MAX_SESSIONS = 16
 
 
-class Program(msgspec.Struct, eq=False):
-    """What is known of a program; it outlives its end for a while, so that what goes on from it is told."""
+class Program(msgspec.Struct, eq=False, gc=False):
+    """What is known of a program; it outlives its end for a while, so that what goes on from it is told.
+
+    Python's collector looks neither at programs nor at their conversations and calls, which would be most of what it looks at:
+    `forget_all` is called before one is let go, and ends the cycles that they are in.
+    """
 
     key: Key
     """What it is known by."""
@@ -39,7 +44,7 @@ class Program(msgspec.Struct, eq=False):
     """Tool calls whose results have not come."""
     is_answered: bool = False
     """Whether the call that ended last gave a final answer."""
-    outcome: Outcome = Outcome.OPEN
+    outcome: Outcome = OPEN
     successor: Program | None = None
     """The program that went on from this one after its end."""
     looked_at_in: float = NEVER
@@ -53,7 +58,7 @@ class Program(msgspec.Struct, eq=False):
     @property
     def is_live(self) -> bool:
         """Whether it has not ended."""
-        return self.outcome is Outcome.OPEN
+        return self.outcome is OPEN
 
     @property
     def is_quiescent(self) -> bool:
@@ -71,7 +76,7 @@ class Program(msgspec.Struct, eq=False):
         head may be a side call (a title) that was answered before the conversation began which it is made for.
         """
         return self.is_answered and any(
-            line.nodes and line.newest.state is State.FINAL and (line.num_turns > 1 or line.head == head) for line in self.lines
+            line.nodes and line.newest.state is FINAL and (line.num_turns > 1 or line.head == head) for line in self.lines
         )
 
     def running(self) -> tuple[Running, ...]:
@@ -80,7 +85,7 @@ class Program(msgspec.Struct, eq=False):
             Running(node.call_id, line.agent, line.name, line.num_turns - len(line.nodes) + place, node.began_at)
             for line in self.lines
             for place, node in enumerate(line.nodes)
-            if node.state is State.RUNNING
+            if node.state is RUNNING
         )
 
     def node(self, call_id: CallId) -> Node | None:
@@ -149,8 +154,8 @@ class Program(msgspec.Struct, eq=False):
 
     def ended_call(self, node: Node, tools: tuple[ToolCall, ...], stored_as: str) -> None:
         """A call of it has ended: what may follow from its answer."""
-        if node.state is not State.FAILED:
-            self.is_answered = node.state is State.FINAL
+        if node.state is not FAILED:
+            self.is_answered = node.state is FINAL
             if tools:
                 self.answered(node, tools)
             if stored_as:
@@ -175,6 +180,7 @@ class Program(msgspec.Struct, eq=False):
                 self.forget(node)
             line.nodes = ()
         self.lines = ()
+        self._by_agent = None
 
     def due(self, quiet_s: float, max_age_s: float) -> float:
         """When its time comes, if nothing else happens to it."""

@@ -15,7 +15,7 @@ from turnwise.proxy.programs.elsewhere import Elsewhere
 from turnwise.proxy.programs.fitting import said_of
 from turnwise.proxy.programs.graph import Begun, Graph, HintReader, Retired
 from turnwise.proxy.programs.identity import Identity
-from turnwise.proxy.programs.lines import Line, Node, State
+from turnwise.proxy.programs.lines import ANSWERED, FAILED, FINAL, SPAWN, Line, Node
 from turnwise.proxy.programs.pauses import Left, Pauses
 from turnwise.proxy.programs.population import Population
 from turnwise.proxy.programs.program import Program
@@ -41,7 +41,7 @@ from turnwise.settings import ProgramSettings, TraceSettings
 from turnwise.turns import MAX_ID_CHARS
 from turnwise.types import CallId, DialectName, Outcome, ProgramId, Request
 
-SPAWN, RETRY = LinkKind.SPAWN, LinkKind.RETRY
+RETRY = LinkKind.RETRY
 
 MAX_TOOLS = 128
 """Tool calls of one answer that are followed, and results of one prompt."""
@@ -65,10 +65,10 @@ class Programs:
         self._final_tools = frozenset(settings.final_answer_tools)
         self._identity = Identity(settings)
         self._population = Population(settings)
-        self._belonging = Belonging(settings, traces, self._population, tell)
         self._tell = tell
         self._backlog = Backlog()
         self._recording = Recording(self._population, self._backlog, pauses, tell)
+        self._belonging = Belonging(settings, traces, self._population, self._recording.work, tell)
         self.pauses = pauses
         """What is learned of how long tools run; None where nothing is."""
         self.elsewhere = Elsewhere(self._population, self._close, settings.max_age_s, None if pauses is None else pauses.learn)
@@ -104,9 +104,9 @@ class Programs:
         lineage.keep(node, prompt, found, continues)
         if found is not None:
             found.node.followed(found.kind, found.tool, line)
-        number = program.began(node, now)
+        key, number = program.key, program.began(node, now)
         if number or line.agent:  # else it has just been opened, as the newest
-            self._population.used(tenant, program)
+            tenant.live.move_to_end(key.id)
         self._calls[basis] += 1
         if self._tell is not None:
             self._tell(elsewhere.began(program, node, found, results, continues, claims.session))
@@ -114,9 +114,10 @@ class Programs:
         hinted = self._hints.read(fields, request.hints, prompt)
         begun = Begun(line.agent, number, request.model, chain, prompt.kinds, hinted, bool(request.continues))
         if not program.sketch.begun(begun):
-            self._recording.work()
-            self._backlog.add(program, begun)
-        key, call_id, agent = program.key, request.call_id, line.agent
+            self._recording.work()  # the call before may have ended
+            if not program.sketch.begun(begun):
+                self._backlog.add(program, begun)
+        call_id, agent = request.call_id, line.agent
         return Turn(program, node, key, request, chain, call_id, agent, line.name, number, basis, links, runs, trace, hinted)
 
     def retried(self, turn: Turn, outcome: Outcome) -> None:
@@ -126,12 +127,12 @@ class Programs:
         )
         turn.attempts = (*turn.attempts, failed)
 
-    def settle(self, turn: Turn, outcome: Outcome, now: float) -> Call:
+    def settle(self, turn: Turn, outcome: Outcome, now: float) -> Call:  # noqa: ARG002 - its times are in the outcome
         """End a call; returns its record."""
-        self.ended(turn, outcome, now)
+        self.ended(turn, outcome)
         return self.take_calls()[-1][1]
 
-    def ended(self, turn: Turn, outcome: Outcome, now: float) -> int:  # noqa: ARG002 - its times are in the outcome
+    def ended(self, turn: Turn, outcome: Outcome) -> int:
         """End a call, whose record `take_calls` makes with those of others; returns how many wait for that."""
         called = outcome.tool_calls
         finals = self._final_tools
@@ -139,11 +140,11 @@ class Programs:
         node, program = turn.node, turn.program
         node.said = said_of(outcome.answer)
         if not outcome.is_complete or outcome.status != 200:
-            node.state = State.FAILED
+            node.state = FAILED
         elif tools or (not called and turn.request.hints.has_stop):
-            node.state = State.ANSWERED
+            node.state = ANSWERED
         else:
-            node.state = State.FINAL
+            node.state = FINAL
         stored_as = outcome.response_id or "" if turn.request.is_stored else ""
         program.ended_call(node, tools[:MAX_TOOLS], stored_as if len(stored_as) <= MAX_ID_CHARS else "")
         return self._recording.ended(turn, outcome, outcome.ended_at)
@@ -155,7 +156,7 @@ class Programs:
     def drop(self, turn: Turn, reason: str, now: float) -> Call:
         """End a call of which no attempt could be made; returns its record."""
         call = calls.dropped(turn, reason, now)
-        turn.node.state = State.FAILED
+        turn.node.state = FAILED
         self._recording.ended(turn, call, now)
         return self.take_calls()[-1][1]
 

@@ -38,8 +38,8 @@ _decoder = msgspec.msgpack.Decoder(tuple[Call, ...])
 class Record(msgspec.Struct, eq=False, gc=False):
     """One program while it lives: a kilobyte with its key, 430 bytes for each of its last calls and 200 for each one before.
 
-    A call is `started`, has `ended` and is `add`ed, once each. Its record is kept as MessagePack, one behind the other, and
-    each `PAGE_CALLS` of them compressed. Its sketch comes on top, 28 bytes a segment, or its graph, 36 bytes a row.
+    A call is `started` and has `ended`, once each. Its record is kept as MessagePack, one behind the other, and each
+    `PAGE_CALLS` of them compressed. Its sketch comes on top, 28 bytes a segment, or its graph, 36 bytes a row.
     """
 
     key: Key
@@ -81,16 +81,13 @@ class Record(msgspec.Struct, eq=False, gc=False):
         self.running -= 1
         self.is_placed = True
 
-    def ended(self, now: float, *, is_placed: bool) -> None:
-        """A call has ended, whose record comes later; `is_placed` is whether a replica was tried for it."""
+    def ended(self, call: Call) -> None:
+        """A call has ended, of which this record is kept."""
         self.running -= 1
-        self.active_at = now
+        self.active_at = call.times.ended
         self.num_calls += 1
-        if is_placed:
+        if call.replica is not None:
             self.is_placed = True
-
-    def add(self, call: Call) -> None:
-        """Keep the record of a call that has ended."""
         self.num_tools += len(call.tools)
         self.prompt_tokens += call.prompt_tokens
         if call.cached_tokens is not None:

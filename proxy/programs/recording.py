@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from turnwise.proxy.programs import calls, elsewhere
 from turnwise.proxy.programs.backlog import Backlog
-from turnwise.proxy.programs.lines import State
+from turnwise.proxy.programs.lines import FINAL
 from turnwise.proxy.programs.pauses import Pauses
 from turnwise.proxy.programs.population import Population
 from turnwise.proxy.programs.turn import Turn
@@ -16,7 +16,7 @@ from turnwise.types import Outcome
 
 
 class Recording:
-    """Makes them in the order in which the calls ended; whoever reads records has it `work` first."""
+    """Makes them in the order in which the calls ended; whoever reads records, or asks what runs, has it `work` first."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class Recording:
         self._backlog = backlog
         self._pauses = pauses
         self._tell = tell
-        self._waiting: deque[tuple[Turn, Outcome | Call, bool]] = deque()
+        self._waiting: deque[tuple[Turn, Outcome | Call]] = deque()
         self._made: list[tuple[Key, Call]] = []
 
     def ended(self, turn: Turn, ended: Outcome | Call, now: float) -> int:
@@ -37,12 +37,9 @@ class Recording:
 
         Returns how many wait for their records.
         """
-        program = turn.program
         turn.is_settled = True
         turn.node.ended_at = now
-        program.record.ended(now, is_placed=not isinstance(ended, Call))
-        self._population.settled(program)
-        self._waiting.append((turn, ended, program.sketch.ended()))
+        self._waiting.append((turn, ended))
         if self._tell is not None:  # siblings are told at once
             self.work()
         return len(self._waiting)
@@ -50,11 +47,12 @@ class Recording:
     def work(self) -> None:
         """Make the records of all that wait."""
         while self._waiting:
-            turn, ended, is_sketched = self._waiting.popleft()
+            turn, ended = self._waiting.popleft()
             node, program = turn.node, turn.program
-            call = ended if isinstance(ended, Call) else calls.settled(turn, ended, is_final=node.state is State.FINAL)
-            program.record.add(call)
-            if not is_sketched:
+            call = ended if isinstance(ended, Call) else calls.settled(turn, ended, is_final=node.state is FINAL)
+            program.record.ended(call)
+            self._population.settled(program)
+            if not program.sketch.ended():
                 self._backlog.add(program, call)
             if call.completion_tokens is not None:
                 self._backlog.rates.learn(call.model, turn.chain.ends[-1], call.prompt_tokens)

@@ -13,4 +13,6 @@ def is_sampled(trace_id: bytes, ratio: float, inbound: bool | None = None) -> bo
     """
     if inbound is not None:
         return inbound
+    if ratio >= 1:
+        return True
     return int.from_bytes(trace_id[8:]) < round(ratio * _ALL)

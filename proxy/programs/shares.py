@@ -9,43 +9,56 @@ Owner = TypeVar("Owner", bound=Hashable)
 
 
 class Shares(Generic[Owner]):
-    """How many each owner has; every step costs the same, however many there are."""
+    """How many each owner has; every step costs the same, however many there are, and a third where there is one."""
 
     def __init__(self) -> None:
         self.total = 0
         self._counts: dict[Owner, int] = {}
         self._owners: dict[int, dict[Owner, None]] = {}
+        """By how many they have; empty where there is one owner, or none."""
         self._most = 0
 
     @property
     def largest(self) -> Owner:
         """An owner of whom none has more; raises `KeyError` where nobody has anything."""
-        return next(iter(self._owners[self._most]))
+        return next(iter(self._counts if len(self._counts) == 1 else self._owners[self._most]))
 
     def add(self, owner: Owner) -> None:
         """One more."""
-        count = self._counts.get(owner, 0)
-        if count:
-            owners = self._owners[count]
-            del owners[owner]
-            if not owners:
-                del self._owners[count]
-        count += 1
-        self._counts[owner] = count
-        self._owners.setdefault(count, {})[owner] = None
-        self._most = max(self._most, count)
+        counts = self._counts
+        count = counts.get(owner, 0)
+        counts[owner] = count + 1
         self.total += 1
+        if len(counts) > 1:
+            self._moved(owner, count, count + 1)
 
     def remove(self, owner: Owner) -> None:
         """One less; raises `KeyError` where the owner has none."""
-        count = self._counts.pop(owner)
-        owners = self._owners[count]
-        del owners[owner]
-        if not owners:
-            del self._owners[count]
-            if count == self._most:
-                self._most = count - 1
+        counts = self._counts
+        count = counts[owner]
         if count > 1:
-            self._counts[owner] = count - 1
-            self._owners.setdefault(count - 1, {})[owner] = None
+            counts[owner] = count - 1
+        else:
+            del counts[owner]
         self.total -= 1
+        if len(counts) > 1:
+            self._moved(owner, count, count - 1)
+        elif self._owners:
+            self._owners.clear()
+
+    def _moved(self, owner: Owner, before: int, now: int) -> None:
+        if not self._owners:  # there was one owner until now
+            for other, count in self._counts.items():
+                self._owners.setdefault(count, {})[other] = None
+            self._most = max(self._owners)
+            return
+        if before:
+            owners = self._owners[before]
+            del owners[owner]
+            if not owners:
+                del self._owners[before]
+                if before == self._most:
+                    self._most = before - 1
+        if now:
+            self._owners.setdefault(now, {})[owner] = None
+            self._most = max(self._most, now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from hashlib import blake2b
 
-from xxhash import xxh3_64_digest
+from xxhash import xxh3_64_digest, xxh3_128_digest
 
 from turnwise.types import CallId
 
@@ -43,6 +43,13 @@ def tool_span(caller: CallId, tool_call_id: str) -> bytes:
     """The span of one tool run."""
     made = xxh3_64_digest(f"{caller}/{tool_call_id}".encode(), seed=64)
     return made if made != _NONE else b"\1" * 8
+
+
+def own_ids(call_id: CallId, again: int = 0) -> tuple[bytes, bytes]:
+    """The same as `program_ids` of a program that nobody named: of its first call, for no other proxy has to make them."""
+    seed, number = call_id.encode(), 128 + again
+    root = xxh3_64_digest(seed, seed=number)
+    return root if root != _NONE else b"\1" * 8, xxh3_128_digest(seed, seed=number)
 
 
 def program_ids(tenant: str, name: str, epoch: int) -> tuple[bytes, bytes]:

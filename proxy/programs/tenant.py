@@ -18,7 +18,7 @@ class Tenant:
         self.id = tenant
         self.lineage = Lineage()
         self.live: OrderedDict[ProgramId, Program] = OrderedDict()
-        """The least recently used first."""
+        """The least recently used first: whoever begins a call moves its program to the end."""
         self.ended: OrderedDict[ProgramId, Program] = OrderedDict()
         """Programs that have ended and are still known, the oldest first."""
         self._by_name: dict[str, Program] = {}

@@ -1,6 +1,7 @@
 """How long programs live, how many there are, and what is kept of them."""
 
 import gc
+import sys
 import types
 
 import msgspec
@@ -132,6 +133,23 @@ def test_what_is_forgotten_is_followed_no_longer():
     lineage = next(iter(world.programs._population._tenants.values())).lineage
     kept = sum(len(line.nodes) for program in world.programs._population.known() for line in program.lines)
     assert len(lineage._by_prompt) == kept <= KEPT_ENDED
+
+
+def test_what_is_forgotten_is_freed_though_the_collector_does_not_look_at_it():
+    world = World(max_programs=1)
+    name = {"x-turnwise-program": "p", "x-turnwise-agent": "main"}
+    asked = calls(("call_1", "agent"), prompt="Find out what is in the folder here.")
+    key = world.call(GO, answer=asked, headers=name).key
+    world.call(user("Find out what is in the folder here."), answer=DONE, headers={**name, "x-turnwise-agent": "other"})
+    world.call(GO, asked, result("call_1"), answer=DONE, headers=name)
+    world.call(GO, answer=DONE, headers=name)
+    assert world.programs.listing(world.now)[0].agents > 1
+    num_before = sys.getrefcount(key)
+    for number in range(KEPT_ENDED + 1):
+        world.call(user(f"Task {number}."), answer=DONE)
+        world.programs.sweep(world.now)
+    assert world.programs.find("p") == ()
+    assert (sys.getrefcount(key), num_before > 2) == (2, True)  # this name's, and the argument's
 
 
 def test_a_program_of_too_many_calls_ends_and_goes_on_as_its_next_part():

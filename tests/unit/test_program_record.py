@@ -48,8 +48,7 @@ def filled(count: int) -> Record:
     record = Record(KEY, KEY.started_at)
     for number in range(count):
         record.started(0, 100.0 + number)
-        record.ended(100.5 + number, is_placed=True)
-        record.add(call_of(number))
+        record.ended(call_of(number))
     return record
 
 

@@ -58,15 +58,19 @@ def tail(prompt: Prompt, first: int, results: Results, places: frozenset[Segment
         return NO_TAIL
     kinds = prompt.kinds[first:]
     is_user_last = kinds[-1] is USER
+    if places.isdisjoint(kinds):
+        return WORDS_ALONE if is_user_last else NO_TAIL
     found: list[str] = []
-    turns = [] if places.isdisjoint(kinds) else whole_turns(kinds, prompt.raws[first:])
+    turns = whole_turns(kinds, prompt.raws[first:])
     for kind, turn in turns:
         if kind in places:
             try:
                 names = results(turn)
             except UNREADABLE:
                 continue
-            found += [name for name in names if type(name) is str and 0 < len(name) <= MAX_ID_CHARS]
+            for name in names:
+                if type(name) is str and 0 < len(name) <= MAX_ID_CHARS:
+                    found.append(name)  # noqa: PERF401 - a comprehension is a call, for one name as a rule
     if not found:
         return WORDS_ALONE if is_user_last else NO_TAIL
     return Tail(tuple(found), is_user_last and not (turns and all(map(_is_note, texts(turns[-1][1])))))
@@ -100,6 +104,8 @@ def texts(turn: Raw) -> list[str]:
 
 def whole_turns(kinds: Sequence[SegmentKind], raws: Sequence[Raw]) -> list[tuple[SegmentKind, Raw]]:
     """The turns of users and tools among these segments, put together where they are in pieces; the newest `MAX_BYTES`."""
+    if len(raws) == 1 and len(raws[0]) < CHUNK_BYTES:
+        return [(kinds[0], raws[0])] if kinds[0] in _LOOKED_AT else []
     if sum(map(len, raws)) < CHUNK_BYTES:  # none of them is a piece, as of most prompts that bring a result
         return [turn for turn in zip(kinds, raws, strict=True) if turn[0] in _LOOKED_AT]
     first, room = len(kinds), MAX_BYTES

@@ -103,7 +103,7 @@ class Sketch(msgspec.Struct, eq=False):
         kept = len(kinds)
         while kept > durable and kinds[kept - 1] not in HEAD:
             kept -= 1
-        return Retired(self._chain(len(kinds)).digests, kept) if kept < len(kinds) else None
+        return Retired(self._first(len(kinds)), kept) if kept < len(kinds) else None
 
     def calls(self, record: Record) -> Iterator[Step]:
         """The steps of its calls so far, where it is not drawn: the newest prompt begins with those of all before."""
@@ -121,7 +121,8 @@ class Sketch(msgspec.Struct, eq=False):
             yield running
 
     def _chain(self, num_segments: int, repeats: LastAnswer | None = None) -> PromptChain:
+        return PromptChain(self._first(num_segments), tuple(array("I", self._ends)[:num_segments]), repeats)
+
+    def _first(self, num_segments: int) -> tuple[Digest, ...]:
         digests = self._digests
-        starts = range(0, num_segments * DIGEST_BYTES, DIGEST_BYTES)
-        split = tuple([Digest(digests[at : at + DIGEST_BYTES]) for at in starts])
-        return PromptChain(split, tuple(array("I", self._ends)[:num_segments]), repeats)
+        return tuple([Digest(digests[at : at + DIGEST_BYTES]) for at in range(0, num_segments * DIGEST_BYTES, DIGEST_BYTES)])

@@ -13,7 +13,7 @@ import msgspec
 from xxhash import xxh3_64_intdigest
 
 from turnwise.proxy.programs.fitting import fitting, said_of, tried
-from turnwise.proxy.programs.lines import Node
+from turnwise.proxy.programs.lines import RETRY, SPAWN, Node
 from turnwise.proxy.programs.values import LinkKind
 from turnwise.turns import ToolCall
 from turnwise.types import Digest, LastAnswer, Prompt, PromptChain, SegmentKind
@@ -81,7 +81,7 @@ class Lineage:
         if digests[-1] in self._by_prompt:
             failed = tried(_all(self._by_prompt, digests[-1]), now, is_retry=is_retry)
             if failed is not None:
-                return Found(LinkKind.RETRY, failed, len(digests))
+                return Found(RETRY, failed, len(digests))
         for state in continues:
             stored = _all(self._by_state, state) or _all(self._by_state, _NAMED_STATE + state)
             if stored:
@@ -245,7 +245,7 @@ class Lineage:
         # Of equal calls of one answer, the one that began nothing yet.
         taken = node.spawned or {}
         tool_id = next((tool_id for _, tool_id in best if tool_id not in taken), best[0][1])
-        return Found(LinkKind.SPAWN, node, tool=tool_id)
+        return Found(SPAWN, node, tool=tool_id)
 
 
 def _add(index: dict[_Key, _Entry | list[_Entry]], key: _Key, entry: _Entry) -> None:

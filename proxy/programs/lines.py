@@ -49,7 +49,7 @@ class State(IntEnum):
 RUNNING, ANSWERED, FINAL, FAILED = State
 """They are asked for several times a call, and to look a member up in its enumeration takes as long as 50 names."""
 
-SPAWN = LinkKind.SPAWN
+SPAWN, RETRY = LinkKind.SPAWN, LinkKind.RETRY
 
 
 class Node(msgspec.Struct, eq=False, gc=False):

@@ -15,7 +15,7 @@ from turnwise.proxy.programs.elsewhere import Elsewhere
 from turnwise.proxy.programs.fitting import said_of
 from turnwise.proxy.programs.graph import Begun, Graph, HintReader, Retired
 from turnwise.proxy.programs.identity import Identity
-from turnwise.proxy.programs.lines import ANSWERED, FAILED, FINAL, SPAWN, Line, Node
+from turnwise.proxy.programs.lines import ANSWERED, FAILED, FINAL, RETRY, SPAWN, Line, Node
 from turnwise.proxy.programs.pauses import Left, Pauses
 from turnwise.proxy.programs.population import Population
 from turnwise.proxy.programs.program import Program
@@ -29,7 +29,6 @@ from turnwise.proxy.programs.values import (
     Ended,
     EngineTimes,
     Key,
-    LinkKind,
     Running,
     Summary,
     Told,
@@ -40,8 +39,6 @@ from turnwise.proxy.programs.values import Outcome as ProgramOutcome
 from turnwise.settings import ProgramSettings, TraceSettings
 from turnwise.turns import MAX_ID_CHARS
 from turnwise.types import CallId, DialectName, Outcome, ProgramId, Request
-
-RETRY = LinkKind.RETRY
 
 MAX_TOOLS = 128
 """Tool calls of one answer that are followed, and results of one prompt."""

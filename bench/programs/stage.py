@@ -30,7 +30,8 @@ SETTINGS_OFF = ("programs.enabled=false",)
 class Plan(msgspec.Struct, frozen=True):
     """One kind of load; times as in `bench.proxy.scenarios.Scenario`.
 
-    With a `rate`, so many calls begin a second, evenly but for a jitter and whatever is under way, on that many connections.
+    With a `rate`, so many calls begin a second, evenly but for a jitter and whatever is under way, on that many connections;
+    the times of those that begin in the first `lead_s` do not count.
     """
 
     conversations: Sequence[bodies.Conversation]
@@ -38,6 +39,7 @@ class Plan(msgspec.Struct, frozen=True):
     num_chunks: int = 0
     gap_us: int = 0
     rate: float = 0.0
+    lead_s: float = 0.0
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -76,6 +78,7 @@ class Stage:
         self._proxies: dict[str, tuple[Process, int, int]] = {}
         self._sinks: dict[str, int] = {}
         self._num_loads = 0
+        self._is_by_turns = False
         replica = [str(self._tools / "replica"), *map(str, self._replica_ports)]
         processes.start("replica", replica, cores=self._load_core)
 
@@ -117,16 +120,35 @@ class Stage:
             "nonce": self._num_loads * NONCES_PER_SAMPLE,
             "rate": plan.rate,
             "seed": seed,
+            "lead-s": plan.lead_s,
         }
         words = [*on_cores(self._load_core), str(self._tools / "load"), *(f"--{key}={value}" for key, value in options.items())]
+        if self._is_by_turns:
+            process.go_on()
         before = thread_ns(process.pid)
         done = subprocess.run(words, capture_output=True, check=True, timeout=seconds + LOAD_PATIENCE_S)
         after = thread_ns(process.pid)
+        if self._is_by_turns:
+            process.halt()
         load = read_load(done.stdout)
         if load.errors or not load.requests:
             raise RuntimeError(f"{load.errors} answers of the proxy `{name}` were not whole: {load.first_error}")
         path_ns = after[process.pid] - before[process.pid]
         return Sample(load, path_ns, sum(after.values()) - sum(before.values()) - path_ns)
+
+    @contextlib.contextmanager
+    def by_turns(self) -> Iterator[None]:
+        """Let a proxy run only while it is sampled: what others put off, and their checks, would take its core."""
+        processes = [process for process, _, _ in self._proxies.values()]
+        try:
+            for process in processes:
+                process.halt()
+            self._is_by_turns = True
+            yield
+        finally:
+            self._is_by_turns = False
+            for process in processes:
+                process.go_on()
 
     def taken(self, how: How) -> Taken:
         """What a sink has taken so far."""

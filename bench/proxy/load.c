@@ -2,7 +2,7 @@
  * many begin a second whatever is under way.
  *
  *     load --port P --bodies FILE [--connections 1] [--seconds 1.0] [--requests N] [--chunks 0] [--spread-us 0] [--nonce 0]
- *         [--rate 0] [--seed 0]
+ *         [--rate 0] [--seed 0] [--lead-s 0]
  *
  * It is C because a router of ten microseconds a request needs a generator that costs less: in Python it would be the limit.
  * Prints one JSON object; times are microseconds. `errors` are answers other than 200, answers that are not whole, and lost
@@ -10,7 +10,9 @@
  * over which connections begin, so that streams do not all start at one instant; --seconds count from its end. --requests ends the
  * run after that many, where that is earlier. With --rate one request is due in each stretch of 1/rate seconds, at a random moment of
  * it, the same for the same --seed: the connection that has rested longest sends it, where none rests it waits, and its times
- * count from the moment at which it was due. `late` tells how long after that requests were sent.
+ * count from the moment at which it was due. `late` tells how long after that, and after a connection rested, requests were
+ * sent: what the generator itself is late. The times of requests that are due within the first --lead-s count nowhere, for the
+ * target is not yet as it will be.
  *
  * FILE holds conversations (conversations.h).
  */
@@ -39,6 +41,7 @@ struct connection {
     struct iovec parts[3];
     int part;
     uint64_t began, first_chunk, arrived; /* the last is of the bytes being read */
+    uint64_t rested;                      /* since when it rests */
     struct connection *rests_before;      /* with --rate */
     struct answer answer;
     char line[LINE]; /* of the stream */
@@ -46,12 +49,12 @@ struct connection {
     int is_whole;
 };
 
-static struct { int port, connections; double seconds, rate; size_t chunks; uint64_t spread_ns, requests, seed; } plan = {
+static struct { int port, connections; double seconds, rate; size_t chunks; uint64_t spread_ns, lead_ns, requests, seed; } plan = {
     .connections = 1, .seconds = 1, .requests = UINT64_MAX};
 static struct connection all[MAX_CONNECTIONS];
 static struct connection *rested_longest, *rested_least;
 static struct samples latencies, first_chunks, transits, lateness;
-static uint64_t num_begun, num_requests, num_errors, stop_at, last_end;
+static uint64_t num_begun, num_requests, num_errors, counted_from, stop_at, last_end;
 static int epoll, num_active;
 static char first_error[128];
 
@@ -146,6 +149,7 @@ static void begin(struct connection *c)
         leave(c);
     } else if (plan.rate > 0) {
         c->is_resting = 1;
+        c->rested = now;
         c->rests_before = NULL;
         if (rested_longest)
             rested_least->rests_before = c;
@@ -182,7 +186,8 @@ static void send_due(uint64_t first, uint64_t *due)
             continue;
         }
         num_begun++;
-        add(&lateness, now - *due);
+        if (*due >= counted_from)
+            add(&lateness, now - (*due > c->rested ? *due : c->rested));
         send_next(c, *due);
         *due = next_due(first);
     }
@@ -274,8 +279,9 @@ static void finish(struct connection *c)
     }
     num_requests++;
     last_end = c->arrived;
-    add(&latencies, c->arrived - c->began);
-    if (c->first_chunk)
+    if (c->began >= counted_from)
+        add(&latencies, c->arrived - c->began);
+    if (c->first_chunk && c->began >= counted_from)
         add(&first_chunks, c->first_chunk - c->began);
     begin(c);
 }
@@ -313,6 +319,7 @@ static void run(void)
     struct epoll_event events[256];
     uint64_t start = now_ns(), all_begun = start + plan.spread_ns, give_up, next = 0;
     int num_connections = 0;
+    counted_from = plan.lead_ns ? all_begun + plan.lead_ns : 0;
     stop_at = all_begun + (uint64_t)(plan.seconds * NS_PER_S);
     give_up = stop_at + PATIENCE_S * NS_PER_S;
     while (num_connections < plan.connections || num_active) {
@@ -352,7 +359,8 @@ int main(int argc, char **argv)
     static const struct option options[] = {
         {"port", 1, 0, 'p'}, {"bodies", 1, 0, 'b'}, {"connections", 1, 0, 'c'}, {"seconds", 1, 0, 's'},
         {"chunks", 1, 0, 'k'}, {"spread-us", 1, 0, 'u'}, {"nonce", 1, 0, 'n'},
-        {"requests", 1, 0, 'r'}, {"rate", 1, 0, 'a'}, {"seed", 1, 0, 'e'}, {0, 0, 0, 0},
+        {"requests", 1, 0, 'r'}, {"rate", 1, 0, 'a'}, {"seed", 1, 0, 'e'},
+        {"lead-s", 1, 0, 'l'}, {0, 0, 0, 0},
     };
     const char *bodies = NULL;
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -366,6 +374,7 @@ int main(int argc, char **argv)
         case 'r': plan.requests = strtoull(optarg, NULL, 10); break;
         case 'a': plan.rate = atof(optarg); break;
         case 'e': plan.seed = strtoull(optarg, NULL, 10); break;
+        case 'l': plan.lead_ns = (uint64_t)(atof(optarg) * NS_PER_S); break;
         case 'n': nonce = strtoull(optarg, NULL, 10); break;
         default: return 2;
         }

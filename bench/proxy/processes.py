@@ -47,6 +47,14 @@ class Process:
                 f"{self.name} ended with {self._popen.returncode}: {self.log.read_text(errors='replace')[-1500:]}"
             )
 
+    def halt(self) -> None:
+        """Let it and all that it started stand still until it may go on."""
+        os.killpg(self.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it run again."""
+        os.killpg(self.pid, signal.SIGCONT)
+
     def stop(self) -> None:
         """End it and all that it started: asked first, then killed."""
         for how in (signal.SIGTERM, signal.SIGKILL):

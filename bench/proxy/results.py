@@ -26,7 +26,7 @@ class Load(msgspec.Struct, frozen=True):
     transit_p99_us: float | None = None
     late_p50_us: float | None = None
     late_p99_us: float | None = None
-    """How long after they were due requests were sent, where they were due at a rate."""
+    """How long after they were due, and a connection was free, requests were sent, where they were due at a rate."""
 
 
 class Sample(msgspec.Struct, frozen=True):

@@ -9,10 +9,11 @@ import pytest
 from bench.programs import rate, short
 from bench.programs.live import NUM_TURNS, Clients
 from bench.programs.sink import Connection, Taken
-from bench.programs.stage import OFF, ON, Sample, thread_ns
+from bench.programs.stage import OFF, ON, Plan, Sample, Stage, thread_ns
 from bench.proxy.results import Load
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+PLAN = Plan([], 1)
 PLANS = [(1, None), (4, None), (4, {"stream": True, "max_tokens": 4, "seed": 16_000})]
 
 
@@ -85,31 +86,70 @@ def test_threads_of_a_process_are_told_apart_by_their_numbers():
     assert thread_ns(os.getpid())[os.getpid()] > before[os.getpid()]
 
 
-def sample(p99_us=100.0, beside_ns=0):
-    load = Load(10, 0, "", 1.0, 40, 0.1, first_chunk_p99_us=p99_us)
+def sample(p99_us=100.0, beside_ns=0, late_us=0.0):
+    load = Load(10, 0, "", 1.0, 40, 0.1, first_chunk_p99_us=p99_us, late_p99_us=late_us)
     return Sample(load, path_ns=1_000_000, beside_ns=beside_ns)
 
 
-def measured(num_spans=60, **samples):
-    return rate.Measured(samples, num_spans, dict.fromkeys(samples, 0.0))
+def visit(one, before=None, after=None):
+    return rate.Visit(one, before or sample(), after or sample())
 
 
-def test_a_ratio_is_the_median_of_ratios_within_a_round():
-    on = [sample(200.0), sample(300.0), sample(90.0)]
-    off = [sample(100.0), sample(300.0), sample(30.0)]
-    assert measured(**{ON: on, OFF: off}).slowdown(ON) == 2.0
+def measured(num_spans=60, **visits):
+    return rate.Measured(visits, dict.fromkeys(visits, 30), num_spans, dict.fromkeys(visits, 0.0))
+
+
+def test_a_ratio_is_to_the_samples_without_programs_right_before_and_after():
+    rounds = [(200.0, 100.0, 400.0), (300.0, 100.0, 100.0), (90.0, 90.0, 90.0)]
+    on = [visit(*map(sample, p99s)) for p99s in rounds]
+    assert measured(**{ON: on}).slowdown(ON) == 1.0
 
 
 def test_encoding_is_what_other_threads_use_beyond_what_they_use_without_programs():
-    result = measured(**{ON: [sample(beside_ns=600_000)] * 3, OFF: [sample(beside_ns=100_000)] * 3})
+    result = measured(**{ON: [visit(sample(beside_ns=600_000), after=sample(beside_ns=100_000))] * 3})
     row = rate.encoding_row(result)
     assert (row.measured, row.holds) == ("50.00", True)
     assert row.figures["spans a call"] == 2.0
 
 
 def test_encoding_of_nothing_is_no_result():
-    result = measured(num_spans=0, **{ON: [sample()] * 3, OFF: [sample()] * 3})
-    assert rate.encoding_row(result).holds is False
+    assert rate.encoding_row(measured(num_spans=0, **{ON: [visit(sample())] * 3})).holds is False
+
+
+class Disturbed(Stage):
+    """A stage whose first samples are disturbed: each takes so much of a core away, or makes the generator late."""
+
+    def __init__(self, num_times, stolen_s, late_us):
+        self.num_times = num_times
+        self.by = (stolen_s, late_us)
+        self.num_samples = 0
+        self.stolen_s = 0.0
+
+    def sample(self, *_):
+        self.num_samples += 1
+        stolen_s, late_us = self.by if self.num_samples <= self.num_times else (0.0, 0.0)
+        self.stolen_s += stolen_s
+        return sample(float(self.num_samples), late_us=late_us)
+
+
+BY_HOST, BY_GENERATOR = (1.0, 0.0), (0.0, 2 * rate.LATE_LIMIT_US)
+
+
+@pytest.mark.parametrize("by", [BY_HOST, BY_GENERATOR])
+@pytest.mark.parametrize(("num_times", "num_samples"), [(0, 1), (2, 3), (99, rate.MAX_TRIES)])
+def test_a_sample_that_the_machine_disturbed_is_taken_again_but_not_without_end(num_times, num_samples, by):
+    stage = Disturbed(num_times, *by)
+    taking = rate.Taking(stage, PLAN, stolen=lambda: {"cpu0": 0.0, "cpu1": stage.stolen_s})
+    assert taking.sample(OFF, 0).load.first_chunk_p99_us == num_samples
+    assert (taking.num_again, taking.num_disturbed) == (num_samples - 1, num_times == 99)
+
+
+def test_a_run_on_a_machine_that_is_never_left_alone_ends():
+    stage = Disturbed(9_999, *BY_HOST)
+    taking = rate.Taking(stage, PLAN, stolen=lambda: {"cpu0": stage.stolen_s})
+    for _ in range(rate.MAX_AGAIN):
+        taking.sample(OFF, 0)
+    assert (taking.num_again, taking.num_disturbed) == (rate.MAX_AGAIN, rate.MAX_AGAIN)
 
 
 def test_programs_that_are_measured_live_and_have_all_their_calls():

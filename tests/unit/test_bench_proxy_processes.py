@@ -146,3 +146,11 @@ def test_at_a_rate_calls_begin_whatever_is_under_way(tools, replica_port, tmp_pa
     # Two tenths of a second at this rate; each as soon as another has ended, as without a rate, would be 128 or more.
     assert 0 < load.requests <= 100
     assert load.late_p99_us > 0
+
+
+@needs_compiler
+def test_calls_that_are_due_within_the_lead_are_answered_and_not_timed(tools, replica_port, tmp_path):
+    load = run_load(tools, tmp_path, bodies.single(1, 4, 1_000), port=replica_port, connections=4, rate=500, **{"lead-s": 10})
+    assert load.errors == 0
+    assert load.requests > 0
+    assert (load.latency_p99_us, load.late_p99_us) == (None, None)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
@@ -32,14 +34,19 @@ CACHE_BLOCKS = 24_000
 """Of the replica's cache: the index keeps a quarter more, fewer than pass before the same come again, so every event is of new
 blocks and evicts others."""
 READY_S = 30.0
-POLITELY = ("nice", "-n", "19")
-"""The publisher shares a core with what takes the time of chunks, and must not hold it up: another machine would run it."""
+POLITELY = ("chrt", "--idle", "0")
+"""The publisher shares a core with what takes the time of chunks, and must not hold it up: another machine would run it. One
+that is merely nice keeps the core until its slice is over, though others wake."""
+QUIET, EVENTS, CONTROL = "quiet", "events", "control"
+IN_TURN = (QUIET, EVENTS, QUIET, CONTROL)
+"""What a round samples; in a control there are no events either, and one quiet sample more follows the last."""
 SCENARIO = Scenario("stream2ms", "", "2ms", connections=STREAMS, num_chunks=scenarios.NUM_CHUNKS, gap_us=GAP_US)
 HOW = (
     f"{STREAMS} streams with a chunk each {GAP_US // 1000} ms through the proxy on one core; generator, replica and publisher "
-    f"share the other, the publisher at the lowest priority. In every other sample {EVENTS_PER_S:.0f} events a second come by "
-    "ZMQ, of 128 new blocks each that evict as many. Transit is from a chunk's leaving the replica to its arrival; samples in "
-    "turns, ratios in a round."
+    f"share the other, the publisher where both are idle. In every fourth sample {EVENTS_PER_S:.0f} events a second come by "
+    "ZMQ, of 128 new blocks each that evict as many. Transit is from a chunk's leaving the replica to its arrival. A sample "
+    "with events stands between two without: its p99 over the geometric mean of theirs; the median of all. Control: the same "
+    "of a sample without events. What is off 1 there is chance, most of it that of a host that lends its cores to others."
 )
 
 
@@ -90,15 +97,15 @@ def measure(seed: int, cache: Path) -> Row:
             return read_load(done.stdout)
 
         sample(0)
-        samples: dict[bool, list[Load]] = {False: [], True: []}
-        cpu: dict[bool, list[float]] = {False: [], True: []}
-        for number in range(ROUNDS):
-            for flows in (False, True) if number % 2 else (True, False):
-                os.kill(publisher.pid, signal.SIGUSR1 if flows else signal.SIGUSR2)
-                time.sleep(0.2)  # what was under way has come
-                before = cpu_ns(proxy.pid)
-                samples[flows].append(sample(2 * number + flows + 1))
-                cpu[flows].append((cpu_ns(proxy.pid) - before) / samples[flows][-1].elapsed_s / 1e9)
+        samples: dict[str, list[Load]] = {QUIET: [], EVENTS: [], CONTROL: []}
+        cpu: dict[str, list[float]] = {QUIET: [], EVENTS: [], CONTROL: []}
+        for number in range(len(IN_TURN) * ROUNDS + 1):
+            what = IN_TURN[number % len(IN_TURN)]
+            os.kill(publisher.pid, signal.SIGUSR1 if what == EVENTS else signal.SIGUSR2)
+            time.sleep(0.2)  # what was under way has come
+            before = cpu_ns(proxy.pid)
+            samples[what].append(sample(number + 1))
+            cpu[what].append((cpu_ns(proxy.pid) - before) / samples[what][-1].elapsed_s / 1e9)
         replica = httpx.get(f"http://127.0.0.1:{admin_port}/v1/replicas", trust_env=False).json()["replicas"][0]
     if not 0 < replica["cache"]["num_blocks"] <= CACHE_BLOCKS * BLOCKS_SLACK:
         raise RuntimeError(f"{replica['cache']['num_blocks']} blocks are kept, so nothing flowed, or came again unevicted")
@@ -107,19 +114,25 @@ def measure(seed: int, cache: Path) -> Row:
     return _row(samples, cpu)
 
 
-def _row(samples: dict[bool, list[Load]], cpu: dict[bool, list[float]]) -> Row:
+def _row(samples: dict[str, list[Load]], cpu: dict[str, list[float]]) -> Row:
     figures: dict[str, float] = {}
-    for flows, name in ((False, "quiet"), (True, "events")):
+    for what in (QUIET, EVENTS):
         figures |= {
-            f"{name}: transit p50 us": median(_p(one.transit_p50_us) for one in samples[flows]),
-            f"{name}: transit p99 us": median(_p(one.transit_p99_us) for one in samples[flows]),
-            f"{name}: cores": median(cpu[flows]),
+            f"{what}: transit p50 us": median(_p(one.transit_p50_us) for one in samples[what]),
+            f"{what}: transit p99 us": median(_p(one.transit_p99_us) for one in samples[what]),
+            f"{what}: cores": median(cpu[what]),
         }
-    ratio = median(
-        _p(busy.transit_p99_us) / _p(quiet.transit_p99_us) for quiet, busy in zip(samples[False], samples[True], strict=True)
-    )
+    quiet = [_p(one.transit_p99_us) for one in samples[QUIET]]
+    events, control = ([_p(one.transit_p99_us) for one in samples[what]] for what in (EVENTS, CONTROL))
+    figures["control, x quiet"] = median(beside(control, quiet[1:]))
+    ratio = median(beside(events, quiet))
     title = f"p99 of a relayed stream with {EVENTS_PER_S * 128:,.0f} blocks a second stored meanwhile"
     return at_most("relaying", title, ratio, BOUND, "x without events", figures, HOW)
+
+
+def beside(samples: Sequence[float], quiet: Sequence[float]) -> list[float]:
+    """Each of `samples` over the geometric mean of its neighbours, which are the next two of `quiet`."""
+    return [one / math.sqrt(before * after) for one, before, after in zip(samples, quiet[::2], quiet[1::2], strict=False)]
 
 
 def _p(value: float | None) -> float:

@@ -63,3 +63,9 @@ def test_blocks_that_flow_beside_streams_are_new_whenever_they_come_and_evict_ot
     replica = stats.replicas["r0"]
     assert replica.num_copies == 0
     assert replica.num_blocks + stats.num_evicted_blocks == 2 * len(batches) * feeding.EVENT_BLOCKS
+
+
+def test_what_is_sampled_while_events_flow_is_held_against_the_quiet_before_and_behind_it():
+    quiet = [1.0, 4.0, 9.0, 4.0, 1.0]
+    assert relaying.beside([2.0, 3.0], quiet) == [1.0, 0.5]
+    assert relaying.beside([3.0, 2.0], quiet[1:]) == [0.5, 1.0]

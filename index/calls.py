@@ -28,6 +28,8 @@ UNHEARD_TTL_S = 30.0
 USUAL_BLOCK_SIZE = 16
 """Tokens by which a belief may be off where the engine's block size is not known."""
 
+_EVICTED = Verdict.EVICTED_WHILE_WAITING
+
 
 class Call(msgspec.Struct, gc=False, eq=False):
     """One call between its booking and its finding."""
@@ -202,11 +204,7 @@ class Calls:
             if loop.last_block.note(believed, found, block_size):
                 self.reweigh(holdings)
         finding = Finding(judge(predicted.tokens, scheduled, found, block_size), scheduled)
-        if (
-            holdings.has_events
-            and finding.verdict is not Verdict.EVICTED_WHILE_WAITING
-            and (guessed := predicted.guessed_tokens)
-        ):
+        if holdings.has_events and finding.verdict is not _EVICTED and (guessed := predicted.guessed_tokens):
             known = predicted.confirmed_tokens + predicted.dram_tokens + predicted.disk_tokens
             if loop.predicted.trust(guessed, max(0, found - known), block_size):
                 self.reweigh(holdings)

@@ -15,6 +15,7 @@ COPIED_UP_TO_BYTES = 16 * 1024
 MAX_ROOTS, MAX_ROOT_BYTES = 1024, 512
 """How many roots have their digest remembered, and how long these may be. There is one for each model and salt."""
 
+_TEMPLATE = SegmentKind.TEMPLATE
 _ROOT_TAG = b"turnwise.prompt.1\0"
 _KIND_TAGS = {kind: kind.value.encode() + b"\0" for kind in SegmentKind}
 _BARE = frozenset({SegmentKind.TEXT, SegmentKind.TOKENS})
@@ -59,7 +60,7 @@ def prompt_chain(prompt: Prompt) -> PromptChain:
     if not kinds or kinds[-1] in _BARE:
         template = _NO_TEMPLATE
     else:
-        template = all_digests[0] if kinds[0] is SegmentKind.TEMPLATE else cast("Digest", root)
+        template = all_digests[0] if kinds[0] is _TEMPLATE else cast("Digest", root)
     return PromptChain(all_digests, all_ends, prompt.answer, template)
 
 

@@ -19,6 +19,8 @@ from turnwise.types import CallId, Digest, ReplicaId
 MAX_LATE = 256
 """Lessons kept that came late: as many calls as may wait for events of one turn of the loop."""
 
+_INCOMPLETE = Untaught.INCOMPLETE
+
 
 class Teaching:
     """Teaches the domains of `replicas`; counts what came of it, and asks for `reports` where nothing can."""
@@ -58,7 +60,7 @@ class Teaching:
             return UNTAUGHT
         last = holdings.stamps.last_block(call_id)
         learned = holdings.domain.learn(last, call.prompt, call.report, is_last_chance=is_last_chance)
-        if learned is Untaught.INCOMPLETE and not is_last_chance:
+        if learned is _INCOMPLETE and not is_last_chance:
             overflow = self._pending.put(call_id, call)
             if overflow is not None:
                 self.settle(*overflow, is_last_chance=True)
@@ -68,7 +70,7 @@ class Teaching:
         if isinstance(learned, Untaught):
             self._counts.num_untaught += 1
             self._counts.num_missing_heads += learned is Untaught.HEADLESS
-            if learned is not Untaught.INCOMPLETE:
+            if learned is not _INCOMPLETE:
                 self._reports.miss(call.replica, _unknown_head(holdings.domain, call))
             return UNTAUGHT
         lesson = learned.lesson

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Mapping
-from itertools import count
+from itertools import chain, count
 
 from turnwise import names
 from turnwise.dialects import DIALECTS, Route
@@ -30,14 +30,21 @@ SESSION_HEADERS = (
 CALL_ID_PREFIX = "tw-"
 """How the id of every call of any Turnwise begins, and so the stamps of its KV events."""
 
+IDS_AT_ONCE = 32
+
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _SESSION_HEADERS = frozenset(SESSION_HEADERS)
 _TRUE = frozenset({b"1", b"true"})
 
 
 def new_ids(prefix: str) -> Callable[[], str]:
-    """Make ids that no other process makes: a random head for the process, a counter for the call."""
-    return map(f"{prefix}{secrets.token_hex(6)}%08x".__mod__, count()).__next__
+    """Make ids that no other process makes: a random head for the process, a counter for the call.
+
+    They are made in lots: the code that writes a number down is 140 cache lines that a call would fetch for one id alone.
+    """
+    head = f"{prefix}{secrets.token_hex(6)}"
+    lots = ([f"{head}{number:08x}" for number in range(first, first + IDS_AT_ONCE)] for first in count(0, IDS_AT_ONCE))
+    return chain.from_iterable(lots).__next__
 
 
 def request_id(fields: Mapping[bytes, bytes], new_id: Callable[[], str]) -> str:

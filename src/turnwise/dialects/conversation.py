@@ -15,7 +15,7 @@ from turnwise.dialects.body import Body
 from turnwise.dialects.fold import HEAD_BYTES, Folder
 from turnwise.dialects.frame import Frame, Frames
 from turnwise.dialects.grown import GrownRaws, Growth
-from turnwise.dialects.last_answer import last_answer
+from turnwise.dialects.last_answer import ASSISTANT, last_answer
 from turnwise.dialects.markers import Mark
 from turnwise.dialects.prompt import WHOLE_UP_TO_BYTES, Parts
 from turnwise.errors import ClientFault
@@ -123,21 +123,19 @@ class ConversationDialect:
             kinds = self.kinds(fold.turns, fold.heads)
         except ClientFault:
             return None
-        view, shift = trail.body, cut - start
+        raws, shift = fold.turns, cut - start
         starts = [at + shift for at in fold.starts]
-        given: list[Raw] = [view[at : at + len(turn)] for at, turn in zip(starts, fold.turns, strict=True)]
-        raws = given
         marked: Collection[int] = ()
         taken: Sequence[tuple[int, Mark]] = ()
         if marks:
             marked = turns.marked(fold.starts, fold.end, marks)
-            raws, taken = turns.unmarked(given, marked)
-        growth = Growth(self.beginnings, known, trail, frame, given, raws, starts, marked)
+            raws, taken = turns.unmarked(raws, marked)
+        growth = Growth(self.beginnings, known, trail, frame, fold.turns, raws, starts, marked)
         if frame.splice is not None:
             body = frame.splice.into(body, fold.end + shift - start if frame.splice.start >= start else 0)
         call = self._call(body, frame, kinds, raws, taken, growth)
         answer = None if call.prompt is None else call.prompt.answer
-        if answer is None or (answer.first == num_known and place.kinds[num_known - 1] is SegmentKind.ASSISTANT):
+        if answer is None or (answer.first == num_known and place.kinds[num_known - 1] is ASSISTANT):
             return None  # the last answer stands, or begins, among the turns that are known
         return call
 

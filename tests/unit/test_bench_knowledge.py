@@ -28,7 +28,7 @@ def test_a_bar_that_does_not_hold_is_said_to_fail():
 
 
 def test_the_measured_turn_is_600_kb_and_extends_the_one_before_by_8():
-    before, body = next(knowing.conversations(1))
+    before, body, _ = next(knowing.conversations(1))
     shared = before.rindex(b"]")
     assert body.startswith(before[:shared])
     assert 590_000 < len(body) < 620_000
@@ -36,7 +36,7 @@ def test_the_measured_turn_is_600_kb_and_extends_the_one_before_by_8():
 
 
 def test_knowing_is_measured_on_calls_that_are_predicted_and_taught():
-    before, body = next(knowing.conversations(1))
+    before, body, _ = next(knowing.conversations(1))
     fleet = knowing.Fleet()
     fleet.call(before, 0, 0.0)
     assert set(fleet.call(body, 0, 1.0)) == set(knowing.PARTS)

@@ -120,7 +120,7 @@ def tools_of(admin_url: str) -> list[dict[str, Any]]:
 
 
 def approve(gateway: Gateway, *names: str) -> None:
-    """Approve tools as an operator does, who has looked at them, and comes again where the gateway has not yet put them down."""
+    """Approve tools as an operator does, who has looked at them, and comes again if the gateway has not put them down yet."""
     command = [sys.executable, "-m", "turnwise.proxy", "tools", "approve", "--config", str(gateway.file), "--yes", *names]
     wait_until(lambda: not subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL).returncode)
 

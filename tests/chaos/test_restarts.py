@@ -21,8 +21,8 @@ async def ask_until_taught(http, proxy):
     async with asyncio.timeout(20):
         while True:
             expected, found = await ask(http, proxy)
-            if expected:
-                return expected, found
+            if expected and expected == found:  # the events of one block may come before those of the next
+                return
 
 
 async def test_an_engine_restarted_between_two_checks_is_not_believed_to_hold_what_its_predecessor_held(serve_sims):
@@ -30,14 +30,12 @@ async def test_an_engine_restarted_between_two_checks_is_not_believed_to_hold_wh
         async with serve_sim(SimEngine(SimOptions(model="m"))) as first:
             # No number of failed checks tells of this restart: an engine may be back before the next check.
             proxy = await serve_sims(first.url, arguments=["--set", "fleet.unhealthy_after=1000000"])
-            expected, found = await ask_until_taught(http, proxy)
-            assert expected == found
+            await ask_until_taught(http, proxy)
         async with serve_sim(SimEngine(SimOptions(model="m", port=int(first.url.rpartition(":")[2])))) as second:
             assert second.events != first.events
             await _until_listening(http, proxy, second.events)
             assert await ask(http, proxy) == (0, 0)
-            expected, found = await ask_until_taught(http, proxy)
-            assert expected == found
+            await ask_until_taught(http, proxy)
 
 
 async def _until_listening(http, proxy, endpoint):

@@ -74,6 +74,15 @@ async def test_a_process_that_dies_is_started_again_and_what_it_had_is_counted(s
     assert courier.lost == {**dict.fromkeys(Loss, 0), Loss.BROKEN: 1}
 
 
+async def test_ctrl_c_in_the_terminal_of_the_proxy_does_not_reach_the_process(sink):
+    courier = Courier(order(sink))
+    courier.start()
+    courier.call_ended(KEY, call(0))
+    await until(lambda sink: sink.named("chat"), sink)
+    assert os.getsid(courier._process.pid) != os.getsid(0)
+    await courier.stop()
+
+
 async def test_beside_a_process_that_stands_still_memory_is_bounded_and_every_record_is_accounted_for(sink, caplog):
     courier = Courier(order(sink, max_pending_bytes=100_000, flush_timeout_s=0.1))
     courier.start()

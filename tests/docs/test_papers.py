@@ -9,7 +9,7 @@ import pytest
 
 from turnwise import names
 from turnwise.errors import Reason
-from turnwise.proxy import __main__ as cli
+from turnwise.proxy import commands as cli
 from turnwise.settings import Edits
 
 ROOT = Path(__file__).parents[2]

@@ -18,7 +18,7 @@ from turnwise.engines.sim.options import SimOptions
 from turnwise.engines.sim.server import serve_sim
 from turnwise.events import EventSourceInfo, ReplicaFacts
 from turnwise.proxy import doctor, examples
-from turnwise.proxy.__main__ import command_line, main
+from turnwise.proxy.commands import command_line, main
 from turnwise.settings import Replica, Settings, ToolSettings, TraceSettings
 from turnwise.tools_gateway.link import Link
 
@@ -96,7 +96,7 @@ def test_a_demo_of_nothing_is_refused(capsys, flag, number):
 
 
 def test_a_reader_of_the_output_that_leaves_is_no_crash():
-    script = "import sys; from turnwise.proxy.__main__ import main; sys.exit(main(['config']))"
+    script = "import sys; from turnwise.proxy.commands import main; sys.exit(main(['config']))"
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run([sys.executable, "-u", "-c", script], stdout=writer, stderr=subprocess.PIPE, check=False)

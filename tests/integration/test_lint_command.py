@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from turnwise.proxy.__main__ import main
+from turnwise.proxy.commands import main
 
 CAPTURES = Path(__file__).parents[1] / "data" / "captures"
 ALL = sorted(CAPTURES.glob("*.jsonl"))

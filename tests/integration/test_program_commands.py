@@ -8,7 +8,7 @@ import pytest
 from tests.integration.admin_port import admin
 from tests.page.stories import NOW, Told, ToldPrograms, secrets, several
 
-from turnwise.proxy.__main__ import main
+from turnwise.proxy.commands import main
 from turnwise.proxy.programs.values import Outcome
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from turnwise.proxy.__main__ import main
+from turnwise.proxy.commands import main
 from turnwise.proxy.replay.drive import Pacing
 from turnwise.proxy.replay.results import summarize
 from turnwise.proxy.replay.trace import Trace, TraceCall, TraceSession

@@ -14,8 +14,8 @@ from rich.console import Console
 from turnwise.events import DRAM, ReplicaFacts
 from turnwise.index import DomainKey, KvIndex
 from turnwise.proxy import replicas
-from turnwise.proxy.__main__ import main
 from turnwise.proxy.admin.api import AdminApi
+from turnwise.proxy.commands import main
 from turnwise.proxy.export.audit import Audit
 from turnwise.proxy.export.prometheus import Metrics
 from turnwise.proxy.export.record import Recorder

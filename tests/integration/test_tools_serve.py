@@ -17,7 +17,7 @@ import httpx
 import pytest
 from tests.integration.tools_front import RESERVED, REVISION
 
-from turnwise.proxy.__main__ import main
+from turnwise.proxy.commands import main
 from turnwise.tools_gateway.values import JsonObject
 
 ROOT = Path(__file__).parents[2]
@@ -159,6 +159,6 @@ def test_a_setting_of_the_command_line_stands_over_the_file(tmp_path):
 
 def test_the_proxys_command_line_loads_no_mcp():
     loaded = "[name for name in sys.modules if name.split('.')[0] == 'mcp']"
-    code = f"import sys; import turnwise.proxy.__main__ as command; command.command_line(); print({loaded})"
+    code = f"import sys; import turnwise.proxy.commands as command; command.command_line(); print({loaded})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S, check=True)
     assert done.stdout.strip() == "[]"

@@ -38,9 +38,27 @@ def run(args: argparse.Namespace) -> int:
     # Loaded here: the proxy's command line reads this module too, and never needs MCP.
     import uvloop  # noqa: PLC0415 - see above
 
+    from turnwise.tools_gateway.server import app  # noqa: PLC0415 - see above
+
     logs.set_up(args.log_level)
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        this = asyncio.current_task()
+        assert this is not None
+
+        def on_signal() -> None:
+            if stop.is_set() and not this.cancelling():
+                this.cancel()  # asked twice: do not wait for running calls
+            stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, on_signal)
+        await app.run(settings, stop=stop, on_ready=lambda addresses: _announce(addresses, settings))
+
     try:
-        uvloop.run(_serve(settings))
+        uvloop.run(serve())
     except asyncio.CancelledError:
         print("turnwise: stopped at once, for it was asked twice: calls under way were cancelled", file=sys.stderr)
         return 1
@@ -48,24 +66,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"turnwise: cannot listen: {error.strerror or error}", file=sys.stderr)
         return 1
     return 0
-
-
-async def _serve(settings: Settings) -> None:
-    from turnwise.tools_gateway.server import app  # noqa: PLC0415 - as above
-
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    this = asyncio.current_task()
-    assert this is not None
-
-    def on_signal() -> None:
-        if stop.is_set() and not this.cancelling():
-            this.cancel()  # asked twice: do not wait for running calls
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
-    await app.run(settings, stop=stop, on_ready=lambda addresses: _announce(addresses, settings))
 
 
 def _announce(addresses: Addresses, settings: Settings) -> None:

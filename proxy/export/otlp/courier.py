@@ -198,7 +198,13 @@ class Courier:
     async def _run(self) -> int:
         """Run one process until it ends; returns its exit status."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "turnwise.proxy.export.otlp.process", stdin=PIPE, stdout=PIPE, limit=MAX_LINE_BYTES
+            sys.executable,
+            "-m",
+            "turnwise.proxy.export.otlp.process",
+            stdin=PIPE,
+            stdout=PIPE,
+            limit=MAX_LINE_BYTES,
+            start_new_session=True,  # Ctrl-C in a terminal reaches every process of its session, also one that still starts
         )
         assert process.stdin is not None
         assert process.stdout is not None

@@ -11,7 +11,7 @@ from aiohttp import web
 from turnwise.admin.answers import as_json, refused, whole_number
 from turnwise.admin.exposition import Format
 from turnwise.admin.guard import alone, guarded
-from turnwise.index import KvIndex
+from turnwise.index import KvIndex, ReplicaStats
 from turnwise.proxy.admin import page
 from turnwise.proxy.admin.programs import ProgramsApi
 from turnwise.proxy.admin.tool_runs import ToolRunsApi
@@ -49,6 +49,7 @@ class AdminApi:
         self._recorder = recorder
         self._index = index
         self._clock = clock
+        self._wall = wall
         self._programs = ProgramsApi(settings, programs, index, fleet, clock=clock, wall=wall)
         self._tools = ToolsApi(programs)
         self._tool_runs = ToolRunsApi(programs, settings.programs.max_age_s, clock=clock, wall=wall)
@@ -103,7 +104,9 @@ class AdminApi:
 
     async def get_index(self, _: web.Request) -> web.Response:
         """What the index remembers, and how teaching goes."""
-        return as_json(self._index.stats())
+        stats = self._index.stats()
+        replicas = {name: self._dated(cache) for name, cache in stats.replicas.items()}
+        return as_json(msgspec.structs.replace(stats, replicas=replicas))
 
     async def get_settings(self, _: web.Request) -> web.Response:
         """The settings in force."""
@@ -116,6 +119,12 @@ class AdminApi:
             raise refused(f"no replica `{name}`; there are: {known}", "name", status=404)
         self._fleet.members[name].is_draining = is_draining
         return as_json(self._replica(name))
+
+    def _dated(self, cache: ReplicaStats) -> ReplicaStats:
+        """The same with its moment in Unix time."""
+        if cache.emptied_at is None:
+            return cache
+        return msgspec.structs.replace(cache, emptied_at=cache.emptied_at + self._wall() - self._clock())
 
     def _replica(self, name: ReplicaId) -> dict[str, object]:
         member = self._fleet.members[name]
@@ -132,7 +141,7 @@ class AdminApi:
             "feed": member.feed,
             "states": [{"state": state, **msgspec.structs.asdict(EXPLAINED[state])} for state in states],
             "load": member.load,
-            "cache": cache,
+            "cache": None if cache is None else self._dated(cache),
             "num_running": member.num_running,
             "pending_prefill_tokens": round(self._fleet.pending_prefill_tokens(member, now)),
             "recent_assigned_s": member.recent_assigned_s(now),

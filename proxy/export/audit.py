@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
-from itertools import starmap
+from collections.abc import Callable, Iterator, Sequence
 from typing import overload
 
 from turnwise.index import Finding
@@ -21,9 +20,13 @@ RECENT_CALLS = 256
 
 
 class RecentCalls(Sequence[dict[str, object]]):
-    """The lines of the calls that ended last, oldest first; a line is made when somebody looks at it."""
+    """The lines of the calls that ended last, oldest first; a line is made when somebody looks at it.
 
-    def __init__(self) -> None:
+    `unix_zero` tells the Unix time at which the clock of calls was 0.
+    """
+
+    def __init__(self, unix_zero: Callable[[], float]) -> None:
+        self._unix_zero = unix_zero
         self._calls: deque[tuple[Outcome, str, Finding | None, Break | None]] = deque(maxlen=RECENT_CALLS)
         self.append = self._calls.append
         """Keep a call, its lesson, its finding and how it broke its prefix, and forget the oldest where there are too many."""
@@ -32,23 +35,25 @@ class RecentCalls(Sequence[dict[str, object]]):
         return len(self._calls)
 
     def __iter__(self) -> Iterator[dict[str, object]]:
-        return starmap(call_line, tuple(self._calls))
+        return iter(self[:])
 
     @overload
     def __getitem__(self, index: int) -> dict[str, object]: ...
     @overload
     def __getitem__(self, index: slice) -> list[dict[str, object]]: ...
     def __getitem__(self, index: int | slice) -> dict[str, object] | list[dict[str, object]]:
+        unix_zero = self._unix_zero()
         if isinstance(index, slice):
-            return [call_line(*call) for call in tuple(self._calls)[index]]
-        return call_line(*self._calls[index])
+            return [call_line(*call, unix_zero=unix_zero) for call in tuple(self._calls)[index]]
+        return call_line(*self._calls[index], unix_zero=unix_zero)
 
 
 class Audit:
-    """Writes call lines, and keeps the last of them."""
+    """Writes call lines, and keeps the last of them; `unix_zero` tells the Unix time at which the clock of calls was 0."""
 
-    def __init__(self) -> None:
-        self.recent = RecentCalls()
+    def __init__(self, unix_zero: Callable[[], float] = lambda: 0.0) -> None:
+        self._unix_zero = unix_zero
+        self.recent = RecentCalls(unix_zero)
 
     def attempt_failed(self, outcome: Outcome) -> None:
         """Write that an attempt failed and another replica is tried."""
@@ -95,15 +100,17 @@ class Audit:
         """Keep a call, and write its line where anybody wants it."""
         self.recent.append((outcome, lesson, finding, broken))
         if logger.isEnabledFor(logging.INFO):
-            logger.info(call_line(outcome, lesson, finding, broken))
+            logger.info(call_line(outcome, lesson, finding, broken, unix_zero=self._unix_zero()))
 
 
-def call_line(call: Outcome, lesson: str, finding: Finding | None = None, broken: Break | None = None) -> dict[str, object]:
+def call_line(
+    call: Outcome, lesson: str, finding: Finding | None = None, broken: Break | None = None, *, unix_zero: float = 0.0
+) -> dict[str, object]:
     """Say what became of a call; times in milliseconds since the request's head was complete.
 
     `finding` is null where nothing was found out by then: where its events had not come, or nobody counted.
 
-    `ended_at` is seconds on the machine's monotonic clock, which puts the calls of several workers in order.
+    `ended_at` is Unix time, `unix_zero` that at which the clock of calls was 0.
     """
     placement = call.placement
 
@@ -155,7 +162,7 @@ def call_line(call: Outcome, lesson: str, finding: Finding | None = None, broken
         "first_visible_ms": since_start_ms(call.first_visible_at),
         "last_byte_ms": since_start_ms(call.last_byte_at),
         "ended_ms": since_start_ms(call.ended_at),
-        "ended_at": round(call.ended_at, 6),
+        "ended_at": round(call.ended_at + unix_zero, 6),
         "body_bytes": call.body_bytes,
     }
 

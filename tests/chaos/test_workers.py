@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import httpx
 import pytest
@@ -127,6 +128,7 @@ async def test_a_conversation_begun_at_one_worker_is_placed_by_the_other_where_i
         two = await second.ask("/v1/chat/completions", chat(*turns), JSON)
         calls = await admin.until(lambda page: len(page["calls"]) == 2, "/v1/calls")
     assert [call["worker"] for call in calls["calls"]] == [1, 0]
+    assert all(abs(call["ended_at"] - time.time()) < 3600 for call in calls["calls"])
     assert placed(two)["replica"] == placed(one)["replica"]
     assert placed(two)["hit_source"] == "confirmed"
     cached = json.loads(two.body)["usage"]["prompt_tokens_details"]["cached_tokens"]

@@ -5,7 +5,8 @@ import contextlib
 import httpx
 from aiohttp.test_utils import TestServer
 from tests.page.stories import NOW
-from tests.unit.agents import World, calls, user
+from tests.unit.agents import World, user
+from tests.unit.agents import calls as calls_tools
 
 from turnwise.index import KvIndex
 from turnwise.proxy.admin.api import AdminApi
@@ -21,12 +22,15 @@ WALL = 1_763_740_800.0
 
 
 @contextlib.asynccontextmanager
-async def admin(programs):
-    """A client of the admin port of a proxy with these programs."""
+async def admin(programs, calls=(), kept=KvIndex):
+    """A client of the admin port of a proxy with these programs; `calls` ended, and `kept` makes its index."""
     settings = Settings(replicas=(Replica(url="http://127.0.0.1:1", name="gpu-a"),))
-    index, metrics = KvIndex(settings.index), Metrics()
+    index, metrics = kept(settings.index), Metrics()
     fleet = Fleet(settings, index)
-    recorder = Recorder(index, fleet, metrics, Audit(), lambda: NOW)
+    audit = Audit(lambda: WALL - NOW)
+    for call in calls:
+        audit.call_ended(call, "none")
+    recorder = Recorder(index, fleet, metrics, audit, lambda: NOW)
     api = AdminApi(settings, fleet, metrics, recorder, index, programs, clock=lambda: NOW, wall=lambda: WALL)
     async with (
         TestServer(api.application()) as server,
@@ -38,5 +42,5 @@ async def admin(programs):
 def waiting_for_a_tool(name: str = "") -> Programs:
     """Programs, of which one waits for the result of `ls`."""
     world = World()
-    world.call(user("Go."), answer=calls(("call_1", "ls")), headers={"x-turnwise-program": name} if name else {})
+    world.call(user("Go."), answer=calls_tools(("call_1", "ls")), headers={"x-turnwise-program": name} if name else {})
     return world.programs

@@ -16,6 +16,11 @@ from turnwise.types import CallId
 pytestmark = [pytest.mark.page, pytest.mark.asyncio(loop_scope="module")]
 
 FOCUSED = "document.activeElement"
+TIMES = (
+    "[...document.querySelectorAll('.ruler span')]"
+    ".map((time) => time.getBoundingClientRect()).map(({ left, right }) => [left, right])"
+)
+"""Where the times of the axis stand, from left to right."""
 
 
 async def test_a_program_opens_as_a_waterfall_with_its_critical_path(page, port):
@@ -55,13 +60,26 @@ async def test_a_program_opens_as_a_waterfall_with_its_critical_path(page, port)
 async def test_the_times_of_the_axis_do_not_overlap(page, port, width):
     await page.size(width)
     await opened(page, await port(several()))
-    places = (
-        "[...document.querySelectorAll('.ruler span')]"
-        ".map((time) => time.getBoundingClientRect()).map(({ left, right }) => [left, right])"
-    )
-    found = await page.js(places)
+    found = await page.js(TIMES)
     assert len(found) >= 2
     assert all(left[1] <= right[0] for left, right in itertools.pairwise(found))
+
+
+async def test_the_times_of_the_axis_find_room_when_it_is_resized_while_no_answer_comes(page, port):
+    apart = f"{TIMES}.every(([, right], at, all) => at + 1 === all.length || right <= all[at + 1][0])"
+    have_room = f"{TIMES}.length >= 2 && {apart}"
+    await opened(page, await port(several()))
+    await page.click("#pause")
+    num_times = await page.js(f"{TIMES}.length")
+    await page.size(420)
+    await pictured(page, "resized")
+    await page.until(have_room)
+    await page.size(1440)
+    await page.until(f"{TIMES}.length === {num_times}")
+    await page.click(".row")
+    await page.until(f"!document.querySelector('.details').hidden && {have_room}")
+    await page.press("Escape")
+    await page.until(f"{TIMES}.length === {num_times} && {apart}")
 
 
 async def test_a_call_that_runs_is_seen_in_time(page, port):

@@ -16,6 +16,7 @@ export class Waterfall {
   constructor() {
     this.axis = new Axis();
     this.found = null;
+    this.shown = [];
     this.folded = new Set();
     this.chosen = null;
     this.drawn = "";
@@ -70,6 +71,7 @@ export class Waterfall {
       this.tip,
     );
     this.#dragged();
+    new ResizeObserver(() => this.found && this.#scale()).observe(this.ruler);
     this.rows.addEventListener("pointermove", (event) => this.#hover(event));
     this.rows.addEventListener("pointerleave", () => {
       this.tip.hidden = true;
@@ -77,7 +79,7 @@ export class Waterfall {
   }
 
   show(found) {
-    const said = JSON.stringify([found.rows, found.ledger, this.ruler.clientWidth]);
+    const said = JSON.stringify([found.rows, found.ledger]);
     if (said === this.drawn) return;
     this.drawn = said;
     this.found = found;
@@ -103,18 +105,24 @@ export class Waterfall {
     const again = [...this.rows.children].find((row) => row.dataset.id === focused);
     if (again) again.focus({ preventScroll: true });
     if (!this.rows.querySelector("[tabindex='0']") && this.rows.firstChild) this.rows.firstChild.tabIndex = 0;
-    const ticks = this.axis.ticks(this.ruler.clientWidth);
-    this.ruler.replaceChildren(
-      ...ticks.map((tick) => h("span", { style: { left: `${100 * this.axis.at(tick)}%` } }, span(tick))),
-    );
-    this.lines.setAttribute("viewBox", `0 0 1000 ${Math.max(1, shown.length * ROW_PX)}`);
-    this.lines.replaceChildren(...lines(shown, ticks, this.axis));
+    this.shown = shown;
+    this.#scale();
     this.marker.hidden = ledger.ftr_s === null || !this.axis.box(ledger.ftr_s, ledger.ftr_s);
     this.marker.style.setProperty("left", `${100 * this.axis.at(ledger.ftr_s ?? 0)}%`);
     say(this.marker.firstChild, `FTR ${span(ledger.ftr_s)}`);
     this.marker.classList.toggle("late", this.axis.at(ledger.ftr_s ?? 0) > 0.85);
     this.map.replaceChildren(...miniature(rows, this.axis));
     this.#details();
+  }
+
+  /** The times of the axis, as many as have room, and the lines below them. */
+  #scale() {
+    const ticks = this.axis.ticks(this.ruler.clientWidth);
+    this.ruler.replaceChildren(
+      ...ticks.map((tick) => h("span", { style: { left: `${100 * this.axis.at(tick)}%` } }, span(tick))),
+    );
+    this.lines.setAttribute("viewBox", `0 0 1000 ${Math.max(1, this.shown.length * ROW_PX)}`);
+    this.lines.replaceChildren(...lines(this.shown, ticks, this.axis));
   }
 
   #row(row, number, shown) {

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from tests.page.browser import COUNT_TIMERS
-from tests.page.looking import LINES, ROWS, opened, pictured
+from tests.page.looking import LINES, ROWS, listed, opened, pictured
 from tests.page.stories import HOSTILE, NOW, Story, Told, ToldPrograms, several
 
 from turnwise.proxy.admin import page as web_page
@@ -24,9 +24,7 @@ async def test_an_empty_proxy_says_what_to_do(page, port):
 
 
 async def test_the_fleet_and_the_programs_are_listed(page, port):
-    shown = await port(several())
-    await page.open(shown.url)
-    await page.until(f"{ROWS} === 6")
+    await listed(page, port)
     cards = await page.js("[...document.querySelectorAll('.card')].map((card) => card.innerText.split('\\n').slice(0, 2))")
     assert cards == [["gpu-a", "ready"], ["gpu-b", "ready"], ["gpu-c", "down"]]
     assert "events stale" in await page.text(".card:nth-child(2)")
@@ -40,9 +38,7 @@ async def test_the_fleet_and_the_programs_are_listed(page, port):
 
 
 async def test_the_list_can_be_searched_and_narrowed(page, port):
-    shown = await port(several())
-    await page.open(shown.url)
-    await page.until(f"{ROWS} === 6")
+    await listed(page, port)
     await page.click(".choice button:nth-child(3)")
     await page.until(f"{ROWS} === 3")
     await page.js("document.querySelector('input').focus()")

@@ -5,7 +5,7 @@ import re
 
 import msgspec
 import pytest
-from tests.page.looking import LINES, ROWS, opened, pictured
+from tests.page.looking import LINES, listed, opened, pictured
 from tests.page.stories import HOSTILE, NOW, Story, Told, ToldPrograms, several
 
 from turnwise.events import ToolEvent, ToolHow, ToolStep
@@ -24,9 +24,7 @@ TIMES = (
 
 
 async def test_a_program_opens_as_a_waterfall_with_its_critical_path(page, port):
-    shown = await port(several())
-    await page.open(shown.url)
-    await page.until(f"{ROWS} === 6")
+    await listed(page, port)
     await page.click(".programs tbody tr:nth-child(3) .open")
     await page.until(f"{LINES} === 14")
     names = await page.js(
@@ -194,9 +192,7 @@ async def test_hovering_tells_what_a_row_went_to_and_choosing_it_tells_all(page,
 
 
 async def test_all_of_it_can_be_reached_by_keyboard(page, port):
-    shown = await port(several())
-    await page.open(shown.url)
-    await page.until(f"{ROWS} === 6")
+    await listed(page, port)
     await page.js("document.querySelector('.programs tbody tr:nth-child(3) .open').focus()")
     await page.press("Enter")
     await page.until(f"{LINES} === 14")

@@ -16,7 +16,7 @@ from turnwise.tools_gateway.trust.audit import ToolAudit
 from turnwise.tools_gateway.trust.chain import records
 from turnwise.tools_gateway.trust.kept_tools import KeptTools
 from turnwise.tools_gateway.trust.state import StateFolder
-from turnwise.tools_gateway.values import Principal
+from turnwise.tools_gateway.values import Principal, UpstreamName
 
 FILE = """
 [trust]
@@ -87,7 +87,20 @@ def test_a_tool_is_shown_approved_and_may_then_be_called_in_the_gateway_that_run
     assert place.turnwise("approve", "--all", "--yes")[0] == 0
     assert place.tools.refresh()
     assert states(place.tools) == {"x": "ready", "y": "ready"}
-    assert place.turnwise("approve", "--all", "--yes") == (0, "nothing waits to be approved\n")
+    status, said = place.turnwise("approve", "--all", "--yes")
+    assert (status, said.splitlines()[0]) == (0, "nothing waits to be approved")
+
+
+def test_an_upstream_of_which_no_list_has_come_is_said_to_be_one(place):
+    place.learn(A, [definition("x")])
+    assert place.turnwise("approve")[1].splitlines()[-1] == "no list of tools has come yet from b"
+    for name in ("b", "b__y"):
+        said = f"nothing of {name} waits to be approved: b has not listed its tools yet\nnothing was approved\n"
+        assert place.turnwise("approve", name, "--yes") == (1, said)
+    assert "b has not" not in place.turnwise("approve", "a__y", "--yes")[1]
+    place.learn(UpstreamName("b"), [])
+    assert place.turnwise("approve", "b", "--yes")[1].splitlines()[0] == "nothing of b waits to be approved"
+    assert "no list" not in place.turnwise("approve")[1]
 
 
 def test_a_definition_that_changes_within_a_session_is_shown_beside_the_old_one_and_written_down(place):

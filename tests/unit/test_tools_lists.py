@@ -1,5 +1,7 @@
 """Lists of tools in a gateway that runs: when they are judged, and when they are written."""
 
+import asyncio
+import contextlib
 import threading
 
 import pytest
@@ -22,11 +24,21 @@ class Lists(KeptTools):
         self.changes = []
         told = settings(upstream(trusted=True), trust=Trust(state_dir=folder))
         self.audit = ToolAudit(told.trust, now=lambda: 1000.0)
+        self.writes = asyncio.Queue()
+        self.write_s = 0.0
         super().__init__(told, credential, self.audit, clock=lambda: self.now)
 
     def judge(self, *args):
         self.threads.append(threading.current_thread())
         return super().judge(*args)
+
+    def _write(self, seen):
+        super()._write(seen)
+        self.now += self.write_s
+        if threading.current_thread() is not threading.main_thread():
+            self.loop.call_soon_threadsafe(
+                self.writes.put_nowait, [tool["name"] for tool in next(iter(seen.upstreams.values()))]
+            )
 
     async def due(self):
         return await self.judge_due(lambda: self.changes.append(self.now))
@@ -83,6 +95,36 @@ async def test_a_list_that_cannot_be_written_down_stops_nothing(lists, caplog):
     lists.write_last()
     assert "cannot be kept" in caplog.text
     assert states(lists)["y"] == "ready"
+
+
+@contextlib.asynccontextmanager
+async def running(lists):
+    lists.loop = asyncio.get_running_loop()
+    task = asyncio.create_task(lists.run(lambda: None))
+    yield
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_a_list_is_on_disk_as_soon_as_it_is_known(lists, tmp_path):
+    async with running(lists), asyncio.timeout(30):
+        for name in ("x", "y"):
+            lists.learn(A, [definition(name)], OF)
+            assert await lists.writes.get() == [name]
+            assert StateFolder(str(tmp_path)).seen() == lists.seen()
+
+
+async def test_what_takes_long_to_write_is_written_seldom_and_when_the_gateway_stops(lists, tmp_path):
+    lists.write_s = 1000.0
+    async with running(lists), asyncio.timeout(30):
+        lists.learn(A, [definition("x")], OF)
+        assert await lists.writes.get() == ["x"]
+        lists.learn(A, [definition("y")], OF)
+        for _ in range(20):
+            await asyncio.sleep(0)
+    assert lists.writes.empty()
+    lists.write_last()
+    assert StateFolder(str(tmp_path)).seen() == lists.seen()
 
 
 async def test_lists_are_written_when_they_are_others_than_before_and_not_while_they_are_heard(lists, tmp_path):

@@ -17,6 +17,7 @@ from turnwise.tools_gateway.cli.listing import NOTHING_KNOWN
 
 if TYPE_CHECKING:
     from turnwise.tools_gateway.registry.pending import Pending
+    from turnwise.tools_gateway.settings import UpstreamSettings
 
 HELP = "show definitions of tools that nobody has approved, and approve them"
 DESCRIPTION = (
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Show and approve; returns 1 where nothing was approved that was named, or no tool is known."""
     # Loaded here: the proxy's command line reads this module too, and never needs schemas.
-    from turnwise.tools_gateway.registry.pending import approved, pending  # noqa: PLC0415 - see above
+    from turnwise.tools_gateway.registry.pending import approved, pending, unlisted  # noqa: PLC0415 - see above
     from turnwise.tools_gateway.trust.state import StateFolder  # noqa: PLC0415 - see above
 
     settings = load_settings(args)
@@ -53,8 +54,13 @@ def run(args: argparse.Namespace) -> int:
         return 1
     waiting = pending(settings, folder.pins(), seen, args.tenant)
     unknown = [name for name in args.names if not any(_is_meant(found, name) for found in waiting)]
+    silent = unlisted(settings, seen, args.tenant)
     for name in unknown:
-        print(f"nothing of {clean(name)} waits to be approved", file=sys.stderr)
+        of = [upstream.name for upstream in silent if _is_of(upstream, name)]
+        why = f": {of[0]} has not listed its tools yet" if of else ""
+        print(f"nothing of {clean(name)} waits to be approved{why}", file=sys.stderr)
+    if silent and not args.names:
+        print(f"no list of tools has come yet from {', '.join(upstream.name for upstream in silent)}", file=sys.stderr)
     chosen = [found for found in waiting if not args.names or any(_is_meant(found, name) for name in args.names)]
     for found in chosen:
         print(_shown(found))
@@ -77,6 +83,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _is_meant(found: Pending, name: str) -> bool:
     return name in {found.name, found.key.upstream}
+
+
+def _is_of(upstream: UpstreamSettings, name: str) -> bool:
+    prefix = upstream.public_prefix
+    return name == upstream.name or (prefix != "" and name.startswith(prefix))
 
 
 def _is_agreed(number: int) -> bool:

@@ -40,6 +40,16 @@ def pending(settings: Settings, pins: Pins, seen: Seen, tenant: str = "") -> lis
     return [found for upstream in settings.upstreams for found in _of_upstream(upstream, pins, seen, tenant)]
 
 
+def unlisted(settings: Settings, seen: Seen, tenant: str = "") -> list[UpstreamSettings]:
+    """The upstreams whose definitions would have to be approved, and of which no list has come."""
+    return [
+        upstream
+        for upstream in settings.upstreams
+        if not upstream.trusted
+        and not (seen.of(owned(identity(upstream), tenant)) if tenant else seen.owners(identity(upstream)))
+    ]
+
+
 def approved(pins: Pins, chosen: Sequence[Pending], *, at: str, by: str) -> Pins:
     """The pins with what was chosen; `at` is a moment as RFC 3339."""
     upstreams = {owner: dict(tools) for owner, tools in pins.upstreams.items()}

@@ -25,8 +25,10 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
 """How soon what `turnwise tools approve` wrote is seen."""
-WRITE_EVERY_S = 2.0
-"""How soon what upstreams say is on disk."""
+WRITE_SHARE = 0.1
+"""What upstreams say is written at once, for `approve` reads it from disk, but no more of the time than this goes to it."""
+LONGEST_REST_S = 2.0
+"""After this it is written again, however long it took."""
 SHORT_BYTES = 64 * 1024
 """Of a list as JSON that is judged at once, in about 10 ms."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 60.0
@@ -67,6 +69,7 @@ class KeptTools(ToolRegistry):
         self._waiting: dict[tuple[UpstreamName, str], tuple[list[JsonObject], Credential]] = {}
         self._paces: dict[tuple[UpstreamName, str], _Pace] = {}
         self._stirred = asyncio.Event()
+        self._unwritten = asyncio.Event()
         self._told: frozenset[str] = frozenset()
         super().__init__(settings, credential, self._folder.pins())
         self.restore(self._folder.seen())
@@ -91,6 +94,8 @@ class KeptTools(ToolRegistry):
         upstream, credential = judged.upstream, judged.credential
         states = self.states(upstream, credential)
         is_changed = super().take(judged)
+        if self.num_changes != self._num_written:
+            self._unwritten.set()
         for tool, state in self.states(upstream, credential).items():
             if state is ToolState.DRIFTED and states.get(tool) is not ToolState.DRIFTED:
                 log.warning("%s: the definition of %s has changed and it is not called any more", upstream, tool)
@@ -166,10 +171,10 @@ class KeptTools(ToolRegistry):
                     await self._stirred.wait()
 
     async def _keep_written(self) -> None:
-        while True:
-            await asyncio.sleep(WRITE_EVERY_S)
-            if not self._is_kept or self.num_changes == self._num_written:
-                continue
+        while self._is_kept:
+            await self._unwritten.wait()
+            self._unwritten.clear()
+            began_at = self._clock()
             writing = asyncio.ensure_future(asyncio.to_thread(self._write, self._noted()))
             try:
                 await asyncio.shield(writing)
@@ -177,6 +182,7 @@ class KeptTools(ToolRegistry):
                 # What is written at the end must not meet what was written before it.
                 await writing
                 raise
+            await asyncio.sleep(min(LONGEST_REST_S, (self._clock() - began_at) / WRITE_SHARE))
 
     def _noted(self) -> Seen:
         self._num_written = self.num_changes

@@ -104,6 +104,20 @@ async def test_beside_a_process_that_stands_still_memory_is_bounded_and_every_re
     assert "spans of some calls and programs were not sent" in caplog.text
 
 
+async def test_what_finds_no_room_is_counted_and_never_packed(sink):
+    courier = Courier(order(sink, max_pending_bytes=100_000))
+    for number in range(3 * FRAME_RECORDS):
+        courier.call_ended(KEY, call(number))
+    lost = courier.lost[Loss.FULL]
+    cannot_be_packed = msgspec.structs.replace(call(0), model=object())
+    for _ in range(FRAME_RECORDS):
+        courier.call_ended(KEY, cannot_be_packed)
+    assert courier.lost[Loss.FULL] == lost + FRAME_RECORDS
+    assert 0 < courier.pending_bytes <= 100_000
+    await courier.stop()
+    assert sum(courier.lost.values()) == 4 * FRAME_RECORDS
+
+
 async def test_all_that_has_waited_for_a_process_comes_though_it_is_more_than_is_sent_at_once(sink):
     courier = Courier(order(sink))
     records = [call(number) for number in range(2 * FRAMES_AT_ONCE * FRAME_RECORDS + 1)]

@@ -159,10 +159,12 @@ class Courier:
         count = len(self._fresh)
         if not count:
             return
-        packed = frame(self._fresh)
+        free_bytes = self._max_bytes - self._held_bytes - self._report.pending_bytes
+        # Not packed where there is no room: what waits is most where calls come fastest.
+        packed = frame(self._fresh) if count * RECORD_BYTES <= free_bytes else None
         self._fresh.clear()
         self._num_fresh_calls = 0
-        if self._held_bytes + self._report.pending_bytes + len(packed) > self._max_bytes:
+        if packed is None or len(packed) > free_bytes:
             self._lost[Loss.FULL] += count
         else:
             self._held.append((packed, count))

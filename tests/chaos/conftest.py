@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
+from tests.chaos.workers import LIMIT_S, MAX_CONNECTIONS, Admin
 
 from turnwise.engines.sim import SimEngine, SimOptions, serve_sim
 
@@ -253,3 +254,32 @@ def faulty():
         start_proxy = staticmethod(start_proxy)
 
     return Faulty
+
+
+@pytest.fixture
+async def admin_of():
+    async with httpx.AsyncClient(timeout=LIMIT_S, trust_env=False) as http:
+        yield lambda proxy: Admin(proxy, http)
+
+
+@pytest.fixture
+async def clients(faulty):
+    """Connects one client to each worker: `first, second = await clients(proxy, admin)`."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def connect(proxy, admin, count=2):
+            found = {}
+            before = await admin.num_connections()
+            for _ in range(MAX_CONNECTIONS):
+                client = await faulty.RawClient.connect(proxy.url)
+                stack.callback(client.close)
+                assert (await client.ask("/health", method="GET")).status == 200
+                now = await admin.num_connections()
+                (worker,) = [name for name in now if now[name] > before[name]]
+                found.setdefault(worker, client)
+                before = now
+                if len(found) == count:
+                    return [found[worker] for worker in sorted(found)]
+            raise AssertionError("the kernel deals every connection to one worker")
+
+        yield connect

@@ -99,7 +99,7 @@ def test_where_no_proxy_answers_it_says_so_and_what_to_check(capsys, arguments):
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
         assert main([*arguments, "--admin", url]) == 1
     said = capsys.readouterr().err
-    assert f"no proxy answers at {url}" in said
+    assert f"no proxy answers at {url}: Connection refused; " in said
     assert "--admin" in said
 
 

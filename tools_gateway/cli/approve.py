@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from turnwise.admin.words import clean, plural
 from turnwise.errors import SettingsError
-from turnwise.tools_gateway.cli.arguments import add_settings, load_settings
+from turnwise.tools_gateway.cli.arguments import add_settings, load_settings, state_dir_of
 from turnwise.tools_gateway.cli.listing import NOTHING_KNOWN
 
 if TYPE_CHECKING:
@@ -43,11 +43,10 @@ def run(args: argparse.Namespace) -> int:
     from turnwise.tools_gateway.trust.state import StateFolder  # noqa: PLC0415 - see above
 
     settings = load_settings(args)
-    if not settings.trust.state_dir:
-        raise SettingsError("`trust.state_dir` is not given, so nothing can be approved")
+    state_dir = state_dir_of(args, settings, "nothing can be approved")
     if args.tenant and args.tenant not in {tenant.name for tenant in settings.tenants}:
         raise SettingsError(f"there is no tenant {args.tenant} in the file")
-    folder = StateFolder(settings.trust.state_dir)
+    folder = StateFolder(state_dir)
     seen = folder.seen()
     if not seen.upstreams:
         print(NOTHING_KNOWN, file=sys.stderr)

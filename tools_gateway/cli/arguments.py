@@ -35,3 +35,11 @@ def load_settings_to_serve(args: argparse.Namespace) -> Settings:
     if not settings.upstreams:
         raise SettingsError("no upstream is given: name MCP servers in `[[upstreams]]` of a `--config` file")
     return settings
+
+
+def state_dir_of(args: argparse.Namespace, settings: Settings, otherwise: str) -> str:
+    """`trust.state_dir`; raises `SettingsError` where it is not given, with what that means."""
+    if not settings.trust.state_dir:
+        advice = "" if args.config else ": name the operator's file with `--config`"
+        raise SettingsError(f"`trust.state_dir` is not given, so {otherwise}{advice}")
+    return settings.trust.state_dir

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from turnwise.admin.words import clean, plural, span
 from turnwise.errors import SettingsError
-from turnwise.tools_gateway.cli.arguments import add_settings, load_settings
+from turnwise.tools_gateway.cli.arguments import add_settings, load_settings, state_dir_of
 
 if TYPE_CHECKING:
     from turnwise.tools_gateway.values import JsonObject
@@ -40,9 +40,7 @@ def run(args: argparse.Namespace) -> int:
     """Print or verify the audit; returns 1 where the chain does not hold."""
     from turnwise.tools_gateway.trust import chain  # noqa: PLC0415 - the proxy's command line reads this module too
 
-    folder = load_settings(args).trust.state_dir
-    if not folder:
-        raise SettingsError("`trust.state_dir` is not given, so no audit is written")
+    folder = state_dir_of(args, load_settings(args), "no audit is written")
     since = _moment(args.since) if args.since else 0.0
     # What came of a call is its tool's too.
     of_tool: set[str] = set()
@@ -59,7 +57,9 @@ def run(args: argparse.Namespace) -> int:
         is_wanted = not args.tool or record.get("tool") == args.tool or record.get("record") in of_tool
         if not args.verify and is_wanted and record["at"] >= since:
             print(json.dumps(record, ensure_ascii=False) if args.json else _line(record))
-    if args.verify:
+    if not num_records and not num_broken:
+        print(f"no record is kept in {folder} yet", file=sys.stderr)
+    elif args.verify:
         head = chain.head(Path(folder))
         state = f"broken in {plural(num_broken, 'place')}" if num_broken else "the chain holds"
         print(f"{plural(num_records, 'record')} from number {first} on: {state}; the last has the hash {head}")

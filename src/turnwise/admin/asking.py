@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -12,6 +13,9 @@ import msgspec
 TIMEOUT_S = 5.0
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 """Addresses to listen on, and where a server that does is found."""
+
+_NUMBER = re.compile(r"^\[Errno -?\d+\] ")
+"""What the system's words begin with, and nobody reads."""
 
 T = TypeVar("T")
 
@@ -65,7 +69,8 @@ def ask(url: str, path: str, kind: type[T], whom: Whom, *, method: str = "GET", 
     except (httpx.HTTPStatusError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise NoAnswer(f"what answers at {url} is no {whom.name}'s admin port; {whom.advice}") from error
     except httpx.HTTPError as error:
-        raise NoAnswer(f"no {whom.name} answers at {url}: {str(error) or type(error).__name__}; {whom.advice}") from error
+        why = _NUMBER.sub("", str(error)) or type(error).__name__
+        raise NoAnswer(f"no {whom.name} answers at {url}: {why}; {whom.advice}") from error
 
 
 def write_json(value: Any) -> None:

@@ -38,6 +38,9 @@ class ProgramTotals(Collector):
         self._price_per_hour = settings.replica_price_per_hour
         self._inter_token: dict[DialectName, Buckets] = {}
         self._queue = Buckets(QUEUE_BUCKETS)
+        self._num_unqueued = 0
+        """Calls that were not queued, which are put into its first bucket when somebody asks, and the newest trace of one."""
+        self._unqueued: bytes | None = None
         self._ended: dict[tuple[Basis, Outcome], int] = {}
         self._makespans: dict[Outcome, Buckets] = {}
         self._first_results = Buckets(PROGRAM_BUCKETS)
@@ -52,18 +55,25 @@ class ProgramTotals(Collector):
 
     def call_ended(self, key: Key, call: Call) -> None:
         """Count a call: how long it was queued, and the pace of its tokens where it streamed more than one to its end."""
-        times, tokens = call.times, call.completion_tokens
+        times = call.times
         trace_id = key.trace_id if key.is_sampled else None
-        self._queue.observe(times.admitted - times.read, trace_id)
-        first, last = times.first_token, times.last_byte
-        if call.is_stream and tokens and tokens > 1 and first is not None and last is not None and not call.reason:
-            buckets = self._inter_token.get(call.dialect)
-            if buckets is None:
-                buckets = self._inter_token[call.dialect] = Buckets(TOKEN_BUCKETS)
-            buckets.observe((last - first) / (tokens - 1), trace_id)
-        for run in call.runs:
-            if not run.is_conversation:
-                self._ran(run)
+        if times.admitted == times.read:
+            self._num_unqueued += 1
+            if trace_id is not None:
+                self._unqueued = trace_id
+        else:
+            self._queue.observe(times.admitted - times.read, trace_id)
+        if call.is_stream:
+            first, last, tokens = times.first_token, times.last_byte, call.completion_tokens
+            if tokens and tokens > 1 and first is not None and last is not None and not call.reason:
+                buckets = self._inter_token.get(call.dialect)
+                if buckets is None:
+                    buckets = self._inter_token[call.dialect] = Buckets(TOKEN_BUCKETS)
+                buckets.observe((last - first) / (tokens - 1), trace_id)
+        if call.runs:
+            for run in call.runs:
+                if not run.is_conversation:
+                    self._ran(run)
 
     def _ran(self, run: ToolRun) -> None:
         """Count a tool run; what was remembered or shared took what another run had taken."""
@@ -106,6 +116,10 @@ class ProgramTotals(Collector):
 
     def collect(self) -> Iterator[Family]:
         """Every family as it stands."""
+        if self._num_unqueued:
+            self._queue.observe(0.0, self._unqueued)
+            self._queue.counts[0] += self._num_unqueued - 1
+            self._num_unqueued, self._unqueued = 0, None
         yield histogram(names.INTER_TOKEN_SECONDS, {(name.value,): found for name, found in self._inter_token.items()})
         yield histogram(names.QUEUE_SECONDS, {(): self._queue})
         yield counter(names.PROGRAMS, {(basis.value, outcome.value): count for (basis, outcome), count in self._ended.items()})

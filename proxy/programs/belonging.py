@@ -7,7 +7,7 @@ from collections.abc import Callable
 from turnwise.proxy.programs import spans
 from turnwise.proxy.programs.dependence import FOLLOWS
 from turnwise.proxy.programs.elsewhere import Over
-from turnwise.proxy.programs.identity import Claims
+from turnwise.proxy.programs.identity import NO_CLAIMS, Claims
 from turnwise.proxy.programs.lineage import HEAD, Found
 from turnwise.proxy.programs.lines import FINAL, SPAWN, Line
 from turnwise.proxy.programs.population import Population
@@ -18,6 +18,7 @@ from turnwise.proxy.programs.tenant import Tenant
 from turnwise.proxy.programs.traceparent import ClientSpan
 from turnwise.proxy.programs.values import Basis, Key, Outcome
 from turnwise.settings import ProgramSettings, TraceSettings
+from turnwise.turns import Tail
 from turnwise.types import Digest, ProgramId, Request
 
 _OURS = "\0"
@@ -44,15 +45,21 @@ class Belonging:
         self._max_calls = settings.max_calls
         self._joins_client = traces.join_client
         self._sample_ratio = traces.sample_ratio
+        self._samples_all = traces.sample_ratio >= 1
 
     def program(
-        self, tenant: Tenant, claims: Claims, found: Found | None, request: Request, now: float, *, is_user_last: bool
+        self, tenant: Tenant, claims: Claims, found: Found | None, request: Request, now: float, tail: Tail
     ) -> tuple[Program, Basis]:
-        """The program of a call, and what told it. `is_user_last` is whether its prompt ends with a user's words."""
-        if found is not None and not is_user_last and not claims.name:  # most calls
+        """The program of a call, and what told it."""
+        if found is None:
+            if not (claims.name or claims.session or claims.parent_session or claims.span):  # most that begin
+                return self._open_own(tenant, request, now), NEW
+        elif not tail.is_user_last and not claims.name:  # most calls
             goes_on = found.node.line.program
-            if goes_on.outcome is OPEN and self._has_room(goes_on):
+            record = goes_on.record
+            if goes_on.outcome is OPEN and record.num_calls + record.running < self._max_calls:
                 return goes_on, LINEAGE
+        is_user_last = tail.is_user_last
         trace_id = claims.span.trace_id if claims.span is not None and claims.span.is_sampled else None
         if claims.name:
             return self._named(tenant, claims, found, request, now), claims.basis
@@ -125,6 +132,18 @@ class Belonging:
 
     def _has_room(self, program: Program) -> bool:
         return program.record.num_calls + program.record.running < self._max_calls
+
+    def _open_own(self, tenant: Tenant, request: Request, now: float) -> Program:
+        """Begin a program of which nothing is said."""
+        root_span, trace_id = spans.own_ids(request.call_id, 0)
+        name, lineage = ProgramId(root_span.hex()), tenant.lineage
+        if self._population.get(name) is not None:  # as good as never
+            return self._open(tenant, NO_CLAIMS, "", NEW, None, request, now)
+        traced = self._samples_all or is_sampled(trace_id, self._sample_ratio)
+        key = Key(name, "", tenant.id, "", 0, trace_id, root_span, None, traced, now, NEW, None, None)
+        program = Program(key, Record(key, now), lineage, None)
+        self._population.add(tenant, program, now)
+        return program
 
     def _open(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from turnwise.proxy.programs.lines import FINAL
 from turnwise.proxy.programs.shape import Shape
 from turnwise.proxy.programs.turn import Turn
 from turnwise.proxy.programs.values import Call, Times
@@ -10,22 +11,35 @@ from turnwise.types import Outcome, Usage
 MAX_TEXT_CHARS = 256
 """Of a name or an id that a client or an engine chose; what is longer is cut, for a record is kept as long as its program."""
 
-MAX_COUNT = 2**63 - 1
+MAX_COUNT_BITS = 63
+MAX_COUNT = 2**MAX_COUNT_BITS - 1
 """The largest count that can be written down; clients may ask for any number of tokens, and engines tell of any."""
 
 
-def settled(turn: Turn, outcome: Outcome, *, is_final: bool) -> Call:
+def settled(turn: Turn, outcome: Outcome) -> Call:
     """The record of a call that a replica was tried for."""
-    usage, model, finish_reason, response_id = outcome.usage, outcome.model, outcome.finish_reason, outcome.response_id
-    max_tokens = outcome.max_tokens
-    prompt_tokens, cached_tokens, completion_tokens = (
-        (outcome.placement.prompt_tokens, None, None) if usage is None else _counted(usage)
-    )
+    placement, usage, chain = outcome.placement, outcome.usage, turn.chain
+    model, finish_reason, response_id = outcome.model, outcome.finish_reason, outcome.response_id
+    if model and len(model) > MAX_TEXT_CHARS:
+        model = model[:MAX_TEXT_CHARS]
+    if finish_reason and len(finish_reason) > MAX_TEXT_CHARS:
+        finish_reason = finish_reason[:MAX_TEXT_CHARS]
+    if response_id and len(response_id) > MAX_TEXT_CHARS:
+        response_id = response_id[:MAX_TEXT_CHARS]
+    max_tokens, completion_tokens, cached_tokens = outcome.max_tokens, None, None
+    if usage is None:
+        prompt_tokens = placement.prompt_tokens
+    else:
+        prompt_tokens, completion_tokens, cached_tokens = usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens
+        # A number that is negative or too large leaves something of all of them at once.
+        if (prompt_tokens | completion_tokens | (cached_tokens or 0)) >> MAX_COUNT_BITS:
+            prompt_tokens, cached_tokens, completion_tokens = _counted(usage)
+    read_at = outcome.read_at
     # By position, in the order of the fields: by name, as many arguments take several times as long.
     times = Times(
         outcome.arrived_at,
-        outcome.read_at,
-        outcome.read_at,
+        read_at,
+        read_at,
         outcome.booked_at,
         outcome.sent_at,
         outcome.head_at,
@@ -44,28 +58,28 @@ def settled(turn: Turn, outcome: Outcome, *, is_final: bool) -> Call:
         turn.links,
         times,
         outcome.dialect,
-        model and model[:MAX_TEXT_CHARS],
-        outcome.placement.replica,
+        model,
+        placement.replica,
         outcome.status,
-        outcome.reason,
+        outcome.reason if outcome.fault is not None or outcome.is_client_gone else "",
         outcome.is_stream,
         outcome.attempt,
         turn.attempts,
-        finish_reason and finish_reason[:MAX_TEXT_CHARS],
-        response_id and response_id[:MAX_TEXT_CHARS],
+        finish_reason,
+        response_id,
         prompt_tokens,
         cached_tokens,
-        outcome.placement.hit.tokens,
+        placement.hit.tokens,
         completion_tokens,
         max_tokens if max_tokens is None or -MAX_COUNT <= max_tokens <= MAX_COUNT else None,
         outcome.tool_calls,
         turn.runs,
-        is_final,
+        turn.node.state is FINAL,
         turn.client_trace,
         turn.agent_name,
         None,
-        outcome.placement.terms.total_s if outcome.placement.costs_s else None,
-        Shape(len(turn.chain.digests), turn.chain.answer, outcome.answer, turn.hinted),
+        placement.terms.total_s if placement.costs_s else None,
+        Shape(len(chain.digests), chain.answer, outcome.answer, turn.hinted),
     )
 
 
@@ -106,11 +120,7 @@ def dropped(turn: Turn, reason: str, now: float) -> Call:
 
 def _counted(usage: Usage) -> tuple[int, int | None, int | None]:
     """Tokens of the prompt, cached and generated, as far as they can be written down."""
-    prompt, cached, completion = usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
-    # Compared one by one: `min` and `max` take as long as the rest of the record.
-    if 0 <= prompt <= MAX_COUNT and 0 <= completion <= MAX_COUNT and (cached is None or 0 <= cached <= MAX_COUNT):
-        return prompt, cached, completion
-    return _count(prompt) or 0, _count(cached), _count(completion)
+    return _count(usage.prompt_tokens) or 0, _count(usage.cached_tokens), _count(usage.completion_tokens)
 
 
 def _count(number: int | None) -> int | None:

@@ -26,11 +26,14 @@ def depends(
     `close` is told of conversations whose result it brings. Each result is taken once: of two calls that bring it, the first
     one waited for the tool.
     """
-    first = () if found is None else (_link(found.kind, found.node, program),)
-    if not results:
-        return first, ()
-    links, runs = list(first), []
-    parent = found.node if found is not None and found.kind in FOLLOWS else None
+    links: tuple[Link, ...] = ()
+    parent = None
+    if found is not None:
+        kind, node = found.kind, found.node
+        links = (_link(kind, node, program),)
+        if node.tools and kind in FOLLOWS:
+            parent = node
+    runs: tuple[ToolRun, ...] = ()
     for result in results:
         caller = parent
         tool = None if caller is None else _tool(caller, result)
@@ -41,19 +44,19 @@ def depends(
             continue
         spawned = () if caller.spawned is None else caller.spawned.get(result, ())
         for line in spawned:
-            if line.nodes:
-                links.append(_link(LinkKind.JOIN, line.newest, program))
+            if line.newest is not None:
+                links = (*links, _link(LinkKind.JOIN, line.newest, program))
             close(line)
         if caller.line.program is program:
-            runs.append(_run(caller, tool, now, is_conversation=bool(spawned)))
+            runs = (*runs, _run(caller, tool, now, is_conversation=bool(spawned)))
         caller.line.program.close(caller, tool)
-    return tuple(links), tuple(runs)
+    return links, runs
 
 
 def _link(kind: LinkKind, node: Node, program: Program) -> Link:
     other = node.line.program
     if other is program:
-        return Link(kind, node.call_id)
+        return Link(kind, node.call_id, None, None)
     return Link(kind, node.call_id, other.key.id, other.key.trace_id)
 
 

@@ -57,6 +57,10 @@ class Claims(msgspec.Struct, frozen=True, gc=False):
     """Whether `session` is a cache key, which some clients give to all conversations that begin alike."""
 
 
+NO_CLAIMS = Claims()
+"""A call that says nothing."""
+
+
 class _CodexTurn(msgspec.Struct, gc=False):
     root_turn_id: str = ""
     session_id: str = ""
@@ -78,9 +82,8 @@ class Identity:
     def __init__(self, settings: ProgramSettings) -> None:
         self.ignored: dict[Ignored, int] = dict.fromkeys(Ignored, 0)
         self._tenant_headers = tuple(name.encode() for name in settings.tenant_headers)
-        self._is_tenant = frozenset(self._tenant_headers)
         self._session_headers = tuple(name.encode() for name in settings.session_headers)
-        self._read = frozenset(
+        self.headers = frozenset(
             (
                 names.HEADER_PROGRAM,
                 names.HEADER_AGENT,
@@ -93,13 +96,15 @@ class Identity:
                 *self._session_headers,
             )
         )
+        """Those that are read, but those of tenants."""
+        self.tenant_headers = frozenset(self._tenant_headers)
 
     def claims(self, fields: Mapping[bytes, bytes], hints: Hints) -> Claims:
         """Read what headers, by lower-case name, and hints say."""
-        tenant = "" if self._is_tenant.isdisjoint(fields) else self._tenant(fields)
-        if self._read.isdisjoint(fields):
+        tenant = self._tenant(fields)
+        if self.headers.isdisjoint(fields):
             if hints.user_id is None and hints.cache_key is None:
-                return Claims(tenant) if tenant else _NOTHING
+                return Claims(tenant) if tenant else NO_CLAIMS
             session, is_shared = self._session_in(hints)
             return Claims(tenant, session=session, is_session_shared=is_shared)
         retries = fields.get(names.HEADER_RETRY_COUNT)
@@ -230,5 +235,4 @@ class Identity:
 
 
 _FIRST_TRY = frozenset({b"0", b""})
-_NOTHING = Claims()
 _NO_CODEX_TURN = _CodexTurn()

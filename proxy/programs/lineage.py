@@ -6,12 +6,13 @@ extends, the same turns under another head, an open tool call whose result it br
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
 from xxhash import xxh3_64_intdigest
 
+from turnwise.dialects import Dialect
 from turnwise.proxy.programs.fitting import fitting, said_of, tried
 from turnwise.proxy.programs.lines import RETRY, SPAWN, Node
 from turnwise.proxy.programs.values import LinkKind
@@ -67,69 +68,75 @@ class Lineage:
         chain: PromptChain,
         results: Sequence[str],
         continues: Sequence[str],
-        quotes: Callable[[Prompt], Sequence[int]],
+        dialect: Dialect,
         now: float,
-        *,
-        is_retry: bool,
+        is_retry: bool,  # noqa: FBT001 - by name it would take twice as long
     ) -> Found | None:
         """What a call of this prompt follows; None where nothing tells, or several could be meant and nothing tells them apart.
 
         `results` are ids of the tool calls whose results are new in it, `continues` those of state that it goes on from, and
-        `quotes` gives the hashes of what its first user turn says.
+        `dialect` tells what its first user turn says.
         """
-        digests, answer = chain.digests, chain.answer
-        if digests[-1] in self._by_prompt:
+        digests, answer, by_prompt = chain.digests, chain.answer, self._by_prompt
+        if digests[-1] in by_prompt:
             failed = tried(_all(self._by_prompt, digests[-1]), now, is_retry=is_retry)
             if failed is not None:
                 return Found(RETRY, failed, len(digests))
-        for state in continues:
-            stored = _all(self._by_state, state) or _all(self._by_state, _NAMED_STATE + state)
-            if stored:
-                return Found(CONTINUE, stored[-1])
+        if continues:
+            for state in continues:
+                stored = _all(self._by_state, state) or _all(self._by_state, _NAMED_STATE + state)
+                if stored:
+                    return Found(CONTINUE, stored[-1])
         if answer is None:
             found = self._extended(digests, None) or (self._answered(CONTINUE, 0, results) if results else None)
-            return found or (self._spawner(quotes(prompt)) if self._by_quote else None)
-        said = said_of(answer.said)
-        if answer.first:
-            before = digests[answer.first - 1]
+            return found or (self._spawner(dialect.quotes(prompt)) if self._by_quote else None)
+        first = answer.first
+        if first:
+            before = digests[first - 1]
+            only = by_prompt.get(before)
+            if type(only) is Node and not only.tools and not only.is_continued:  # there is nothing to choose from
+                return Found(CONTINUE, only, first, "")
             caller = self.caller(results[0]) if results else None
             if caller is not None and caller.prompt == before:
-                return Found(CONTINUE, caller, answer.first)
-            nodes = fitting(_all(self._by_prompt, before), said, results)
+                return Found(CONTINUE, caller, first)
+            nodes = fitting(_all(by_prompt, before), said_of(answer.said), results)
             if nodes:
-                return Found(CONTINUE, nodes[0], answer.first) if len(nodes) == 1 else None
+                return Found(CONTINUE, nodes[0], first) if len(nodes) == 1 else None
         return (
-            self._answered(REWRITE, said, results)
+            self._answered(REWRITE, said_of(answer.said), results)
             or self._extended(digests, answer)
             or self._rewritten(prompt, answer)
-            or (self._spawner(quotes(prompt)) if self._by_quote else None)
+            or (self._spawner(dialect.quotes(prompt)) if self._by_quote else None)
         )
 
-    def keep(self, node: Node, prompt: Prompt, found: Found | None, continues: Sequence[str]) -> None:
-        """Let a call that begins be followed; it follows `found`, and goes on from state of the names `continues`."""
-        at = turns = 0
+    def hashes(self, prompt: Prompt, found: Found | None, is_opening: bool) -> tuple[int, int]:  # noqa: FBT001 - as of `find`
+        """`Node.turns` and `Node.turns_key` of a call that follows `found`."""
+        kinds, raws, at, turns = prompt.kinds, prompt.raws, 0, 0
         if found is not None and found.kind is CONTINUE and found.num_known:
             at, turns = found.num_known, found.node.turns
-        key, kinds = turns, prompt.kinds
-        for raw in prompt.raws[at:]:
+            raws = raws[at:]
+        key = turns
+        for raw in raws:
             kind = kinds[at]
             at += 1
             if turns or kind not in HEAD:
-                turns = xxh3_64_intdigest(raw, seed=turns)
+                turns = xxh3_64_intdigest(raw, turns)
                 if kind is ASSISTANT:
                     key = turns
-        node.turns = turns
         # Clients put answers of their own into openings: that one was given is known only where a call was gone on from.
-        node.turns_key = turns if node.is_opening else key
-        self.add(node, continues)
+        return turns, turns if is_opening else key
 
     def add(self, node: Node, continues: Sequence[str]) -> None:
-        """Let a call be followed whose turns are hashed."""
+        """Let a call be followed, which goes on from state of the names `continues`."""
         if self._by_prompt.setdefault(node.prompt, node) is not node:
             _add(self._by_prompt, node.prompt, node)
         if self._by_turns.setdefault(node.turns_key, node) is not node:
             _add(self._by_turns, node.turns_key, node)
-        for state in continues:
+        if continues:
+            self._named(node, continues)
+
+    def _named(self, node: Node, states: Sequence[str]) -> None:
+        for state in states:
             # No answer has this id: it is that of a conversation, which goes on from its newest call.
             if state not in self._by_state:
                 self.stored(node, _NAMED_STATE + state)
@@ -170,15 +177,23 @@ class Lineage:
 
     def superseded(self, node: Node) -> None:
         """A call has been continued: its turns under another head are looked for in the one that continues it."""
-        if node.turns_key:
-            _remove(self._by_turns, node.turns_key, node)
+        key = node.turns_key
+        if key:
+            if self._by_turns.get(key) is node:
+                del self._by_turns[key]
+            else:
+                _remove(self._by_turns, key, node)
             node.turns_key = 0
 
     def forget(self, node: Node) -> None:
         """Let a call be followed no longer."""
-        for tool in node.tools:
-            self.close(node, tool)
-        _remove(self._by_prompt, node.prompt, node)
+        if node.tools:
+            for tool in node.tools:
+                self.close(node, tool)
+        if self._by_prompt.get(node.prompt) is node:
+            del self._by_prompt[node.prompt]
+        else:
+            _remove(self._by_prompt, node.prompt, node)
         if node.turns_key:
             self.superseded(node)
         if node.stored_as:
@@ -190,10 +205,14 @@ class Lineage:
 
         Many conversations may open with the same words, so an opening is gone on from only where no answer stands behind it.
         """
-        for at in range(len(digests) - 2, max(-1, len(digests) - 2 - MAX_LOOKED_BACK), -1):
-            if digests[at] not in self._by_prompt:
+        at, by_prompt = len(digests) - 1, self._by_prompt
+        if by_prompt.keys().isdisjoint(digests):  # as of most conversations that begin
+            return None
+        for digest in digests[-2 : -2 - MAX_LOOKED_BACK : -1]:
+            at -= 1
+            if digest not in by_prompt:
                 continue
-            known = _all(self._by_prompt, digests[at])
+            known = _all(by_prompt, digest)
             nodes = fitting(known if answer is None else [node for node in known if not node.is_opening], 0, ())
             if nodes:
                 return Found(CONTINUE, nodes[0], at + 1) if len(nodes) == 1 else None

@@ -16,12 +16,6 @@ from turnwise.types import CallId, Digest
 if TYPE_CHECKING:
     from turnwise.proxy.programs.program import Program
 
-KEPT_NODES = 2
-"""Newest calls of one conversation that can be followed: that which goes on, and the one before, of which another may be tried.
-
-A call takes half a kilobyte as long as it can be followed.
-"""
-
 BEGUN = frozenset({ToolStep.STARTED, ToolStep.PROGRESSED, ToolStep.FINISHED})
 """Steps from which on a run has begun."""
 
@@ -85,8 +79,9 @@ class Node(msgspec.Struct, eq=False, gc=False):
         if kind is not SPAWN:
             self.is_continued = True
             program = self.line.program
-            for tool in self.tools:  # what results it waits for have come, or never will
-                program.close(self, tool)
+            if self.tools:
+                for tool in self.tools:  # what results it waits for have come, or never will
+                    program.close(self, tool)
             if self.turns_key:
                 program.lineage.superseded(self)
             return
@@ -126,7 +121,11 @@ class Node(msgspec.Struct, eq=False, gc=False):
 
 
 class Line(msgspec.Struct, eq=False, gc=False):
-    """One conversation of a program: an agent, a sub-agent, a side call, or a branch of one."""
+    """One conversation of a program: an agent, a sub-agent, a side call, or a branch of one.
+
+    Two of its calls can be followed: that which goes on, and the one before, of which another may be tried. Each takes half a
+    kilobyte as long as it can.
+    """
 
     program: Program
     agent: int
@@ -134,10 +133,17 @@ class Line(msgspec.Struct, eq=False, gc=False):
     head: Digest | None = None
     """What its first prompt began with before anybody said anything, where its client named a session."""
     num_turns: int = 0
-    nodes: tuple[Node, ...] = ()
-    """The newest last, `KEPT_NODES` at most."""
+    newest: Node | None = None
+    """Its last call, and the one before: those that can be followed."""
+    before: Node | None = None
 
     @property
-    def newest(self) -> Node:
-        """Its last call."""
-        return self.nodes[-1]
+    def nodes(self) -> tuple[Node, ...]:
+        """Its calls that can be followed, the newest last."""
+        if self.newest is None:
+            return ()
+        return (self.newest,) if self.before is None else (self.before, self.newest)
+
+    def keeps(self, node: Node) -> bool:
+        """Whether a call of it can be followed."""
+        return node is self.newest or node is self.before

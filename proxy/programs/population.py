@@ -6,13 +6,14 @@ from collections import deque
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 from itertools import islice
+from operator import attrgetter
 
 from turnwise.proxy.programs.joined import Joined
 from turnwise.proxy.programs.lines import Node
 from turnwise.proxy.programs.program import NEVER, OPEN, Program
 from turnwise.proxy.programs.shares import Shares
 from turnwise.proxy.programs.tenant import Tenant
-from turnwise.proxy.programs.values import Outcome
+from turnwise.proxy.programs.values import Key, Outcome
 from turnwise.settings import ProgramSettings
 from turnwise.types import ProgramId
 
@@ -33,6 +34,8 @@ SETTLES_WITHIN_S = 3600.0
 
 TOLD_CALLS_AT_ONCE = 16
 """Calls whose programs are told of in one sweep, one program at least: each takes 20 us, and others wait meanwhile."""
+
+_STARTED_AT = attrgetter("started_at")
 
 
 class Population:
@@ -72,9 +75,15 @@ class Population:
         """A program, live or ended, that is still known."""
         return self._programs.get(program)
 
-    def named(self, name: str) -> list[Program]:
-        """The newest program of this name of each tenant that has one."""
-        return [program for tenant in self._tenants.values() if (program := tenant.named(name)) is not None]
+    def find(self, name: str, tenant: str | None) -> tuple[Key, ...]:
+        """See `Programs.find`."""
+        known = self.get(ProgramId(name))
+        if known is not None and tenant in (None, known.key.tenant):
+            return (known.key,)
+        of_name = [program for each in self._tenants.values() if (program := each.named(name)) is not None]
+        named = [program for program in of_name if tenant in (None, program.key.tenant)]
+        live = tuple(program.key for program in named if program.is_live)
+        return live or tuple(sorted((program.key for program in named), key=_STARTED_AT)[-1:])
 
     def callers(self, tool_call_id: str) -> list[Node]:
         """The calls of all tenants that wait for the result of a tool call of this id."""
@@ -88,10 +97,11 @@ class Population:
         """A program begins, with a call: its time cannot come before that ends. Another one ends where there is no room."""
         if self._live.total >= self._max_programs:
             self.end(_least_missed(self._live.largest), Outcome.EVICTED, now)
+        key = program.key
         self._tenants[tenant.id] = tenant
         tenant.add(program)
-        self._programs[program.key.id] = program
-        if program.key.parent_span is not None:
+        self._programs[key.id] = program
+        if key.parent_span is not None:
             self.joined.add(program)
         self._live.add(tenant)
 

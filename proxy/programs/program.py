@@ -8,7 +8,7 @@ import msgspec
 
 from turnwise.events import ToolEvent, ToolStep
 from turnwise.proxy.programs.lineage import Lineage
-from turnwise.proxy.programs.lines import FAILED, FINAL, KEPT_NODES, RUNNING, Line, Node
+from turnwise.proxy.programs.lines import FAILED, FINAL, RUNNING, Line, Node
 from turnwise.proxy.programs.record import Record
 from turnwise.proxy.programs.sketch import Sketch
 from turnwise.proxy.programs.values import Ended, Key, Outcome, Running, Summary, Waiting
@@ -76,7 +76,8 @@ class Program(msgspec.Struct, eq=False, gc=False):
         head may be a side call (a title) that was answered before the conversation began which it is made for.
         """
         return self.is_answered and any(
-            line.nodes and line.newest.state is FINAL and (line.num_turns > 1 or line.head == head) for line in self.lines
+            line.newest is not None and line.newest.state is FINAL and (line.num_turns > 1 or line.head == head)
+            for line in self.lines
         )
 
     def running(self) -> tuple[Running, ...]:
@@ -123,7 +124,8 @@ class Program(msgspec.Struct, eq=False, gc=False):
     def new_line(self, agent: str, number: int | None = None) -> Line:
         """Begin a conversation, of the agent of this name if it has one."""
         line = Line(self, self.record.num_agents if number is None else number, agent)
-        self.lines = (*self.lines, line)
+        lines = self.lines
+        self.lines = (*lines, line) if lines else (line,)
         if agent:
             if self._by_agent is None:
                 self._by_agent = {}
@@ -134,28 +136,33 @@ class Program(msgspec.Struct, eq=False, gc=False):
         """A call of it begins; gives its number in its conversation."""
         line = node.line
         number = line.num_turns
-        line.num_turns += 1
-        if len(line.nodes) == KEPT_NODES:
-            self.forget(line.nodes[0])
-        line.nodes = (*line.nodes[1 - KEPT_NODES :], node)
+        line.num_turns = number + 1
+        if number:
+            oldest = line.before
+            if oldest is not None:
+                self.forget(oldest)
+            line.before = line.newest
+        line.newest = node
         self.record.started(line.agent, now)
         return number
 
     def answered(self, node: Node, tools: tuple[ToolCall, ...]) -> None:
         """The answer of a call called these tools."""
-        if tools and not node.is_continued and node in node.line.nodes:
+        if tools and not node.is_continued and node.line.keeps(node):
             self.lineage.answered(node, tools)
             self.waiting += len(tools)
 
     def stored(self, node: Node, state: str) -> None:
         """The answer of a call is kept elsewhere under this id."""
-        if node in node.line.nodes:
+        if node.line.keeps(node):
             self.lineage.stored(node, state)
 
     def ended_call(self, node: Node, tools: tuple[ToolCall, ...], stored_as: str) -> None:
         """A call of it has ended: what may follow from its answer."""
         if node.state is not FAILED:
-            self.is_answered = node.state is FINAL
+            is_answered = node.state is FINAL
+            if self.is_answered is not is_answered:
+                self.is_answered = is_answered
             if tools:
                 self.answered(node, tools)
             if stored_as:
@@ -168,7 +175,8 @@ class Program(msgspec.Struct, eq=False, gc=False):
 
     def forget(self, node: Node) -> None:
         """Let a call of it be followed no longer."""
-        self.waiting -= len(node.tools)
+        if node.tools:
+            self.waiting -= len(node.tools)
         if node.measured is not None:
             self._put_down(node)
         self.lineage.forget(node)
@@ -178,7 +186,7 @@ class Program(msgspec.Struct, eq=False, gc=False):
         for line in self.lines:
             for node in line.nodes:
                 self.forget(node)
-            line.nodes = ()
+            line.newest = line.before = None
         self.lines = ()
         self._by_agent = None
 

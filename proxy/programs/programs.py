@@ -13,8 +13,8 @@ from turnwise.proxy.programs.belonging import Belonging, head
 from turnwise.proxy.programs.dependence import NOTHING, depends
 from turnwise.proxy.programs.elsewhere import Elsewhere
 from turnwise.proxy.programs.fitting import said_of
-from turnwise.proxy.programs.graph import Begun, Graph, HintReader, Retired
-from turnwise.proxy.programs.identity import Identity
+from turnwise.proxy.programs.graph import HINT_HEADERS, Graph, HintReader, Retired
+from turnwise.proxy.programs.identity import NO_CLAIMS, Identity
 from turnwise.proxy.programs.lines import ANSWERED, FAILED, FINAL, RETRY, SPAWN, Line, Node
 from turnwise.proxy.programs.pauses import Left, Pauses
 from turnwise.proxy.programs.population import Population
@@ -37,14 +37,13 @@ from turnwise.proxy.programs.values import (
 )
 from turnwise.proxy.programs.values import Outcome as ProgramOutcome
 from turnwise.settings import ProgramSettings, TraceSettings
-from turnwise.turns import MAX_ID_CHARS
+from turnwise.turns import MAX_ID_CHARS, NO_HINTS
 from turnwise.types import CallId, DialectName, Outcome, ProgramId, Request
 
 MAX_TOOLS = 128
 """Tool calls of one answer that are followed, and results of one prompt."""
 
 _ACTIVE_AT = attrgetter("record.active_at")
-_STARTED_AT = attrgetter("started_at")
 
 
 class Programs:
@@ -72,56 +71,67 @@ class Programs:
         """What siblings serve; `tell` tells them what this worker serves, None where there are none."""
         self._calls = dict.fromkeys(Basis, 0)
         self._hints = HintReader()
+        self._telling = self._identity.headers | self._identity.tenant_headers | HINT_HEADERS
+        """Headers that say anything of a call."""
 
     def begin(self, request: Request, fields: Mapping[bytes, bytes], now: float) -> Turn | None:
         """Say which program, session, agent and turn a call is; None for a request that is no call (it has no prompt)."""
         chain, prompt = request.chain, request.prompt
         if chain is None or prompt is None or not chain.digests:
             return None
-        claims = self._identity.claims(fields, request.hints)
+        hints, hinted, answer = request.hints, None, chain.answer
+        if hints is NO_HINTS and self._telling.isdisjoint(fields):
+            claims = NO_CLAIMS
+        else:
+            claims = self._identity.claims(fields, hints)
+            hinted = self._hints.read(fields, hints, prompt)
         tenant = self._population.tenant(claims.tenant)
-        lineage = tenant.lineage
-        dialect = self._dialects[request.dialect]
-        answer = chain.answer
+        lineage, dialect = tenant.lineage, self._dialects[request.dialect]
         tail = dialect.tail(prompt, 0 if answer is None else answer.last + 1)
-        results = tail.results[:MAX_TOOLS]
-        continues = request.continues
+        results, continues = tail.results and tail.results[:MAX_TOOLS], request.continues
         if continues:
             continues = tuple([state for state in continues if len(state) <= MAX_ID_CHARS])
-        found = lineage.find(prompt, chain, results, continues, dialect.quotes, now, is_retry=claims.is_retry)
-        program, basis = self._belonging.program(tenant, claims, found, request, now, is_user_last=tail.is_user_last)
-        if claims.session:
-            tenant.joined(program, claims.session)
-        line = self._belonging.line(program, found, claims.agent) if program.lines else program.new_line(claims.agent)
-        if claims.session and not line.num_turns:
+        found = lineage.find(prompt, chain, results, continues, dialect, now, claims.is_retry)
+        program, basis = self._belonging.program(tenant, claims, found, request, now, tail)
+        session, arrived_at, call_id, digest = claims.session, request.arrived_at, request.call_id, chain.digests[-1]
+        if session:
+            tenant.joined(program, session)
+        if found is None:
+            line = self._belonging.line(program, None, claims.agent) if program.lines else program.new_line(claims.agent)
+            links, runs = depends(program, None, results, arrived_at, self._close) if results else NOTHING
+            is_opening = True
+        else:
+            kind, before = found.kind, found.node
+            line = before.line
+            if line.program is not program or kind is SPAWN or before.is_continued:
+                line = self._belonging.line(program, found, claims.agent)
+            links, runs = depends(program, found, results, arrived_at, self._close)
+            before.followed(kind, found.tool, line)
+            is_opening = kind is SPAWN or (kind is RETRY and before.is_opening)
+        turns, turns_key = lineage.hashes(prompt, found, is_opening)
+        node = Node(line, call_id, arrived_at, arrived_at, digest, is_opening, turns, turns_key)
+        lineage.add(node, continues)
+        if session and not line.num_turns:
             line.head = head(request)
-        links, runs = depends(program, found, results, request.arrived_at, self._close) if found or results else NOTHING
-        is_opening = found is None or found.kind is SPAWN or (found.kind is RETRY and found.node.is_opening)
-        node = Node(line, request.call_id, request.arrived_at, request.arrived_at, chain.digests[-1], is_opening)
-        lineage.keep(node, prompt, found, continues)
-        if found is not None:
-            found.node.followed(found.kind, found.tool, line)
         key, number = program.key, program.began(node, now)
         if number or line.agent:  # else it has just been opened, as the newest
             tenant.live.move_to_end(key.id)
         self._calls[basis] += 1
         if self._tell is not None:
-            self._tell(elsewhere.began(program, node, found, results, continues, claims.session))
+            self._tell(elsewhere.began(program, node, found, results, continues, session))
         trace = None if claims.span is None else self._belonging.client_trace(program, claims.span)
-        hinted = self._hints.read(fields, request.hints, prompt)
-        begun = Begun(line.agent, number, request.model, chain, prompt.kinds, hinted, bool(request.continues))
-        if not program.sketch.begun(begun):
+        agent, name = line.agent, line.name
+        turn = Turn(program, node, key, request, prompt, chain, call_id, agent, name, number, basis, links, runs, trace, hinted)
+        if not program.sketch.begun(turn):
             self._recording.work()  # the call before may have ended
-            if not program.sketch.begun(begun):
-                self._backlog.add(program, begun)
-        call_id, agent = request.call_id, line.agent
-        return Turn(program, node, key, request, chain, call_id, agent, line.name, number, basis, links, runs, trace, hinted)
+            if not program.sketch.begun(turn):
+                self._backlog.add(program, turn.begun())
+        return turn
 
     def retried(self, turn: Turn, outcome: Outcome) -> None:
         """An attempt failed, and another replica is tried."""
-        failed = Attempt(
-            outcome.attempt, outcome.placement.replica, outcome.reason, outcome.sent_at, outcome.ended_at, outcome.booked_at
-        )
+        replica, sent_at, ended_at = outcome.placement.replica, outcome.sent_at, outcome.ended_at
+        failed = Attempt(outcome.attempt, replica, outcome.reason, sent_at, ended_at, outcome.booked_at)
         turn.attempts = (*turn.attempts, failed)
 
     def settle(self, turn: Turn, outcome: Outcome, now: float) -> Call:  # noqa: ARG002 - its times are in the outcome
@@ -131,19 +141,16 @@ class Programs:
 
     def ended(self, turn: Turn, outcome: Outcome) -> int:
         """End a call, whose record `take_calls` makes with those of others; returns how many wait for that."""
-        called = outcome.tool_calls
-        finals = self._final_tools
-        tools = tuple([tool for tool in called if tool.name not in finals]) if called and finals else called
-        node, program = turn.node, turn.program
+        node, request = turn.node, turn.request
+        called, finals = outcome.tool_calls, self._final_tools
         node.said = said_of(outcome.answer)
         if not outcome.is_complete or outcome.status != 200:
             node.state = FAILED
-        elif tools or (not called and turn.request.hints.has_stop):
-            node.state = ANSWERED
         else:
-            node.state = FINAL
-        stored_as = outcome.response_id or "" if turn.request.is_stored else ""
-        program.ended_call(node, tools[:MAX_TOOLS], stored_as if len(stored_as) <= MAX_ID_CHARS else "")
+            tools = tuple([tool for tool in called if tool.name not in finals]) if called and finals else called
+            node.state = ANSWERED if tools or (not called and request.hints.has_stop) else FINAL
+            stored_as = outcome.response_id or "" if request.is_stored else ""
+            turn.program.ended_call(node, tools[:MAX_TOOLS], stored_as if len(stored_as) <= MAX_ID_CHARS else "")
         return self._recording.ended(turn, outcome, outcome.ended_at)
 
     def take_calls(self) -> list[tuple[Key, Call]]:
@@ -269,12 +276,7 @@ class Programs:
 
         Of the name it is the live one, else the newest; where several tenants have live ones of it, all these.
         """
-        known = self._population.get(ProgramId(name))
-        if known is not None and tenant in (None, known.key.tenant):
-            return (known.key,)
-        named = [program for program in self._population.named(name) if tenant in (None, program.key.tenant)]
-        live = tuple(program.key for program in named if program.is_live)
-        return live or tuple(sorted((program.key for program in named), key=_STARTED_AT)[-1:])
+        return self._population.find(name, tenant)
 
     @property
     def stats(self) -> Stats:

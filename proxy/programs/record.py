@@ -39,7 +39,7 @@ class Record(msgspec.Struct, eq=False, gc=False):
     """One program while it lives: a kilobyte with its key, 430 bytes for each of its last calls and 200 for each one before.
 
     A call is `started` and has `ended`, once each. Its record is kept as MessagePack, one behind the other, and each
-    `PAGE_CALLS` of them compressed. Its sketch comes on top, 28 bytes a segment, or its graph, 36 bytes a row.
+    `PAGE_CALLS` of them compressed. Its sketch comes on top, 20 bytes a segment, or its graph, 36 bytes a row.
     """
 
     key: Key
@@ -66,8 +66,6 @@ class Record(msgspec.Struct, eq=False, gc=False):
     _pages: tuple[bytes, ...] = ()
     _packed: bytes = b""
     """The calls since the last page."""
-    _num_loose: int = 0
-    """How many these are."""
 
     def started(self, agent: int, now: float) -> None:
         """A call of conversation `agent` begins."""
@@ -83,25 +81,35 @@ class Record(msgspec.Struct, eq=False, gc=False):
 
     def ended(self, call: Call) -> None:
         """A call has ended, of which this record is kept."""
+        # What stays as it is is not set again: to set a field of a struct takes as long as five look-ups.
+        prompt_tokens, cached_tokens, model = call.prompt_tokens, call.cached_tokens, call.model
+        num_calls = self.num_calls + 1
         self.running -= 1
         self.active_at = call.times.ended
-        self.num_calls += 1
-        if call.replica is not None:
+        self.num_calls = num_calls
+        if not self.is_placed and call.replica is not None:
             self.is_placed = True
-        self.num_tools += len(call.tools)
-        self.prompt_tokens += call.prompt_tokens
-        if call.cached_tokens is not None:
-            self.cached_tokens += call.cached_tokens
-            self.reported_prompt_tokens += call.prompt_tokens
-        self.completion_tokens += call.completion_tokens or 0
-        if call.model is not None and call.model != self.model:
-            self.model = call.model
-        self._packed += _encoder.encode(call)
-        self._num_loose += 1
-        if self._num_loose == PAGE_CALLS:
-            self._pages = (*self._pages, _compress(self._packed))
+        if call.tools:
+            self.num_tools += len(call.tools)
+        self.prompt_tokens += prompt_tokens
+        if cached_tokens is not None:
+            self.reported_prompt_tokens += prompt_tokens
+            if cached_tokens:
+                self.cached_tokens += cached_tokens
+        if call.completion_tokens:
+            self.completion_tokens += call.completion_tokens
+        if model is not None and model != self.model:
+            self.model = model
+        if num_calls % PAGE_CALLS:
+            self._packed += _encoder.encode(call)
+        else:
+            self._pages = (*self._pages, _compress(self._packed + _encoder.encode(call)))
             self._packed = b""
-            self._num_loose = 0
+
+    @property
+    def _num_loose(self) -> int:
+        """How many calls there are since the last page."""
+        return self.num_calls % PAGE_CALLS
 
     def voided(self, event: ToolEvent, ended_at: float, *, is_expired: bool) -> None:
         """A tool ran, and its result was given to nobody; `event` is what was told of it before."""
@@ -123,7 +131,7 @@ class Record(msgspec.Struct, eq=False, gc=False):
 
     def calls(self) -> tuple[Call, ...]:
         """The finished calls, in the order of their ends."""
-        return _calls(len(self._pages) * PAGE_CALLS + self._num_loose, *map(_decompress, self._pages), self._packed)
+        return _calls(self.num_calls, *map(_decompress, self._pages), self._packed)
 
     def first(self, count: int) -> Iterator[Call]:
         """The `count` first of them, a page unpacked at a time as they are taken."""

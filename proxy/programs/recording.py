@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from turnwise.proxy.programs import calls, elsewhere
 from turnwise.proxy.programs.backlog import Backlog
-from turnwise.proxy.programs.lines import FINAL
 from turnwise.proxy.programs.pauses import Pauses
 from turnwise.proxy.programs.population import Population
 from turnwise.proxy.programs.turn import Turn
@@ -37,30 +36,31 @@ class Recording:
 
         Returns how many wait for their records.
         """
-        turn.is_settled = True
         turn.node.ended_at = now
-        self._waiting.append((turn, ended))
+        waiting = self._waiting
+        waiting.append((turn, ended))
         if self._tell is not None:  # siblings are told at once
             self.work()
-        return len(self._waiting)
+        return len(waiting)
 
     def work(self) -> None:
         """Make the records of all that wait."""
-        while self._waiting:
-            turn, ended = self._waiting.popleft()
-            node, program = turn.node, turn.program
-            call = ended if isinstance(ended, Call) else calls.settled(turn, ended, is_final=node.state is FINAL)
+        waiting, made, counted = self._waiting, self._made, self._backlog.rates.counted
+        while waiting:
+            turn, ended = waiting.popleft()
+            program, key = turn.program, turn.key
+            call = calls.settled(turn, ended) if isinstance(ended, Outcome) else ended
             program.record.ended(call)
             self._population.settled(program)
             if not program.sketch.ended():
                 self._backlog.add(program, call)
             if call.completion_tokens is not None:
-                self._backlog.rates.learn(call.model, turn.chain.ends[-1], call.prompt_tokens)
+                counted.append((call.model, turn.chain.ends[-1], call.prompt_tokens))
             if call.runs and self._pauses is not None:
-                self._pauses.learn(turn.key.tenant, call)
+                self._pauses.learn(key.tenant, call)
             if self._tell is not None:
-                self._tell(elsewhere.finished(program, node, call))
-            self._made.append((turn.key, call))
+                self._tell(elsewhere.finished(program, turn.node, call))
+            made.append((key, call))
 
     def take(self) -> list[tuple[Key, Call]]:
         """The records made since this was last asked, in their order, none of them left to be made."""

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from turnwise.proxy.programs.graph import HEAD, Begun, Graph, Retired
 from turnwise.proxy.programs.graph.rows import DIGEST_BYTES, DURABLE_HINT, SESSION_HINT
 from turnwise.proxy.programs.record import Record
+from turnwise.proxy.programs.shape import Hinted
 from turnwise.proxy.programs.values import Call
 from turnwise.types import Digest, LastAnswer, PromptChain, SegmentKind
+
+if TYPE_CHECKING:
+    from turnwise.proxy.programs.turn import Turn
 
 Step = Begun | Call | int
 """A call begins, or has ended; or the conversation of an agent of this number is over."""
 
 
-class Sketch(msgspec.Struct, eq=False):
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(tuple[int, ...])
+
+
+class Sketch(msgspec.Struct, eq=False, gc=False):
     """Its newest prompt while it is one conversation that grows, of which each call begins when the one before has ended.
 
     Then nothing of it can have been given up before its end, and all else that its graph is made of stands in the records of
@@ -27,12 +35,11 @@ class Sketch(msgspec.Struct, eq=False):
     graph: Graph | None = None
     """None until it is drawn."""
     is_ended: bool = False
-    _running: Begun | None = None
+    _running: Turn | None = None
     """The call that runs, until it is drawn."""
     _agent: int = 0
-    _digests: bytes = b""
-    """Of the newest prompt that has ended, one behind the other, in 16 bytes in place of 57; so are its ends, in four."""
-    _ends: bytes = b""
+    _packed: bytes = b""
+    """Digests of the newest prompt that has ended, in 16 bytes each in place of 57, and then its ends, as MessagePack."""
     _kinds: Sequence[SegmentKind] = ()
     _num_durable: int = 0
     """Segments that hints keep beyond the program."""
@@ -40,36 +47,42 @@ class Sketch(msgspec.Struct, eq=False):
     _steps: list[Step] | None = None
     """What came after it was drawn and waits, hardly ever more than a few; None where nothing does."""
 
-    def begun(self, call: Begun) -> bool:
+    def begun(self, turn: Turn) -> bool:
         """A call begins; False where it does more than go on with what was said, so that it is the graph's to take in."""
-        if self.graph is not None or self._running is not None or call.goes_on:
+        if self.graph is not None or self._running is not None or turn.request.continues:
             return False
         num_known = len(self._kinds)
         if num_known:
-            digests = call.chain.digests
-            if call.agent != self._agent or len(digests) < num_known:
+            digests, end = turn.chain.digests, num_known * DIGEST_BYTES
+            if turn.agent != self._agent or len(digests) < num_known:
                 return False
-            if digests[num_known - 1] != self._digests[-DIGEST_BYTES:]:
+            if digests[num_known - 1] != self._packed[end - DIGEST_BYTES : end]:
                 return False
-        if call.hinted is not None:
-            if call.hinted.retention and (call.hinted.retention != SESSION_HINT or self._num_durable):
-                return False  # what was durable may be so no more: the newest hint counts
-            for segment, hint in call.hinted.up_to:
-                if hint == DURABLE_HINT:
-                    self._num_durable = max(self._num_durable, segment + 1)
-        self._running = call
+        if turn.hinted is not None and not self._keeps(turn.hinted):
+            return False
+        self._running = turn
         return True
 
     def ended(self) -> bool:
         """A call has ended; False where that is the graph's to take in."""
-        call = self._running
-        if call is None:
+        turn = self._running
+        if turn is None:
             return False
-        self._agent = call.agent
-        self._digests = b"".join(call.chain.digests)
-        self._ends = array("I", call.chain.ends).tobytes()
-        self._kinds = call.kinds
+        chain = turn.chain
+        if turn.agent != self._agent:
+            self._agent = turn.agent
+        self._packed = b"".join(chain.digests) + _encoder.encode(chain.ends)
+        self._kinds = turn.prompt.kinds
         self._running = None
+        return True
+
+    def _keeps(self, hinted: Hinted) -> bool:
+        """Take in what is hinted; False where it cannot be told from the newest prompt alone."""
+        if hinted.retention and (hinted.retention != SESSION_HINT or self._num_durable):
+            return False  # what was durable may be so no more: the newest hint counts
+        for segment, hint in hinted.up_to:
+            if hint == DURABLE_HINT:
+                self._num_durable = max(self._num_durable, segment + 1)
         return True
 
     def draw(self, record: Record) -> None:
@@ -91,7 +104,7 @@ class Sketch(msgspec.Struct, eq=False):
             if step is not None:
                 return step
             self._past = None
-            self._digests, self._ends, self._kinds = b"", b"", ()
+            self._packed, self._kinds = b"", ()
         if self._steps:
             return self._steps.pop(0)
         self._steps = None
@@ -107,7 +120,7 @@ class Sketch(msgspec.Struct, eq=False):
 
     def calls(self, record: Record) -> Iterator[Step]:
         """The steps of its calls so far, where it is not drawn: the newest prompt begins with those of all before."""
-        return self._calls(record, record.num_calls, self._running)
+        return self._calls(record, record.num_calls, None if self._running is None else self._running.begun())
 
     def _calls(self, record: Record, count: int, running: Begun | None) -> Iterator[Step]:
         for call in record.first(count):
@@ -121,8 +134,9 @@ class Sketch(msgspec.Struct, eq=False):
             yield running
 
     def _chain(self, num_segments: int, repeats: LastAnswer | None = None) -> PromptChain:
-        return PromptChain(self._first(num_segments), tuple(array("I", self._ends)[:num_segments]), repeats)
+        start = len(self._kinds) * DIGEST_BYTES
+        return PromptChain(self._first(num_segments), _decoder.decode(self._packed[start:])[:num_segments], repeats)
 
     def _first(self, num_segments: int) -> tuple[Digest, ...]:
-        digests = self._digests
-        return tuple([Digest(digests[at : at + DIGEST_BYTES]) for at in range(0, num_segments * DIGEST_BYTES, DIGEST_BYTES)])
+        packed = self._packed
+        return tuple([Digest(packed[at : at + DIGEST_BYTES]) for at in range(0, num_segments * DIGEST_BYTES, DIGEST_BYTES)])

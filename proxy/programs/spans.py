@@ -48,8 +48,8 @@ def tool_span(caller: CallId, tool_call_id: str) -> bytes:
 def own_ids(call_id: CallId, again: int = 0) -> tuple[bytes, bytes]:
     """The same as `program_ids` of a program that nobody named: of its first call, for no other proxy has to make them."""
     seed, number = call_id.encode(), 128 + again
-    root = xxh3_64_digest(seed, seed=number)
-    return root if root != _NONE else b"\1" * 8, xxh3_128_digest(seed, seed=number)
+    root = xxh3_64_digest(seed, number)
+    return root if root != _NONE else b"\1" * 8, xxh3_128_digest(seed, number)
 
 
 def program_ids(tenant: str, name: str, epoch: int) -> tuple[bytes, bytes]:

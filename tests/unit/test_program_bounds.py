@@ -316,6 +316,16 @@ def test_a_count_that_cannot_be_written_down_is_left_out(count):
     assert world.programs.drop(world.begin(user("Other."), max_tokens=count), "unknown_model", world.now).max_tokens is None
 
 
+@pytest.mark.parametrize("count", [2**63, -(2**63)])
+def test_one_count_that_cannot_be_written_down_leaves_the_others(count):
+    world = World()
+    told = []
+    for number, usage in enumerate((Usage(count, 3, 5), Usage(100, count, 5), Usage(100, 3, count), Usage(2**63 - 1, 3, None))):
+        call = world.end(world.begin(user(f"Task {number}.")), DONE, usage=usage)
+        told.append((call.prompt_tokens, call.completion_tokens, call.cached_tokens))
+    assert told == [(0, 3, 5), (100, None, 5), (100, 3, None), (2**63 - 1, 3, None)]
+
+
 def test_state_is_known_by_an_id_but_by_no_text_of_any_length():
     world = World()
     known, unknown = "resp_" + "1" * 40, "r" * 257

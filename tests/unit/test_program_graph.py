@@ -343,6 +343,6 @@ def test_no_rate_is_learned_of_a_model_with_a_name_of_any_length():
     learned = []
     for name in ("m" * 256, "m" * 257):
         for _ in range(100):
-            rates.learn(name, 1000, 500)
+            rates.counted.append((name, 1000, 500))
         learned.append(rates.tokens_per_byte(name) > 0.3)
     assert learned == [True, False]

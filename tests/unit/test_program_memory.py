@@ -8,6 +8,7 @@ from random import Random
 
 import msgspec
 from msgspec.structs import replace
+from tests.unit.agents import World, says, user
 from tests.unit.graph_talk import Turns, outcome, request, said
 
 from turnwise.proxy.programs import Programs
@@ -97,3 +98,13 @@ def test_live_programs_take_two_kilobytes_each_and_150_bytes_a_block() -> None:
 
     assert num_blocks == 100 * (3 + 4 * 3 - 1) + 10 * (3 + 40 * 3 - 1)
     assert num_bytes <= 2048 * len(names) + 150 * num_blocks
+
+
+def test_python_looks_at_nothing_of_a_program_for_garbage_while_its_call_runs_or_after() -> None:
+    world = World()
+    first = world.begin(user("Begin."))
+    world.end(first, says("Done."))
+    turn = world.begin(user("Begin."), says("Done."), user("Go on."), headers={"x-turnwise-program": "goal"})
+    program = turn.program
+    for thing in (turn, turn.node, turn.node.line, program, program.record, program.sketch, first, first.node, first.program):
+        assert not gc.is_tracked(thing)

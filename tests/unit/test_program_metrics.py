@@ -126,6 +126,20 @@ def test_the_wait_for_admission_is_the_queue(totals):
     assert values(totals)["turnwise_queue_seconds_sum",] == 3.0
 
 
+def test_calls_that_were_not_queued_stand_in_the_first_bucket_with_the_newest_trace_of_one(totals):
+    traced, silent = KEY, msgspec.structs.replace(KEY, is_sampled=False)
+    for number, key in enumerate((silent, traced, silent)):
+        totals.call_ended(key, told(str(number), 10.0, 20.0, read=11.0, admitted=11.0))
+    totals.call_ended(silent, told("late", 10.0, 20.0, read=11.0, admitted=14.0))
+    for _ in range(2):  # asking takes nothing away
+        page = values(totals)
+        first, *_, last = (count for (name, *_), count in page.items() if name == "turnwise_queue_seconds_bucket")
+        assert (first, last, page["turnwise_queue_seconds_sum",]) == (3.0, 4.0, 3.0)
+        told_of = [sample.exemplar for sample in samples(totals) if sample.name == "turnwise_queue_seconds_bucket"]
+        (exemplar,) = filter(None, told_of)
+        assert (exemplar.value, exemplar.labels["trace_id"]) == (0.0, TRACE.hex())
+
+
 def test_exemplars_carry_the_trace_of_a_program_that_is_traced(totals):
     end(totals)
     totals.call_ended(KEY, CALLS[0])

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from turnwise.proxy.programs.graph.blocks import Block, BlockKind, Line, Retention, State
 from turnwise.proxy.programs.graph.graph import HEAD, Begun, Graph, Retired
-from turnwise.proxy.programs.graph.hints import HintReader, Malformed
+from turnwise.proxy.programs.graph.hints import HINT_HEADERS, HintReader, Malformed
 from turnwise.proxy.programs.graph.rates import Rates
 from turnwise.proxy.programs.graph.views import blocks, lines
 
 __all__ = [
     "HEAD",
+    "HINT_HEADERS",
     "Begun",
     "Block",
     "BlockKind",

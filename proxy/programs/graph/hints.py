@@ -16,7 +16,8 @@ from turnwise.types import Prompt, SegmentKind
 MAX_KEY_CHARACTERS = 128
 """Longest `prompt_cache_key` that is kept."""
 
-_HEADERS = frozenset((names.HEADER_RETENTION, names.HEADER_PRIORITY))
+HINT_HEADERS = frozenset((names.HEADER_RETENTION, names.HEADER_PRIORITY))
+"""Those that are read."""
 _PRIORITY = re.compile(rb"-?[0-9]{1,9}")
 _RETENTION = {name.value.encode(): hint for name, hint in HINTED.items()}
 _TURNS = frozenset(SegmentKind) - {SegmentKind.TEMPLATE, SegmentKind.TOOLS, SegmentKind.SYSTEM, SegmentKind.OTHER}
@@ -39,7 +40,7 @@ class HintReader:
 
     def read(self, fields: Mapping[bytes, bytes], hints: Hints, prompt: Prompt) -> Hinted | None:
         """What headers and body hint of a call; None for nothing. A header stands above the same hint in the body."""
-        if hints is NO_HINTS and _HEADERS.isdisjoint(fields):
+        if hints is NO_HINTS and HINT_HEADERS.isdisjoint(fields):
             return None
         named_retention, named_priority = fields.get(names.HEADER_RETENTION), fields.get(names.HEADER_PRIORITY)
         retention = 0

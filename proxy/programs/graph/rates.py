@@ -25,18 +25,15 @@ class Rates:
 
     def __init__(self) -> None:
         self._by_model: dict[str | None, BytesPerToken] = {}
-        self._counted: deque[tuple[str | None, int, int]] = deque(maxlen=MAX_COUNTED)
+        self.counted: deque[tuple[str | None, int, int]] = deque(maxlen=MAX_COUNTED)
+        """Prompts that engines have counted, put here by whoever hears of it: model, bytes, tokens."""
 
     def tokens_per_byte(self, model: str | None) -> float:
         """The rate of a model."""
-        while self._counted:
-            self._learn(*self._counted.popleft())
+        while self.counted:
+            self._learn(*self.counted.popleft())
         known = self._by_model.get(model)
         return 1 / BYTES_PER_TOKEN if known is None else 1 / known.value
-
-    def learn(self, model: str | None, num_bytes: int, num_tokens: int) -> None:
-        """An engine has counted a prompt."""
-        self._counted.append((model, num_bytes, num_tokens))
 
     def _learn(self, model: str | None, num_bytes: int, num_tokens: int) -> None:
         known = self._by_model.get(model)

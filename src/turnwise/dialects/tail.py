@@ -52,16 +52,23 @@ def tail(prompt: Prompt, first: int, results: Results, places: frozenset[Segment
     A user's turn that stands with results of tools is the user's words only where some text of it is: clients put notes of
     their own there, each within one tag (`<system-reminder>`).
     """
-    num = len(prompt.kinds)
-    first = max(first, num - MAX_SEGMENTS)
+    kinds, raws = prompt.kinds, prompt.raws
+    num = len(kinds)
     if first >= num:
         return NO_TAIL
-    kinds = prompt.kinds[first:]
     is_user_last = kinds[-1] is USER
-    if places.isdisjoint(kinds):
-        return WORDS_ALONE if is_user_last else NO_TAIL
+    turns: Sequence[tuple[SegmentKind, Raw]]
+    if first == num - 1 and len(raws[first]) < CHUNK_BYTES:  # as most calls go on
+        if kinds[first] not in places:
+            return WORDS_ALONE if is_user_last else NO_TAIL
+        turns = ((kinds[first], raws[first]),)
+    else:
+        first = max(first, num - MAX_SEGMENTS)
+        kinds = kinds[first:]
+        if places.isdisjoint(kinds):
+            return WORDS_ALONE if is_user_last else NO_TAIL
+        turns = whole_turns(kinds, raws[first:])
     found: list[str] = []
-    turns = whole_turns(kinds, prompt.raws[first:])
     for kind, turn in turns:
         if kind in places:
             try:

@@ -13,8 +13,9 @@ from turnwise.admin.families import counter, gauge
 from turnwise.events import ToolHow
 from turnwise.proxy.export.calls import LATENCY_BUCKETS, PROXY_BUCKETS
 from turnwise.proxy.programs import Programs
+from turnwise.proxy.programs.brief import brief
 from turnwise.proxy.programs.causes import Cause
-from turnwise.proxy.programs.ledger import account
+from turnwise.proxy.programs.ledger import SECONDS_PER_HOUR
 from turnwise.proxy.programs.values import Basis, Call, Ended, Key, Outcome, ToolRun
 from turnwise.settings import ProgramSettings
 from turnwise.types import DialectName
@@ -97,22 +98,20 @@ class ProgramTotals(Collector):
             self._count(run.waste)
         if not ended.calls:
             return
-        ledger = account(
-            ended.calls, key.started_at, self._final_answer_tools, price_per_hour=self._price_per_hour, in_short=True
-        )
+        sums = brief(ended.calls, key.started_at, self._final_answer_tools)
         trace_id = key.trace_id if key.is_sampled else None
         makespans = self._makespans.get(ended.outcome)
         if makespans is None:
             makespans = self._makespans[ended.outcome] = Buckets(PROGRAM_BUCKETS)
-        makespans.observe(ledger.makespan_s, trace_id)
-        if ledger.ftr_s is not None:
-            self._first_results.observe(ledger.ftr_s, trace_id)
-        self._calls.observe(ledger.llm_calls, trace_id)
-        self._tool_runs.observe(ledger.tool_runs, trace_id)
-        for cause, seconds in ledger.causes.items():
+        makespans.observe(sums.makespan_s, trace_id)
+        if sums.ftr_s is not None:
+            self._first_results.observe(sums.ftr_s, trace_id)
+        self._calls.observe(len(ended.calls), trace_id)
+        self._tool_runs.observe(sums.tool_runs, trace_id)
+        for cause, seconds in sums.causes.items():
             self._path[cause] = self._path.get(cause, 0.0) + seconds
-        self._engine.observe(ledger.engine_s, trace_id)
-        self._cost += ledger.cost or 0.0
+        self._engine.observe(sums.engine_s, trace_id)
+        self._cost += sums.engine_s * self._price_per_hour / SECONDS_PER_HOUR
 
     def collect(self) -> Iterator[Family]:
         """Every family as it stands."""

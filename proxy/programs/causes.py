@@ -64,6 +64,9 @@ _INGEST, _QUEUE, _ROUTE, _CONNECT = Cause.INGEST, Cause.QUEUE, Cause.ROUTE, Caus
 _PREFILL, _DECODE, _TAIL = Cause.PREFILL, Cause.DECODE, Cause.TAIL
 
 
+CAUSES_OF_CALLS = (_INGEST, _QUEUE, _ROUTE, _CONNECT, _PREFILL, _DECODE, _TAIL)
+
+
 def segments(call: Call) -> list[Stretch]:
     """Divide a call's time from its arrival to its end, in order and without holes; empty stretches are left out.
 
@@ -77,6 +80,34 @@ def segments(call: Call) -> list[Stretch]:
             found.append(Stretch(name, cause, start, end, detail))
             start = end
     return found
+
+
+def seconds(call: Call) -> tuple[float, ...]:
+    """How long each of `CAUSES_OF_CALLS` lasted in a call; the sums of its `segments`."""
+    times = call.times
+    read, admitted, placed, sent, token = times.read, times.admitted, times.placed, times.sent, times.first_token
+    arrived, ended = times.arrived, times.ended
+    last_byte = ended if times.last_byte is None else times.last_byte
+    if sent is not None and not call.attempts and (call.engine is None or call.is_stream):
+        if token is None:
+            token = last_byte
+        elif not call.is_stream:
+            token = sent
+        if arrived <= read <= admitted <= placed <= sent <= token <= last_byte <= ended:
+            # What nearly all calls are, without the stretches between.
+            return (
+                read - arrived,
+                admitted - read,
+                placed - admitted,
+                sent - placed,
+                token - sent,
+                last_byte - token,
+                ended - last_byte,
+            )
+    found = dict.fromkeys(CAUSES_OF_CALLS, 0.0)
+    for stretch in segments(call):
+        found[stretch.cause] += stretch.end - stretch.start
+    return tuple(found.values())
 
 
 def run_segments(name: str, run: ToolRun) -> tuple[Stretch, ...]:

@@ -1,4 +1,4 @@
-"""What is counted of a program that has ended: of its account the few sums that metrics have, made for a third of its work."""
+"""What is counted of a program that has ended: the few sums of its account that metrics have."""
 
 from __future__ import annotations
 
@@ -46,7 +46,6 @@ def in_sequence(calls: Sequence[Call], started_at: float, final_answer_tools: Co
     client = ran = 0.0
     num_runs = 0
     before: Call | None = None
-    result: Call | None = None
     parts: list[tuple[float, ...]] = []
     for call in calls:
         arrived, runs = call.times.arrived, call.runs
@@ -66,7 +65,9 @@ def in_sequence(calls: Sequence[Call], started_at: float, final_answer_tools: Co
             num_runs += len(runs)
         elif runs:
             num_runs += len(runs)
-            ran_s = _ran_s(runs, ended, arrived)
+            run = runs[0]
+            is_all = len(runs) == 1 and run.started_at <= ended and arrived <= run.ended_at
+            ran_s = gap if is_all else _ran_s(runs, ended, arrived)
             ran += ran_s
             client += gap - ran_s
         elif awaits_tools(before) and call.links[0].kind is not _RETRY:
@@ -78,8 +79,6 @@ def in_sequence(calls: Sequence[Call], started_at: float, final_answer_tools: Co
             return None
         ended = until
         parts.append(seconds(call))
-        if is_result(call, final_answer_tools) and (result is None or ended > result.times.ended):
-            result = call
         before = call
     if before is None:
         return None
@@ -90,7 +89,11 @@ def in_sequence(calls: Sequence[Call], started_at: float, final_answer_tools: Co
         causes[_CLIENT] = client
     if ran:
         causes[_TOOL_RUN] = ran
-    ftr_s = None if result is None else shown_at(result, final_answer_tools) - start
+    ftr_s = None
+    for call in reversed(calls):
+        if is_result(call, final_answer_tools):
+            ftr_s = shown_at(call, final_answer_tools) - start
+            break
     return Brief(ended - start, ftr_s, causes, engine_s, num_runs)
 
 
@@ -111,7 +114,5 @@ def _follows(call: Call, before: Call) -> bool:
 
 def _ran_s(runs: Sequence[ToolRun], ended: float, arrived: float) -> float:
     """Of the time between two calls, that in which the first of these runs may have lasted."""
-    run = runs[0] if len(runs) == 1 else min(runs, key=lambda run: run.started_at)
-    if run.started_at <= ended and arrived <= run.ended_at:
-        return arrived - ended
+    run = min(runs, key=lambda run: run.started_at)
     return max(0.0, min(run.ended_at, arrived) - max(run.started_at, ended))

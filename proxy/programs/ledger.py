@@ -151,7 +151,7 @@ def _of_one(call: Call, final_answer_tools: Collection[str], price_per_hour: flo
 
 
 def final_call(calls: Sequence[Call], final_answer_tools: Collection[str]) -> Call | None:
-    """Find the call whose answer is the program's: the last final one that no sub-agent gave."""
+    """Find the call whose answer is the program's: of those that no sub-agent gave, the final one that ended last."""
     sub_agents: set[int] = set()
     joined: set[str] = set()
     for call in calls:
@@ -160,12 +160,10 @@ def final_call(calls: Sequence[Call], final_answer_tools: Collection[str]) -> Ca
                 joined.add(link.call_id)
             elif link.kind is LinkKind.SPAWN and link.program is None:
                 sub_agents.add(call.agent)
-    final = (
-        call
-        for call in calls
-        if is_result(call, final_answer_tools) and call.agent not in sub_agents and call.call_id not in joined
-    )
-    return max(final, key=lambda call: call.times.ended, default=None)
+    for call in reversed(calls):
+        if is_result(call, final_answer_tools) and call.agent not in sub_agents and call.call_id not in joined:
+            return call
+    return None
 
 
 def _ftr(calls: Sequence[Call], start: float, final_answer_tools: Collection[str]) -> float | None:

@@ -157,6 +157,11 @@ def test_the_first_result_is_the_first_visible_token_of_the_last_final_answer():
     assert ledger_of(first, whole).ftr_s == 4.0
 
 
+def test_of_final_answers_that_end_at_one_moment_the_later_is_the_programs():
+    first, second = told("a", 0.0, 1.0, is_final=True), told("b", 1.0, 1.0, ("continue", "a"), is_final=True)
+    assert ledger_of(first, second).ftr_s == 1.0
+
+
 def test_text_before_a_tool_call_is_no_result():
     assert ledger_of(told("a", 0.0, 1.0, tools=["bash"])).ftr_s is None
 

@@ -12,7 +12,7 @@ from tests.sink.otlp import Sink
 from tests.sink.records import EPOCH_NS, call, key
 
 from turnwise.proxy.export.otlp import find_target, wire
-from turnwise.proxy.export.otlp.courier import FRAME_RECORDS, FRAMES_AT_ONCE, Courier
+from turnwise.proxy.export.otlp.courier import FRAME_AT_MOST, FRAME_RECORDS, FRAMES_AT_ONCE, Courier
 from turnwise.proxy.export.otlp.told import Loss, Order, Record, Report, frame
 from turnwise.proxy.programs.values import Ended, Outcome
 from turnwise.settings import Settings, TraceSettings
@@ -117,10 +117,26 @@ async def test_what_finds_no_room_is_counted_and_never_packed(sink):
     await courier.stop()
     assert sum(courier.lost.values()) == 4 * FRAME_RECORDS
 
+async def test_a_frame_is_made_in_a_turn_of_the_loop_of_its_own_or_at_once_where_that_does_not_come(sink):
+    courier = Courier(order(sink))
+
+    def frame_sizes():
+        return [count for _, count in courier._held]
+
+    for number in range(FRAME_RECORDS + 1):
+        courier.call_ended(KEY, call(number))
+    assert frame_sizes() == []
+    await asyncio.sleep(0)
+    assert frame_sizes() == [FRAME_RECORDS + 1]
+    for number in range(FRAME_AT_MOST):
+        courier.call_ended(KEY, call(number))
+    assert frame_sizes() == [FRAME_RECORDS + 1, FRAME_AT_MOST]
+    await courier.stop()
+
 
 async def test_all_that_has_waited_for_a_process_comes_though_it_is_more_than_is_sent_at_once(sink):
     courier = Courier(order(sink))
-    records = [call(number) for number in range(2 * FRAMES_AT_ONCE * FRAME_RECORDS + 1)]
+    records = [call(number) for number in range(2 * FRAMES_AT_ONCE * FRAME_AT_MOST + 1)]
     for record in records:
         courier.call_ended(KEY, record)
     courier.start()

@@ -81,9 +81,8 @@ async def run(
     programs = _programs(settings, tell)
     gateway = _gateway(settings, programs, metrics, seat)
     listening = Listening.of(settings, os.environ, programs, clock, None if seat is None else seat.number)
-    recorder = Recorder(
-        index, fleet, metrics, Audit(lambda: time.time() - clock()), clock, bus, linter, programs, listening.listeners, later
-    )
+    audit = Audit(lambda: time.time() - clock())
+    recorder = Recorder(index, fleet, metrics, audit, clock, bus, linter, programs, listening.listeners, tells_later=True)
     pool = Pool(settings.upstream, clock=clock)
     pipeline = Pipeline(settings, fleet, pool, recorder, clock, _dispatch(gateway, metrics))
     front = Front(pipeline, fleet, metrics, allow_paths=settings.surface.allow_paths, clock=clock)

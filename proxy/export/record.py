@@ -20,10 +20,7 @@ from turnwise.proxy.workers.ports import Siblings
 from turnwise.types import Outcome, Request
 
 RECORDED_AT_ONCE = 16
-"""Ended calls of which the records are made together: a quarter of a millisecond, and what is read once stays in the caches."""
-
-RECORDED_WITHIN_S = 0.005
-"""For how long fewer are waited for."""
+"""Ended calls whose records wait no longer for `tell_calls`: a quarter of a millisecond."""
 
 
 class ProgramListener(Protocol):
@@ -39,8 +36,8 @@ class ProgramListener(Protocol):
 class Recorder:
     """Settles calls; the only place that knows all who want to hear of an outcome.
 
-    `siblings` is None where there are none, `linter` where prompts are not compared. `later` is told to do something after so
-    many seconds; where there is none, the record of a call is made when it ends.
+    `siblings` is None where there are none, `linter` where prompts are not compared. Where somebody `tells_later`, the
+    record of a call waits for `tell_calls`: what is read once for several stays in the caches.
     """
 
     def __init__(
@@ -54,7 +51,8 @@ class Recorder:
         linter: Linter | None = None,
         programs: Programs | None = None,
         listeners: Sequence[ProgramListener] = (),
-        later: Callable[[float, Callable[[], None]], object] | None = None,
+        *,
+        tells_later: bool = False,
     ) -> None:
         self._index = index
         self._fleet = fleet
@@ -65,11 +63,14 @@ class Recorder:
         self.linter = linter
         self._programs = programs
         self._listeners = listeners
-        self._later = later
+        self._tells_later = tells_later
         self.recent = audit.recent
+        self.num_steps = 0
+        """Beginnings and ends of calls: where it grew in a turn of the loop, others may have waited for that."""
 
     def begin(self, request: Request, fields: Mapping[bytes, bytes]) -> Turn | None:
         """Say to which program a call belongs; None where programs are not told apart, or it is no call."""
+        self.num_steps += 1
         return None if self._programs is None else self._programs.begin(request, fields, request.read_at)
 
     def dropped(self, turn: Turn | None, error: BaseException) -> None:
@@ -81,7 +82,7 @@ class Recorder:
                 listener.call_ended(turn.key, call)
 
     def sweep_programs(self, *, is_last: bool = False) -> bool:
-        """Tell of programs whose time has come, or of all where the proxy stops; says whether there may be more."""
+        """Tell of some programs whose time has come, or of all where the proxy stops; says whether there are more."""
         if self._programs is None:
             return False
         self.tell_calls()
@@ -91,7 +92,7 @@ class Recorder:
             for listener in self._listeners:
                 listener.program_ended(program)
         self._forget_first(self._programs)
-        return bool(ended)
+        return self._programs.has_due(now)
 
     def tell_calls(self) -> None:
         """Tell of the calls of programs that have ended."""
@@ -122,6 +123,7 @@ class Recorder:
 
     def settle(self, request: Request, turn: Turn | None, outcome: Outcome, lease: Lease) -> None:
         """Record the last attempt of a call, which held `lease`."""
+        self.num_steps += 1
         usage, answer = outcome.usage, outcome.answer
         lesson, finding = "untaught", None
         broken: Break | None = None
@@ -157,10 +159,8 @@ class Recorder:
             self._siblings.settled(request.call_id, outcome.placement.replica, usage, answer, is_lesson=is_lesson)
         if self._programs is not None and turn is not None:
             num_waiting = self._programs.ended(turn, outcome)
-            if self._later is None or num_waiting >= RECORDED_AT_ONCE or not num_waiting:
+            if not self._tells_later or num_waiting >= RECORDED_AT_ONCE or not num_waiting:
                 self.tell_calls()
-            elif num_waiting == 1:
-                self._later(RECORDED_WITHIN_S, self.tell_calls)
             trace_id = turn.key.trace_id if turn.key.is_sampled else None
         self._fleet.learn(outcome, lease)
         self._metrics.calls.add(outcome, trace_id)

@@ -32,8 +32,11 @@ AT_ONCE = 256
 SETTLES_WITHIN_S = 3600.0
 """For how long the calls of a program that has ended are waited for, until it is told of without them."""
 
-TOLD_CALLS_AT_ONCE = 16
+TOLD_CALLS_AT_ONCE = 8
 """Calls whose programs are told of in one sweep, one program at least: each takes 20 us, and others wait meanwhile."""
+
+BEHIND_S = 0.1
+"""Each that the oldest of these is late, a sweep takes as many more: so what ends cannot outrun what is told of."""
 
 _STARTED_AT = attrgetter("started_at")
 
@@ -125,31 +128,30 @@ class Population:
         else:
             self._untold.append(program)
 
+    def has_due(self, now: float) -> bool:
+        """Whether `sweep` would find something to do now."""
+        return bool(self._untold or (self._times and self._times[0][0] <= now))
+
     def sweep(self, now: float) -> list[Program]:
-        """Those that are to be told of, as many as have `TOLD_CALLS_AT_ONCE`; ends those whose time has come."""
-        for _ in range(AT_ONCE):
-            if not self._times or self._times[0][0] > now:
-                break
-            time, name = heappop(self._times)
-            program = self.get(name)
-            if program is None or not program.is_live or program.looked_at_in != time:
-                continue
-            due = program.due(self._quiet_s, self._max_age_s)
-            program.looked_at_in = NEVER
-            if due <= now:
-                self.end(program, Outcome.ANSWERED if program.is_answered and not program.waiting else Outcome.AGE, now)
-            elif due < NEVER:
-                self._look(program, due)
+        """Those that are to be told of, a few at a time; ends those whose time has come."""
         while self._unsettled and next(iter(self._unsettled.values())) <= now:
             program = next(iter(self._unsettled))
             del self._unsettled[program]
             self._untold.append(program)
+        late_s = now - self._times[0][0] if self._times else 0.0
+        num_calls = TOLD_CALLS_AT_ONCE * (1 + max(0, int(late_s / BEHIND_S)))
         told: list[Program] = []
-        num_calls = 0
-        while self._untold and num_calls < TOLD_CALLS_AT_ONCE:
-            program = self._untold.popleft()
-            told.append(program)
-            num_calls += max(1, program.num_ended_calls)
+        for _ in range(AT_ONCE):
+            if self._untold:
+                program = self._untold.popleft()
+                told.append(program)
+                num_calls -= max(1, program.num_ended_calls)
+                if num_calls <= 0:
+                    break
+            elif self._times and self._times[0][0] <= now:
+                self._look_at(*heappop(self._times), now)
+            else:
+                break
         return told
 
     def close(self, now: float) -> list[Program]:
@@ -186,6 +188,18 @@ class Population:
             self.joined.remove(program)
         if not tenant.live and not tenant.ended:
             del self._tenants[tenant.id]
+
+    def _look_at(self, time: float, name: ProgramId, now: float) -> None:
+        """End a program that was to be looked at now, if its time has come."""
+        program = self.get(name)
+        if program is None or not program.is_live or program.looked_at_in != time:
+            return
+        due = program.due(self._quiet_s, self._max_age_s)
+        program.looked_at_in = NEVER
+        if due <= now:
+            self.end(program, Outcome.ANSWERED if program.is_answered and not program.waiting else Outcome.AGE, now)
+        elif due < NEVER:
+            self._look(program, due)
 
     def _look(self, program: Program, due: float) -> None:
         """Look at a program when it is due; what was meant to be looked at before is passed over then."""

@@ -219,16 +219,17 @@ class Programs:
         return True
 
     def sweep(self, now: float) -> list[Ended]:
-        """End those whose time has come, and tell of those that have ended and of which no call runs any more.
-
-        A bounded amount of work at a time, and empty where nothing is left to do.
-        """
+        """End those whose time has come, tell of some that have ended and of which no call runs: `has_due` if not of all."""
         self._recording.work()
         self._backlog.work()
         if self.pauses is not None:
             self.pauses.work()
         self.elsewhere.expire(now)
         return [self._ended(program) for program in self._population.sweep(now)]
+
+    def has_due(self, now: float) -> bool:
+        """Whether there are programs that `sweep` has not come to."""
+        return self._population.has_due(now)
 
     def take_retired(self) -> list[Retired]:
         """Prompts that nobody will go on from, since this was last asked; the newest."""

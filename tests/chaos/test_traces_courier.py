@@ -84,7 +84,7 @@ async def test_ctrl_c_in_the_terminal_of_the_proxy_does_not_reach_the_process(si
 
 
 async def test_beside_a_process_that_stands_still_memory_is_bounded_and_every_record_is_accounted_for(sink, caplog):
-    courier = Courier(order(sink, max_pending_bytes=100_000, flush_timeout_s=0.1))
+    courier = Courier(order(sink, max_pending_bytes=200_000, flush_timeout_s=0.1))
     courier.start()
     courier.call_ended(KEY, call(0))
     await until(lambda sink: len(sink.spans) == 6, sink)
@@ -94,8 +94,8 @@ async def test_beside_a_process_that_stands_still_memory_is_bounded_and_every_re
         courier.call_ended(KEY, call(number))
         if number % FRAME_RECORDS == 0:
             await asyncio.sleep(0)
-    assert courier.pending_bytes <= 100_000
-    assert process.stdin.transport.get_write_buffer_size() <= 100_000
+    assert courier.pending_bytes <= 200_000
+    assert process.stdin.transport.get_write_buffer_size() <= 200_000
     assert courier.lost[Loss.FULL] > 9_000
     await courier.stop()
     assert process.returncode == -signal.SIGKILL
@@ -105,7 +105,7 @@ async def test_beside_a_process_that_stands_still_memory_is_bounded_and_every_re
 
 
 async def test_what_finds_no_room_is_counted_and_never_packed(sink):
-    courier = Courier(order(sink, max_pending_bytes=100_000))
+    courier = Courier(order(sink, max_pending_bytes=200_000))
     for number in range(3 * FRAME_RECORDS):
         courier.call_ended(KEY, call(number))
     lost = courier.lost[Loss.FULL]
@@ -113,7 +113,7 @@ async def test_what_finds_no_room_is_counted_and_never_packed(sink):
     for _ in range(FRAME_RECORDS):
         courier.call_ended(KEY, cannot_be_packed)
     assert courier.lost[Loss.FULL] == lost + FRAME_RECORDS
-    assert 0 < courier.pending_bytes <= 100_000
+    assert 0 < courier.pending_bytes <= 200_000
     await courier.stop()
     assert sum(courier.lost.values()) == 4 * FRAME_RECORDS
 

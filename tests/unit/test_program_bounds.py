@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from tests.unit.agents import World, calls, links, result, says, user
 
-from turnwise.proxy.programs.population import AT_ONCE, KEPT_ENDED, SETTLES_WITHIN_S
+from turnwise.proxy.programs.population import AT_ONCE, BEHIND_S, KEPT_ENDED, SETTLES_WITHIN_S, TOLD_CALLS_AT_ONCE
 from turnwise.proxy.programs.shares import Shares
 from turnwise.proxy.programs.values import Basis, EngineTimes, Outcome
 from turnwise.types import CallId, ProgramId, Usage
@@ -66,7 +66,19 @@ def test_a_sweep_does_a_bounded_amount_of_work_until_nothing_is_left():
     while ended := world.programs.sweep(world.now + 1e6):
         assert len(ended) <= AT_ONCE
         told += ended
+    assert not world.programs.has_due(world.now + 1e6)
     assert len({one.key.id for one in told}) == len(told) == 2 * AT_ONCE + 5
+
+
+@pytest.mark.parametrize(("late_s", "times"), [(0.0, 1), (1.1 * BEHIND_S, 2), (3.1 * BEHIND_S, 4)])
+def test_a_sweep_takes_few_programs_while_none_is_late_and_more_the_later_they_are(late_s, times):
+    world = World(quiet_s=60.0)
+    for number in range(8 * TOLD_CALLS_AT_ONCE):
+        world.now = 0.0
+        world.call(user(f"Task {number}."), answer=DONE)
+    due = world.now + 60.0
+    assert len(world.programs.sweep(due + late_s)) == times * TOLD_CALLS_AT_ONCE
+    assert world.programs.has_due(due)
 
 
 def test_past_the_bound_the_least_recently_used_program_ends():

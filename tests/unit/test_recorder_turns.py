@@ -11,7 +11,7 @@ from turnwise.errors import Overloaded, Reason
 from turnwise.index import KvIndex
 from turnwise.proxy.export.audit import Audit
 from turnwise.proxy.export.prometheus import Metrics
-from turnwise.proxy.export.record import RECORDED_AT_ONCE, RECORDED_WITHIN_S, Recorder
+from turnwise.proxy.export.record import RECORDED_AT_ONCE, Recorder
 from turnwise.proxy.fleet import Fleet
 from turnwise.proxy.programs.graph import blocks
 from turnwise.settings import Replica, Settings
@@ -42,7 +42,7 @@ def fleet_of_one() -> Fleet:
     return Fleet(settings, KvIndex(settings.index))
 
 
-def recorder_of(world: World, heard: Heard, fleet: Fleet, later=None) -> Recorder:
+def recorder_of(world: World, heard: Heard, fleet: Fleet, *, tells_later: bool = False) -> Recorder:
     return Recorder(
         KvIndex(Settings().index),
         fleet,
@@ -51,7 +51,7 @@ def recorder_of(world: World, heard: Heard, fleet: Fleet, later=None) -> Recorde
         lambda: world.now,
         programs=world.programs,
         listeners=[heard],
-        later=later,
+        tells_later=tells_later,
     )
 
 
@@ -80,15 +80,12 @@ def test_a_bug_behind_the_end_of_a_call_does_not_end_it_twice():
 
 
 class Waits:
-    """Calls that end one after the other at a recorder which is told to do things later."""
+    """Calls that end one after the other at a recorder which is to tell of them later."""
 
     def __init__(self):
         self.world, self.heard = World(), Heard()
-        self.later = []
         self.fleet = fleet_of_one()
-        self.recorder = recorder_of(
-            self.world, self.heard, self.fleet, lambda after_s, work: self.later.append((after_s, work))
-        )
+        self.recorder = recorder_of(self.world, self.heard, self.fleet, tells_later=True)
 
     def call(self, *turns):
         turn = self.world.begin(*turns)
@@ -112,12 +109,28 @@ def test_listeners_hear_of_calls_together_and_in_their_order(waits):
     assert [call.call_id for call in waits.heard.calls] == ids
 
 
-def test_few_calls_are_told_of_after_a_moment(waits):
+def test_few_calls_are_told_of_when_somebody_asks(waits):
     ids = [waits.call(user("Go.")), waits.call(user("And go."))]
-    ((after_s, work),) = waits.later
-    assert after_s == RECORDED_WITHIN_S
-    work()
+    assert waits.heard.calls == []
+    waits.recorder.tell_calls()
     assert [call.call_id for call in waits.heard.calls] == ids
+
+
+def test_where_nobody_tells_later_a_call_is_told_of_when_it_ends():
+    world, heard, fleet = World(), Heard(), fleet_of_one()
+    recorder = recorder_of(world, heard, fleet)
+    turn = world.begin(user("Go."))
+    with fleet.book(turn.request, HERE, world.now) as lease:
+        recorder.settle(turn.request, turn, world.outcome(turn, says("Done.")), lease)
+    assert [call.call_id for call in heard.calls] == [turn.call_id]
+
+
+def test_beginnings_and_ends_of_calls_are_counted_so_that_a_turn_without_any_is_known(waits):
+    turn = waits.world.begin(user("Go."))
+    waits.recorder.begin(turn.request, {})
+    assert waits.recorder.num_steps == 1
+    waits.settle(turn)
+    assert waits.recorder.num_steps == 2
 
 
 def test_a_call_that_is_dropped_is_told_of_behind_those_that_ended_before_it(waits):
@@ -141,5 +154,5 @@ def test_a_program_is_told_of_behind_its_calls(waits):
     turn = waits.world.begin(user("Go."))
     waits.settle(turn)
     waits.world.now += 1e6
-    assert waits.recorder.sweep_programs()
+    waits.recorder.sweep_programs()
     assert [type(one).__name__ for one in waits.heard.all] == ["Call", "Ended"]

@@ -204,7 +204,8 @@ class KvIndex:
             domain = holdings.domain
             anchors = domain.resolve(chain).anchors if domain.evidence.entries else ()
             holdings.predicted.book(chain, prompt_tokens, now, anchors)
-            self._calls.book(call_id, chain, holdings, prompt_tokens, predicted, now)
+            if predicted is not None or holdings.has_events:  # else nothing can be found out by it
+                self._calls.book(call_id, chain, holdings, prompt_tokens, predicted, now)
 
     def wants_report(self, chain: PromptChain | None, replica: ReplicaId) -> bool:
         """Whether a call with this prompt should be told to report all its blocks, cached ones too; counts as asked if so.

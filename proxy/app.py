@@ -31,7 +31,6 @@ from turnwise.proxy.lint import Linter
 from turnwise.proxy.listening import Listening
 from turnwise.proxy.pipeline import Pipeline
 from turnwise.proxy.programs import Programs
-from turnwise.proxy.programs.elsewhere import News
 from turnwise.proxy.programs.pauses import Pauses
 from turnwise.proxy.sweep import keep_swept, keep_told
 from turnwise.proxy.wire import malloc
@@ -77,8 +76,7 @@ async def run(
     fleet = Fleet(settings, index, bus)
     metrics = Metrics()
     linter = _linter(settings, metrics)
-    tell = None if bus is None else bus.told
-    programs = _programs(settings, tell)
+    programs = _programs(settings, bus)
     gateway = _gateway(settings, programs, metrics, seat)
     listening = Listening.of(settings, os.environ, programs, clock, None if seat is None else seat.number)
     audit = Audit(lambda: time.time() - clock())
@@ -153,11 +151,14 @@ def _linter(settings: Settings, metrics: Metrics) -> Linter | None:
     return linter
 
 
-def _programs(settings: Settings, tell: Callable[[News], None] | None) -> Programs | None:
+def _programs(settings: Settings, bus: Bus | None) -> Programs | None:
     """Who tells programs apart; None where nobody does."""
     if not settings.programs.enabled:
         return None
-    return Programs(settings.programs, settings.traces, tell=tell, pauses=Pauses.of(settings.tools))
+    pauses = Pauses.of(settings.tools)
+    if bus is None:
+        return Programs(settings.programs, settings.traces, pauses=pauses)
+    return Programs(settings.programs, settings.traces, tell=bus.told, pauses=pauses, soon=bus.soon)
 
 
 def _gateway(settings: Settings, programs: Programs | None, metrics: Metrics, seat: Seat | None) -> Gateway | None:

@@ -56,15 +56,16 @@ class Programs:
         dialects: Mapping[DialectName, Dialect] = DIALECTS,
         tell: Callable[[elsewhere.News], None] | None = None,
         pauses: Pauses | None = None,
+        soon: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
         self._dialects = dialects
         self._final_tools = frozenset(settings.final_answer_tools)
         self._identity = Identity(settings)
         self._population = Population(settings)
-        self._tell = tell
         self._backlog = Backlog()
-        self._recording = Recording(self._population, self._backlog, pauses, tell)
-        self._belonging = Belonging(settings, traces, self._population, self._recording.work, tell)
+        self._recording = Recording(self._population, self._backlog, pauses, tell, soon)
+        self._tell = None if tell is None else self._recording.tell
+        self._belonging = Belonging(settings, traces, self._population, self._recording.work, self._tell)
         self.pauses = pauses
         """What is learned of how long tools run; None where nothing is."""
         self.elsewhere = Elsewhere(self._population, self._close, settings.max_age_s, None if pauses is None else pauses.learn)

@@ -15,7 +15,11 @@ from turnwise.types import Outcome
 
 
 class Recording:
-    """Makes them in the order in which the calls ended; whoever reads records, or asks what runs, has it `work` first."""
+    """Makes them in the order in which the calls ended; whoever reads records, or asks what runs, has it `work` first.
+
+    Siblings hear of the end of a call with its record, by `tell`: `soon` has those that wait made before siblings are next told
+    of anything. Where there is none, each is made when its call ends.
+    """
 
     def __init__(
         self,
@@ -23,25 +27,37 @@ class Recording:
         backlog: Backlog,
         pauses: Pauses | None,
         tell: Callable[[elsewhere.News], None] | None,
+        soon: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
         self._population = population
         self._backlog = backlog
         self._pauses = pauses
         self._tell = tell
+        self._soon = soon
         self._waiting: deque[tuple[Turn, Outcome | Call]] = deque()
         self._made: list[tuple[Key, Call]] = []
 
     def ended(self, turn: Turn, ended: Outcome | Call, now: float) -> int:
         """A call has ended `now`, of which `ended` tells; where no replica was tried for it, that is its record.
 
-        Returns how many wait for their records.
+        Returns how many calls have ended since records were last taken.
         """
         turn.node.ended_at = now
         waiting = self._waiting
         waiting.append((turn, ended))
-        if self._tell is not None:  # siblings are told at once
+        if self._tell is not None:
+            if self._soon is None:
+                self.work()
+            elif len(waiting) == 1:
+                self._soon(self.work)
+        return len(waiting) + len(self._made)
+
+    def tell(self, news: elsewhere.News) -> None:
+        """Tell siblings this; what may be seen to come after the end of a call is told after it."""
+        if not isinstance(news, elsewhere.Began) or news.follows is not None:
             self.work()
-        return len(waiting)
+        if self._tell is not None:
+            self._tell(news)
 
     def work(self) -> None:
         """Make the records of all that wait."""

@@ -72,6 +72,7 @@ class Bus:
         self._buffer = memoryview(bytearray(MAX_DATAGRAM_BYTES))
         self._news: list[News] = []
         self._changed: dict[ReplicaId, None] = {}
+        self._soon: list[Callable[[], None]] = []
         self._is_due = False
         self._is_retrying = False
         self._is_informed = not is_successor
@@ -136,6 +137,11 @@ class Bus:
         """A call of a program began or ended here, or a program was ended."""
         self._tell(news)
 
+    def soon(self, gather: Callable[[], None]) -> None:
+        """Let `gather` tell what it has, once, before siblings are next told of what was gathered."""
+        self._soon.append(gather)
+        self._wake()
+
     def changed(self, replica: ReplicaId) -> None:
         """See `Siblings.changed`."""
         self._changed[replica] = None
@@ -180,6 +186,9 @@ class Bus:
     def flush(self) -> None:
         """Tell what was gathered, and some of what is owed."""
         self._is_due = False
+        soon, self._soon = self._soon, []
+        for gather in soon:
+            gather()
         if self._news or self._changed:
             self._tell_now()
         if self._is_informed and self._recall.pay():

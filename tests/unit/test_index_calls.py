@@ -240,6 +240,17 @@ def test_calls_in_flight_are_bounded_and_the_oldest_is_given_up():
     assert index.settle("c1", prompt, "a", Report(40, 40), 2.0).finding is not None
 
 
+def test_of_calls_that_can_tell_nothing_none_is_followed_in_place_of_one_that_can():
+    index = KvIndex(SETTINGS)
+    index.add_replica("r", KEY, num_blocks=NUM_BLOCKS, has_events=False)
+    index.book("own", chain(FIRST), "r", 40, 0.0, predicted=Hit(20, HitSource.PREDICTED))
+    for number in range(MAX_CALLS):
+        index.book(f"sibling's {number}", chain(SECOND), "r", 40, 0.0)
+    lesson = index.settle("own", chain(FIRST), "r", Report(prompt_tokens=40, cached_tokens=20), 1.0)
+    assert lesson.finding is not None
+    assert lesson.finding.verdict is Verdict.RIGHT
+
+
 def test_calls_that_wait_evict_what_was_used_longest_ago_before_a_later_call_is_looked_at(engine):
     engine.serve("fill", b"o" * 40)
     assert engine.hit(FIRST, SECOND) == confirmed(10)

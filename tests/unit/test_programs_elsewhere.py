@@ -10,7 +10,7 @@ import pytest
 from tests.unit import captured_programs as captured
 
 from turnwise.proxy.programs import Programs
-from turnwise.proxy.programs.elsewhere import MAX_RUNNING, Finished
+from turnwise.proxy.programs.elsewhere import MAX_RUNNING, Began, Finished, Over
 from turnwise.proxy.programs.values import Basis, Outcome, ToolRun
 from turnwise.proxy.workers import messages
 from turnwise.proxy.workers.messages import MAX_DATAGRAM_BYTES, Datagram
@@ -192,3 +192,47 @@ def test_of_more_calls_of_siblings_than_can_run_the_oldest_counts_as_gone():
     for number in range(MAX_RUNNING - 2):
         begun.heard(msgspec.structs.replace(news, call_id=CallId(f"c{number}")), 0, 0.0)
     assert {summary.name: summary.running for summary in second.listing(4.0)} == {"p": 0, "q": 1, "r": MAX_RUNNING - 1}
+
+
+def late_teller():
+    """A worker whose records wait until they are asked for; gives it, what it told, and those who are to be asked."""
+    told, asked = [], []
+    return Programs(ProgramSettings(), TraceSettings(), tell=told.append, soon=asked.append), told, asked
+
+
+def settle(worker: Programs, turn, now: float):
+    worker.ended(turn, captured.outcome_of(turn.request, now))
+
+
+def test_siblings_are_told_of_the_ends_of_several_calls_at_once():
+    worker, told, asked = late_teller()
+    turns = [begin(worker, chat(number, f"p{number}")) for number in range(3)]
+    for turn in turns:
+        settle(worker, turn, 5.0)
+    assert [type(news) for news in told] == [Began] * 3
+    assert len(asked) == 1
+    asked.pop()()
+    assert [news.call.call_id for news in told[3:]] == [turn.call_id for turn in turns]
+    assert len(worker.take_calls()) == 3
+    settle(worker, begin(worker, chat(4, "q")), 6.0)
+    assert len(asked) == 1
+
+
+def test_siblings_are_told_of_the_end_of_a_call_before_what_follows_it():
+    worker, told, _ = late_teller()
+    first = begin(worker, chat(1, "p"))
+    settle(worker, first, 2.0)
+    answer = [{"role": "user", "content": "Task 1."}, {"role": "assistant", "content": "Done."}]
+    second = begin(worker, chat(3, "p", [*answer, {"role": "user", "content": "More."}]))
+    assert [link.call_id for link in second.links] == [first.call_id]
+    settle(worker, second, 4.0)
+    assert worker.end(second.key.id, 5.0)
+    assert [type(news) for news in told] == [Began, Finished, Began, Finished, Over]
+
+
+def test_records_that_siblings_heard_of_still_count_as_ended_until_they_are_taken():
+    worker, _, asked = late_teller()
+    turns = [begin(worker, chat(number, f"p{number}")) for number in range(2)]
+    assert worker.ended(turns[0], captured.outcome_of(turns[0].request, 5.0)) == 1
+    asked.pop()()
+    assert worker.ended(turns[1], captured.outcome_of(turns[1].request, 5.0)) == 2

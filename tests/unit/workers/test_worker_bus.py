@@ -190,3 +190,22 @@ def test_what_a_call_told_of_a_slower_medium_is_everybodys(crew):
     workers.settle()
     speeds = [second.fleet.members[replica].loading.speeds.dram_tokens_per_s for replica in (R0, R1)]
     assert speeds == [pytest.approx(5000.0), SETTINGS.policy.dram_tokens_per_s]
+
+
+def test_what_is_gathered_late_goes_with_all_else_and_is_asked_for_once(crew):
+    first, second = workers = crew()
+    asked = []
+
+    def gather():
+        asked.append(workers.now)
+        first.bus.learned(R1, 4321.0)
+
+    with first.book(tokens=1000):
+        first.bus.soon(gather)
+        assert asked == []
+        workers.settle()
+        assert second.load() == (1, 1000, 1000)
+        assert second.fleet.members[R1].learned_tokens_per_s == 4321.0
+        assert second.bus.num_received == 1
+    workers.settle()
+    assert asked == [workers.now]

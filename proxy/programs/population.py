@@ -39,6 +39,7 @@ BEHIND_S = 0.1
 """Each that the oldest of these is late, a sweep takes as many more: so what ends cannot outrun what is told of."""
 
 _STARTED_AT = attrgetter("started_at")
+_ACTIVE_AT = attrgetter("record.active_at")
 
 
 class Population:
@@ -95,6 +96,10 @@ class Population:
     def known(self) -> Iterator[Program]:
         """All programs that are still known."""
         return iter(self._programs.values())
+
+    def newest(self, limit: int | None) -> list[Program]:
+        """The programs that are still known, the most recently used first: all, or `limit` of them."""
+        return sorted(self._programs.values(), key=_ACTIVE_AT, reverse=True)[:limit]
 
     def add(self, tenant: Tenant, program: Program, now: float) -> None:
         """A program begins, with a call: its time cannot come before that ends. Another one ends where there is no room."""

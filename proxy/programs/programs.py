@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from operator import attrgetter
 
 from turnwise.dialects import DIALECTS, Dialect
 from turnwise.events import ToolEvent, ToolStep
@@ -42,8 +41,6 @@ from turnwise.types import CallId, DialectName, Outcome, ProgramId, Request
 
 MAX_TOOLS = 128
 """Tool calls of one answer that are followed, and results of one prompt."""
-
-_ACTIVE_AT = attrgetter("record.active_at")
 
 
 class Programs:
@@ -247,8 +244,8 @@ class Programs:
         `unix_zero` is the Unix time at which the clock of `now` was 0.
         """
         self._recording.work()
-        programs = sorted(self._population.known(), key=_ACTIVE_AT, reverse=True)[:limit]
-        return [program.record.summary(now, program.outcome, program.waiting, unix_zero) for program in programs]
+        newest = self._population.newest(limit)
+        return [program.record.summary(now, program.outcome, program.waiting, unix_zero) for program in newest]
 
     def summary(self, program: ProgramId, now: float) -> Summary | None:
         """A program's row of the list; None where it is not known."""

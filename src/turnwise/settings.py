@@ -242,7 +242,7 @@ class TraceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         bool, Meta(description="Write a program that a client's sampled trace began into that trace; else link to it.")
     ] = True
     max_pending_bytes: Annotated[
-        int, Meta(ge=64 * 1024, description="Memory for spans that wait to be sent; past it new ones are dropped and counted.")
+        int, Meta(ge=128 * 1024, description="Memory for spans that wait to be sent; past it new ones are dropped and counted.")
     ] = 16 * 1024 * 1024
     flush_timeout_s: Annotated[float, Meta(ge=0, description="How long what waits may be sent after SIGTERM.")] = 5.0
 

@@ -117,6 +117,7 @@ async def test_what_finds_no_room_is_counted_and_never_packed(sink):
     await courier.stop()
     assert sum(courier.lost.values()) == 4 * FRAME_RECORDS
 
+
 async def test_a_frame_is_made_in_a_turn_of_the_loop_of_its_own_or_at_once_where_that_does_not_come(sink):
     courier = Courier(order(sink))
 

@@ -36,7 +36,9 @@ TOLD_CALLS_AT_ONCE = 8
 """Calls whose programs are told of in one sweep, one program at least: each takes 20 us, and others wait meanwhile."""
 
 BEHIND_S = 0.1
-"""Each that the oldest of these is late, a sweep takes as many more: so what ends cannot outrun what is told of."""
+UNTOLD = 64
+"""Each time the oldest of these is so late, and for each so many that wait, a sweep takes as many more: so what ends cannot
+outrun what is told of."""
 
 _STARTED_AT = attrgetter("started_at")
 _ACTIVE_AT = attrgetter("record.active_at")
@@ -144,7 +146,7 @@ class Population:
             del self._unsettled[program]
             self._untold.append(program)
         late_s = now - self._times[0][0] if self._times else 0.0
-        num_calls = TOLD_CALLS_AT_ONCE * (1 + max(0, int(late_s / BEHIND_S)))
+        num_calls = TOLD_CALLS_AT_ONCE * (1 + max(0, int(late_s / BEHIND_S)) + len(self._untold) // UNTOLD)
         told: list[Program] = []
         for _ in range(AT_ONCE):
             if self._untold:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from tests.unit.agents import World, calls, links, result, says, user
 
-from turnwise.proxy.programs.population import AT_ONCE, BEHIND_S, KEPT_ENDED, SETTLES_WITHIN_S, TOLD_CALLS_AT_ONCE
+from turnwise.proxy.programs.population import AT_ONCE, BEHIND_S, KEPT_ENDED, SETTLES_WITHIN_S, TOLD_CALLS_AT_ONCE, UNTOLD
 from turnwise.proxy.programs.shares import Shares
 from turnwise.proxy.programs.values import Basis, EngineTimes, Outcome
 from turnwise.types import CallId, ProgramId, Usage
@@ -79,6 +79,15 @@ def test_a_sweep_takes_few_programs_while_none_is_late_and_more_the_later_they_a
     due = world.now + 60.0
     assert len(world.programs.sweep(due + late_s)) == times * TOLD_CALLS_AT_ONCE
     assert world.programs.has_due(due)
+
+
+def test_what_had_to_make_room_cannot_outrun_what_is_told_of():
+    world = World(max_programs=1, quiet_s=1e6)
+    for number in range(8 * UNTOLD):
+        world.call(user(f"Task {number}."), answer=DONE)
+        if number % (2 * TOLD_CALLS_AT_ONCE) == 0:  # twice as many have ended as a sweep takes while none waits
+            world.programs.sweep(world.now)
+    assert len(world.programs._population._untold) < 2 * UNTOLD + 2 * TOLD_CALLS_AT_ONCE
 
 
 def test_past_the_bound_the_least_recently_used_program_ends():

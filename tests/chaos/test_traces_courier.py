@@ -12,7 +12,7 @@ from tests.sink.otlp import Sink
 from tests.sink.records import EPOCH_NS, call, key
 
 from turnwise.proxy.export.otlp import find_target, wire
-from turnwise.proxy.export.otlp.courier import FRAME_AT_MOST, FRAME_RECORDS, FRAMES_AT_ONCE, Courier
+from turnwise.proxy.export.otlp.courier import FRAME_AT_MOST, FRAME_RECORDS, FRAMES_AT_ONCE, RECORD_BYTES, Courier
 from turnwise.proxy.export.otlp.told import Loss, Order, Record, Report, frame
 from turnwise.proxy.programs.values import Ended, Outcome
 from turnwise.settings import Settings, TraceSettings
@@ -74,12 +74,14 @@ async def test_a_process_that_dies_is_started_again_and_what_it_had_is_counted(s
     assert courier.lost == {**dict.fromkeys(Loss, 0), Loss.BROKEN: 1}
 
 
-async def test_ctrl_c_in_the_terminal_of_the_proxy_does_not_reach_the_process(sink):
+async def test_ctrl_c_in_the_terminal_of_the_proxy_does_not_reach_the_process_which_gives_way_to_it(sink):
     courier = Courier(order(sink))
     courier.start()
     courier.call_ended(KEY, call(0))
     await until(lambda sink: sink.named("chat"), sink)
-    assert os.getsid(courier._process.pid) != os.getsid(0)
+    pid = courier._process.pid
+    assert os.getpgid(pid) != os.getpgid(0)
+    assert os.getsid(pid) == os.getsid(0)  # in another, it would give way to none of ours
     await courier.stop()
 
 
@@ -105,17 +107,18 @@ async def test_beside_a_process_that_stands_still_memory_is_bounded_and_every_re
 
 
 async def test_what_finds_no_room_is_counted_and_never_packed(sink):
-    courier = Courier(order(sink, max_pending_bytes=200_000))
-    for number in range(3 * FRAME_RECORDS):
+    courier = Courier(order(sink, max_pending_bytes=FRAME_AT_MOST * RECORD_BYTES))
+    for number in range(FRAME_AT_MOST):
         courier.call_ended(KEY, call(number))
-    lost = courier.lost[Loss.FULL]
+    assert courier.lost[Loss.FULL] == 0
+    assert len(courier._held) == 1
     cannot_be_packed = msgspec.structs.replace(call(0), model=object())
-    for _ in range(FRAME_RECORDS):
+    for _ in range(FRAME_AT_MOST):
         courier.call_ended(KEY, cannot_be_packed)
-    assert courier.lost[Loss.FULL] == lost + FRAME_RECORDS
-    assert 0 < courier.pending_bytes <= 200_000
+    assert courier.lost[Loss.FULL] == FRAME_AT_MOST
+    assert 0 < courier.pending_bytes <= FRAME_AT_MOST * RECORD_BYTES
     await courier.stop()
-    assert sum(courier.lost.values()) == 4 * FRAME_RECORDS
+    assert sum(courier.lost.values()) == 2 * FRAME_AT_MOST
 
 
 async def test_a_frame_is_made_in_a_turn_of_the_loop_of_its_own_or_at_once_where_that_does_not_come(sink):
